@@ -278,16 +278,6 @@ INLINE __u32 find(struct __sk_buff *skb, struct conf *conf, const union words *k
     return 0;
 }
 
-// Leaves in the control block of a frame that it was judged, and has the flow at `place`, or none.
-INLINE void mark(struct __sk_buff *skb, struct conf *conf, __u32 place)
-{
-    skb->cb[0] = conf->nonce;
-    skb->cb[1] = conf->nonce >> 32;
-    skb->cb[2] = skb->ifindex;
-    skb->cb[3] = place;
-    skb->cb[4] = skb->len;
-}
-
 SEC("socket") int judge(struct __sk_buff *skb)
 {
     struct conf *conf = ONLY(shared_conf);
@@ -295,10 +285,15 @@ SEC("socket") int judge(struct __sk_buff *skb)
     __u32 place = 0, headers;
     if (!conf)
         return -1;
-    headers = extract(skb, &key);
+    // A switch that has taken over from another one, and has no kernel cache, leaves the filter at its rings.
+    headers = READ(conf->generation) == ~0ull ? 0 : extract(skb, &key);
     if (headers)
         place = find(skb, conf, &key, headers);
-    mark(skb, conf, place);
+    skb->cb[0] = conf->nonce;
+    skb->cb[1] = conf->nonce >> 32;
+    skb->cb[2] = skb->ifindex;
+    skb->cb[3] = place;
+    skb->cb[4] = skb->len;
     return place ? 0 : -1;
 }
 
@@ -401,11 +396,7 @@ SEC("classifier") int execute(struct __sk_buff *skb)
         if (headers)
             place = find(skb, conf, &key, headers);
     }
-    if (place)
-        return run(skb, place & (FLOWS - 1));
-    // While one process hands its ports over to another one, each has this program at the device: the frame was judged.
-    mark(skb, conf, 0);
-    return NEXT;
+    return place ? run(skb, place & (FLOWS - 1)) : NEXT;
 }
 
 SEC("classifier") int execute_sent(struct __sk_buff *skb)

@@ -2,7 +2,7 @@
 
 use crate::inventory::{MaskPlaces, ProgramPlaces};
 use crate::layout::FLOWS;
-use crate::load::Programs;
+use crate::load::{HandedPrograms, Programs};
 use crate::maps::{FlowWords, KeyWords, Maps};
 use crate::steps::{self, Exit, Refusal};
 use flow::types::PortNo;
@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use ports::{KernelHooks, PortStatus, wait_for_programs};
 use std::fmt;
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Weak};
@@ -90,7 +91,10 @@ pub struct KernelCacheCounts {
 pub struct KernelCache {
     hooks: Arc<KernelHooks>,
     maps: Maps,
-    has_ipv6_sums: bool,
+    handed: HandedPrograms,
+    map_fds: Vec<OwnedFd>,
+    /// The number with which marks begin, and the one that keys hashes.
+    secrets: (u64, u64),
     /// The zero of the switch's clock on `CLOCK_MONOTONIC`.
     epoch: Duration,
     lookups: Arc<LookupCounts>,
@@ -99,6 +103,8 @@ pub struct KernelCache {
     era: AtomicU32,
     /// Wakes the thread that frees places.
     cleaner: SyncSender<()>,
+    /// Held by who frees places. Locked before `inner`.
+    freeing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -226,8 +232,9 @@ impl Budget {
 }
 
 impl KernelCache {
-    /// Begins without flows and ports, and starts the thread that frees places. `epoch` is the zero of the switch's clock on
-    /// `CLOCK_MONOTONIC`; `seed` keys hashes. The caller has the policy tell its generations from the first one on.
+    /// Starts the thread that frees places. There are neither ports nor flows, and nothing is forwarded in the kernel before
+    /// [`Self::resume`]. `epoch` is the zero of the switch's clock on `CLOCK_MONOTONIC`; `seed` keys hashes. The caller has
+    /// the policy tell its generations from the first one on.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -238,12 +245,10 @@ impl KernelCache {
         lookups: Arc<LookupCounts>,
         generation: u64,
     ) -> io::Result<Arc<Self>> {
-        let Programs { hooks, maps, has_ipv6_sums } = programs;
+        let Programs { hooks, maps, handed, map_fds } = programs;
         // Marks of an earlier run must not be taken for those of this one.
         let nonce =
             seed.rotate_left(17) ^ epoch.as_nanos() as u64 ^ u64::from(std::process::id()) << 32;
-        maps.begin(nonce | 1, seed);
-        maps.set_generation(generation);
         let (cleaner, wake) = mpsc::sync_channel(1);
         let inner = Inner {
             ports: Vec::new(),
@@ -254,7 +259,7 @@ impl KernelCache {
             programs: ProgramPlaces::default(),
             masks: MaskPlaces::default(),
             generation,
-            is_suspended: false,
+            is_suspended: true,
             budget: Budget { since: Instant::now(), spent: Duration::ZERO },
             counts: KernelCacheCounts::default(),
             was_full: false,
@@ -262,12 +267,15 @@ impl KernelCache {
         let cache = Arc::new(Self {
             hooks,
             maps,
-            has_ipv6_sums,
+            handed,
+            map_fds,
+            secrets: (nonce | 1, seed),
             epoch,
             lookups,
             inner: Mutex::new(inner),
             era: AtomicU32::new(1),
             cleaner,
+            freeing: Mutex::default(),
         });
         let weak = Arc::downgrade(&cache);
         std::thread::Builder::new()
@@ -329,24 +337,36 @@ impl KernelCache {
         inner.port(port_no).and_then(KnownPort::receives).err()
     }
 
-    /// Nothing is forwarded in the kernel from now on, and everything that was is counted when this returns, which takes
-    /// some 10 ms.
-    pub fn suspend(&self) {
-        let mut inner = self.inner.lock();
-        inner.is_suspended = true;
-        self.maps.set_generation(u64::MAX);
-        drop(inner);
-        // Without this wait, frames that are on their way would not be counted.
-        if let Err(error) = wait_for_programs() {
-            tracing::debug!(%error, "cannot wait for the programs of the kernel cache");
-        }
-        self.collect();
+    /// What another process needs beside the [descriptors](Self::descriptors) to go on with the programs.
+    pub fn hand_over(&self) -> HandedPrograms {
+        self.handed
     }
 
-    /// Forwards in the kernel again.
+    /// The descriptors of programs and maps, [`DESCRIPTORS`](crate::DESCRIPTORS) in number.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        Programs::descriptors(&self.hooks, &self.map_fds)
+    }
+
+    /// Takes all flows out, and lets none in before [`Self::resume`]. When this returns, which takes some 10 ms, everything
+    /// that was forwarded in the kernel is counted, and nobody here writes the shared memory any more: another process may.
+    pub fn suspend(&self) {
+        let mut inner = self.inner.lock();
+        if std::mem::replace(&mut inner.is_suspended, true) {
+            return;
+        }
+        self.maps.set_generation(u64::MAX);
+        self.retire_all(&mut inner, |_, _| true);
+        drop(inner);
+        // Waits for frames that are on their way, which are to be counted.
+        self.free_retired();
+    }
+
+    /// Forwards in the kernel from now on, beginning without flows.
     pub fn resume(&self) {
         let mut inner = self.inner.lock();
         inner.is_suspended = false;
+        let (nonce, seed) = self.secrets;
+        self.maps.begin(nonce, seed);
         self.maps.set_generation(inner.generation);
     }
 
@@ -435,6 +455,7 @@ impl KernelCache {
 
     /// Frees the places of flows that were taken out. Waits until no processor is there any more.
     fn free_retired(&self) {
+        let _freeing = self.freeing.lock();
         let mut inner = self.inner.lock();
         let was_full = inner.was_full;
         if was_full {
@@ -523,11 +544,15 @@ impl KernelCache {
         let exit =
             |port_no| inner.port(port_no).and_then(KnownPort::exit).map_err(Refusal::OutPort);
         let words = steps::key_words(key, mask, ingress.ifindex)?;
-        let compiled = steps::compile(key, mask, actions, drop, self.has_ipv6_sums, exit)?;
+        let has_ipv6_sums = self.handed.has_ipv6_sums;
+        let compiled = steps::compile(key, mask, actions, drop, has_ipv6_sums, exit)?;
         Ok(Prepared { ingress, words, compiled })
     }
 
     fn place(&self, inner: &mut Inner, flow: &Arc<CachedFlow>) {
+        if inner.is_suspended {
+            return;
+        }
         if let Some(place) = place_of(flow.kernel_note())
             && let Some(Some(entry)) = inner.entries.get(place)
             && entry.is_live
@@ -716,8 +741,10 @@ impl fmt::Debug for KernelCache {
 
 impl Drop for KernelCache {
     fn drop(&mut self) {
-        // Rings of ports that another process has taken over have the filter still.
-        self.maps.set_generation(u64::MAX);
+        // While it is suspended, another process may have the programs.
+        if !self.inner.get_mut().is_suspended {
+            self.maps.set_generation(u64::MAX);
+        }
     }
 }
 

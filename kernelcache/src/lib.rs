@@ -41,5 +41,5 @@ mod steps;
 mod tests;
 
 pub use cache::{KernelCache, KernelCacheCounts, KernelPort, Side};
-pub use load::{LoadError, Programs};
+pub use load::{DESCRIPTORS, HandedPrograms, LoadError, Programs};
 pub use steps::Refusal;

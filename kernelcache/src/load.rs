@@ -47,6 +47,11 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
+    /// The process that hands its programs over has others than this one.
+    #[error(
+        "the program before this one had other eBPF programs: a new start loads those of this one"
+    )]
+    OtherObject,
     /// The kernel refuses.
     #[error("load the programs")]
     Refused(#[source] Box<dyn Error + Send + Sync>),
@@ -57,9 +62,27 @@ pub enum LoadError {
 pub struct Programs {
     pub(crate) hooks: Arc<KernelHooks>,
     pub(crate) maps: Maps,
-    /// The kernel keeps the checksums of IPv6 packets right when addresses change.
-    pub(crate) has_ipv6_sums: bool,
+    pub(crate) handed: HandedPrograms,
+    /// The descriptors of the maps, in the order of [`MAPS`].
+    pub(crate) map_fds: Vec<OwnedFd>,
 }
+
+/// What a process tells another one that goes on with its programs, beside [`DESCRIPTORS`] descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedPrograms {
+    /// A number that another object does not have.
+    pub object: u64,
+    /// The number of processors for which there is a place to count.
+    pub processors: usize,
+    /// The kernel keeps the checksums of IPv6 packets right when addresses change.
+    pub has_ipv6_sums: bool,
+}
+
+/// The maps.
+const MAPS: [&str; 5] =
+    ["shared_conf", "shared_table", "shared_flows", "shared_programs", "shared_counts"];
+/// The number of descriptors of programs and maps.
+pub const DESCRIPTORS: usize = 3 + MAPS.len();
 
 impl Programs {
     /// Loads the programs.
@@ -85,32 +108,77 @@ impl Programs {
         // The programs read no structure of the kernel, whose description takes long to read.
         loader.btf(None).map_max_entries("shared_counts", (processors * FLOWS) as u32);
         let mut ebpf = loader.load(OBJECT).map_err(refused)?;
-        let maps = Maps {
-            conf: share(&ebpf, "shared_conf", layout::conf::WORDS)?,
-            table: share(&ebpf, "shared_table", BUCKETS * WAYS)?,
-            flows: share(&ebpf, "shared_flows", FLOWS * layout::flow_words::WORDS)?,
-            programs: share(&ebpf, "shared_programs", PROGRAMS * STEPS * STEP_WORDS)?,
-            counts: share(&ebpf, "shared_counts", processors * FLOWS * layout::COUNT_WORDS)?,
-            processors,
-        };
+        let map_fds = MAPS.map(|map| own_map(&ebpf, map)).into_iter().collect::<Result<_, _>>()?;
         let hooks = KernelHooks {
             judge: load_judge(&mut ebpf).map_err(refused)?,
             executor: load_executor(&mut ebpf, "execute").map_err(refused)?,
             executor_of_sent: load_executor(&mut ebpf, "execute_sent").map_err(refused)?,
         };
-        let programs =
-            Self { hooks: Arc::new(hooks), maps, has_ipv6_sums: version >= WITH_IPV6_SUMS };
-        Ok((programs, ebpf))
+        let has_ipv6_sums = version >= WITH_IPV6_SUMS;
+        let handed = HandedPrograms { object: fingerprint(), processors, has_ipv6_sums };
+        Ok((Self::of(hooks, map_fds, handed)?, ebpf))
+    }
+
+    /// The programs of another process, which has handed them over with descriptors in the order of
+    /// [`crate::KernelCache::descriptors`]. What they do does not change before [`crate::KernelCache::resume`].
+    ///
+    /// # Errors
+    /// The other process has other programs.
+    pub fn take_over(handed: HandedPrograms, fds: Vec<OwnedFd>) -> Result<Self, LoadError> {
+        let mut fds = fds.into_iter();
+        let mut fd = || fds.next().ok_or(LoadError::OtherObject);
+        if handed.object != fingerprint() {
+            return Err(LoadError::OtherObject);
+        }
+        let hooks = KernelHooks { judge: fd()?, executor: fd()?, executor_of_sent: fd()? };
+        Self::of(hooks, fds.collect(), handed)
+    }
+
+    fn of(
+        hooks: KernelHooks,
+        map_fds: Vec<OwnedFd>,
+        handed: HandedPrograms,
+    ) -> Result<Self, LoadError> {
+        // Both sides read and write the words.
+        let share = |place: usize, words| {
+            let map = MAPS[place];
+            let fd = map_fds.get(place).ok_or(LoadError::OtherObject)?;
+            SharedWords::map(fd.as_fd(), words).map_err(|source| LoadError::Memory { map, source })
+        };
+        let maps = Maps {
+            conf: share(0, layout::conf::WORDS)?,
+            table: share(1, BUCKETS * WAYS)?,
+            flows: share(2, FLOWS * layout::flow_words::WORDS)?,
+            programs: share(3, PROGRAMS * STEPS * STEP_WORDS)?,
+            counts: share(4, handed.processors * FLOWS * layout::COUNT_WORDS)?,
+            processors: handed.processors,
+        };
+        Ok(Self { hooks: Arc::new(hooks), maps, handed, map_fds })
+    }
+
+    /// The descriptors of programs and maps, for another process.
+    pub(crate) fn descriptors<'a>(
+        hooks: &'a KernelHooks,
+        map_fds: &'a [OwnedFd],
+    ) -> Vec<BorrowedFd<'a>> {
+        let programs = [&hooks.judge, &hooks.executor, &hooks.executor_of_sent];
+        programs.into_iter().chain(map_fds).map(AsFd::as_fd).collect()
     }
 }
 
-/// Maps the first `words` words, of 8 bytes each, of the eBPF map called `map` into this process. Both sides read and write them.
-fn share(ebpf: &Ebpf, map: &'static str, words: usize) -> Result<SharedWords, LoadError> {
+/// A descriptor of the eBPF map called `map`.
+fn own_map(ebpf: &Ebpf, map: &'static str) -> Result<OwnedFd, LoadError> {
     let failed = |source| LoadError::Memory { map, source };
-    let Some(Map::Array(data)) = ebpf.map(map) else {
-        return Err(failed(io::ErrorKind::NotFound.into()));
-    };
-    SharedWords::map(data.fd().as_fd(), words).map_err(failed)
+    match ebpf.map(map) {
+        Some(Map::Array(data)) => data.fd().as_fd().try_clone_to_owned().map_err(failed),
+        _ => Err(failed(io::ErrorKind::NotFound.into())),
+    }
+}
+
+/// The hash of the object (FNV-1a), which another version of this crate computes, too.
+fn fingerprint() -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    OBJECT.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 fn load_judge(ebpf: &mut Ebpf) -> Result<OwnedFd, ProgramError> {

@@ -1,7 +1,7 @@
 //! The shared memory, as operations on flows, programs, masks and counts.
 
 use crate::layout::{
-    COUNT_WORDS, FLOWS, KEY_WORDS, MASKS, STEP_WORDS, STEPS, WAYS, conf, flow_words,
+    BUCKETS, COUNT_WORDS, FLOWS, KEY_WORDS, MASKS, STEP_WORDS, STEPS, WAYS, conf, flow_words,
 };
 use ports::SharedWords;
 use std::sync::atomic::Ordering;
@@ -41,10 +41,16 @@ pub(crate) struct FlowWords {
 }
 
 impl Maps {
-    /// Begins with this nonce and seed, no masks, and no flow that counts.
+    /// Begins with this seed, no masks, and no flow that counts or can be found. Marks begin with `nonce`, unless they begin
+    /// with another number already, by which programs know the marks of frames that are on their way.
     pub(crate) fn begin(&self, nonce: u64, seed: u64) {
         self.set_generation(u64::MAX);
-        self.conf.at(conf::NONCE).store(nonce, Ordering::Relaxed);
+        (0..MASKS).for_each(|place| self.remove_mask(place));
+        (0..BUCKETS * WAYS).for_each(|entry| self.unfile(entry));
+        let own = self.conf.at(conf::NONCE);
+        if own.load(Ordering::Relaxed) == 0 {
+            own.store(nonce, Ordering::Relaxed);
+        }
         self.conf.at(conf::SEED).store(seed, Ordering::Relaxed);
         self.conf.at(conf::MASK_COUNT).store(MASKS as u64, Ordering::Relaxed);
     }
@@ -119,7 +125,7 @@ impl Maps {
 
     /// The entries of the bucket of a hash, as indices into the table.
     fn bucket(hash: u64) -> std::ops::Range<usize> {
-        let first = (hash as usize % crate::layout::BUCKETS) * WAYS;
+        let first = (hash as usize % BUCKETS) * WAYS;
         first..first + WAYS
     }
 

@@ -221,6 +221,7 @@ impl Bench {
         let generation = policy.generation();
         let cache = KernelCache::start(programs, 5, Duration::ZERO, lookups, generation).unwrap();
         policy.tell_generations(Arc::<KernelCache>::clone(&cache));
+        cache.resume();
         for n in 0..2 {
             cache.add_port(PortNo(n), port(1500));
         }
@@ -338,7 +339,10 @@ fn a_change_makes_flows_stale_that_it_concerns_and_leaves_the_others() {
     bench.cache.suspend();
     assert!(!judge(&bench.ebpf, &frame), "nothing counts while the cache is suspended");
     assert_eq!(execute(&bench.ebpf, &frame).0, NEXT);
+    bench.teach(&frame);
+    assert_eq!(bench.cache.counts().flows, 0, "nothing is let in");
     bench.cache.resume();
+    bench.teach(&frame);
     assert!(judge(&bench.ebpf, &frame));
 }
 

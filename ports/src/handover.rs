@@ -63,4 +63,6 @@ pub struct HandedPort {
     pub device: HandedDevice,
     /// The receive queues with their descriptors.
     pub queues: Vec<(HandedQueue, OwnedFd)>,
+    /// The descriptor that holds the executor at the device ([`crate::KernelHooks`]); `None` if there is none.
+    pub hook: Option<OwnedFd>,
 }

@@ -25,21 +25,30 @@ pub struct KernelHooks {
 }
 
 impl KernelHooks {
-    /// Attaches the executor to the ingress of a device in the calling thread's network namespace.
+    /// Attaches the executor to the ingress of a device in the calling thread's network namespace. If another process has
+    /// attached it and hands it over, it stays as it is.
     ///
     /// # Errors
     /// Why that cannot be, for a person to read: the kernel has no TCX (before Linux 6.6), or the process no
     /// `CAP_NET_ADMIN`.
-    pub(crate) fn attach(&self, link: &Link) -> Result<DeviceHook, String> {
-        DeviceHook::new(&self.executor, link, Direction::Ingress)
+    pub(crate) fn attach(
+        &self,
+        link: &Link,
+        handed: Option<OwnedFd>,
+    ) -> Result<DeviceHook, String> {
+        DeviceHook::new(&self.executor, link, Direction::Ingress, handed)
     }
 
-    /// Attaches the executor of sent frames to the egress of a device in the calling thread's network namespace.
+    /// Attaches the executor of sent frames to the egress of a device, likewise.
     ///
     /// # Errors
     /// As [`KernelHooks::attach`].
-    pub(crate) fn attach_to_sent(&self, link: &Link) -> Result<DeviceHook, String> {
-        DeviceHook::new(&self.executor_of_sent, link, Direction::Egress)
+    pub(crate) fn attach_to_sent(
+        &self,
+        link: &Link,
+        handed: Option<OwnedFd>,
+    ) -> Result<DeviceHook, String> {
+        DeviceHook::new(&self.executor_of_sent, link, Direction::Egress, handed)
     }
 
     /// Makes the judge the filter of a receive ring.
@@ -48,17 +57,31 @@ impl KernelHooks {
     }
 }
 
-/// An executor at a device, which goes when this is dropped, or when the process ends in whatever way.
+/// An executor at a device, which goes when this is dropped, or when the process ends in whatever way, unless another process
+/// has the descriptor, too.
 #[derive(Debug)]
 pub(crate) struct DeviceHook {
-    _link: OwnedFd,
+    link: OwnedFd,
 }
 
 impl DeviceHook {
-    fn new(program: &OwnedFd, link: &Link, direction: Direction) -> Result<Self, String> {
-        let attached = bpf::attach(program.as_fd(), link.index, direction);
-        let link = attached.map_err(|error| format!("attach to \"{}\": {error}", link.name))?;
-        Ok(Self { _link: link })
+    fn new(
+        program: &OwnedFd,
+        device: &Link,
+        direction: Direction,
+        handed: Option<OwnedFd>,
+    ) -> Result<Self, String> {
+        if let Some(link) = handed {
+            return Ok(Self { link });
+        }
+        let attached = bpf::attach(program.as_fd(), device.index, direction);
+        let link = attached.map_err(|error| format!("attach to \"{}\": {error}", device.name))?;
+        Ok(Self { link })
+    }
+
+    /// The descriptor, for another process.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
     }
 }
 

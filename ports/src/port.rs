@@ -370,6 +370,11 @@ pub trait Guard: Send {
     /// Describes the device, whose MAC address is `mac`, and how it is to be put back.
     fn hand_over(&self, mac: [u8; 6]) -> HandedDevice;
 
+    /// The descriptor that holds the executor at the device, if there is one.
+    fn hook(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// From now on the device is put back when this is dropped, although it was handed over by another process.
     fn own(&mut self);
 }
@@ -501,6 +506,12 @@ impl Port {
     /// Describes the device for another process that takes the port over; `None` for a port in memory.
     pub fn hand_over(&self) -> Option<HandedDevice> {
         self.guard.as_ref().map(|guard| guard.hand_over(self.mac))
+    }
+
+    /// The descriptor by which another process keeps the executor of the port's device ([`crate::KernelHooks`]); `None` if there
+    /// is no executor.
+    pub fn hook(&self) -> Option<BorrowedFd<'_>> {
+        self.guard.as_ref().and_then(|guard| guard.hook())
     }
 
     /// The process that has handed the port over does not use it any more: dropping the port puts the device back from

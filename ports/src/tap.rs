@@ -90,6 +90,7 @@ pub fn open(
         takes,
         status: status_of(&link),
         here: Some(link.clone()),
+        hook: None,
         mac: link.mac,
     };
     let port = device.into_port(name, kind, allotment).map_err(os("open TAP device"))?;
@@ -139,7 +140,7 @@ pub(crate) fn take_over(
         Whereabouts::OutOfSight => (PortStatus::new(true, OUT_OF_SIGHT_MTU, false), mac, None),
         Whereabouts::Gone => return Err(PortError::NoDevice { device: device.to_owned() }),
     };
-    let device = Device { guard, files, takes, status, here, mac };
+    let device = Device { guard, files, takes, status, here, hook: handed.hook, mac };
     device.into_port(name, kind, allotment).map_err(os("open TAP device"))
 }
 
@@ -158,6 +159,8 @@ struct Device {
     guard: TapGuard,
     /// The device; `None` if it is in another network namespace than this thread.
     here: Option<Link>,
+    /// The executor that another process has attached.
+    hook: Option<OwnedFd>,
     /// A descriptor for each queue.
     files: Vec<File>,
     takes: Takes,
@@ -167,8 +170,8 @@ struct Device {
 
 impl Device {
     fn into_port(self, name: &str, kind: PortKind, allotment: Allotment) -> io::Result<Port> {
-        let Self { mut guard, here, files, takes, status, mac } = self;
-        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), here.as_ref());
+        let Self { mut guard, here, hook, files, takes, status, mac } = self;
+        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), here.as_ref(), hook);
         let mut queues = Queues::default();
         for file in files.iter().cycle().take(allotment.tx) {
             let (file, status) = (file.try_clone()?, Arc::clone(&status));
@@ -293,10 +296,15 @@ impl TapGuard {
     ///
     /// # Errors
     /// Why that cannot be, for a person to read.
-    fn attach(&mut self, hooks: Option<&KernelHooks>, here: Option<&Link>) -> Result<(), String> {
+    fn attach(
+        &mut self,
+        hooks: Option<&KernelHooks>,
+        here: Option<&Link>,
+        handed: Option<OwnedFd>,
+    ) -> Result<(), String> {
         let hooks = hooks.ok_or_else(|| NO_HOOKS.to_owned())?;
         let link = here.ok_or_else(|| "it is in another network namespace".to_owned())?;
-        self.hook = Some(hooks.attach_to_sent(link)?);
+        self.hook = Some(hooks.attach_to_sent(link, handed)?);
         Ok(())
     }
 
@@ -357,6 +365,10 @@ impl Guard for TapGuard {
     fn hand_over(&self, mac: [u8; 6]) -> HandedDevice {
         let Self { index, sets_down, mac_before, .. } = *self;
         HandedDevice { index, mac, sets_down, mac_before }
+    }
+
+    fn hook(&self) -> Option<BorrowedFd<'_>> {
+        self.hook.as_ref().map(DeviceHook::descriptor)
     }
 
     fn own(&mut self) {

@@ -5,7 +5,7 @@
 
 use crate::detach::Background;
 use crate::edition::Edition;
-use crate::kernel_cache::KernelStart;
+use crate::kernel_cache::{KernelCacheMode, KernelStart};
 use crate::monitor::Monitor;
 use crate::openflow::OpenFlowServer;
 use crate::options::Options;
@@ -55,13 +55,15 @@ pub fn main_of(edition: Edition) -> ExitCode {
         let background = Background::enter(&options)?;
         let group = options.socket_group.as_deref().map(socket_group).transpose()?;
         raise_descriptor_limit();
-        // While the process has the privileges to load them.
+        let uses_kernel = options.kernel_cache != KernelCacheMode::Off;
+        // While the process has the privileges to load programs. A program that takes over gets those of the other one.
         let kernel = match options.take_over {
-            true => Err("this program has taken over from another one".to_owned()),
-            false => options.kernel_cache.load()?,
+            true => None,
+            false => Some(options.kernel_cache.load()?),
         };
+        let attaches_programs = kernel.as_ref().map_or(uses_kernel, Result::is_ok);
         // Before the first other thread, which would keep its privileges.
-        confine(&options, &socket, group, kernel.is_ok())?;
+        confine(&options, &socket, group, attaches_programs)?;
         let log = log::start(options.verbose);
         let announce = Announce { ready_fd, background };
         match run(&options, &socket, group, announce, signals, kernel)? {
@@ -180,17 +182,19 @@ fn run(
     socket_group: Option<Gid>,
     announce: Announce,
     signals: Signals,
-    kernel: KernelStart,
+    kernel: Option<KernelStart>,
 ) -> anyhow::Result<End> {
     let program = Program::of_this_process();
-    let (listener, switch, tell_old_program) = match options.take_over {
-        true => {
+    let (listener, switch, tell_old_program) = match kernel {
+        None => {
             confinement::tell();
             let state = options.state.as_deref().map(|path| (path, options.state_sync));
-            let (switch, listener, tell) = takeover::take(socket, state)?.into_parts();
+            let uses_kernel = options.kernel_cache != KernelCacheMode::Off;
+            let taken = takeover::take(socket, state, uses_kernel)?;
+            let (switch, listener, tell) = taken.into_parts();
             (listener, switch, Some(tell))
         }
-        false => {
+        Some(kernel) => {
             let desired = options.desired().map_err(|error| error.exit_if_usage())?;
             let mut config = Config::new(desired);
             config.kernel = kernel;

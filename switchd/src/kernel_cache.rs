@@ -7,9 +7,13 @@ use flow::types::PortNo;
 use flowtable::datapath::CachedFlow;
 use flowtable::policy::Policy;
 use flowtable::policy::xlate::Translation;
-use kernelcache::{KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal, Side};
+use kernelcache::{
+    HandedPrograms, KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal, Side,
+};
 use ports::spec::{PortOptions, QdiscMode, Target};
 use ports::{KernelHooks, Port};
+use serde::{Deserialize, Serialize};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::info;
@@ -48,12 +52,33 @@ impl KernelCacheMode {
     }
 }
 
+/// The programs of a kernel cache that are handed over, beside their descriptors.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct GivenPrograms {
+    object: u64,
+    processors: usize,
+    has_ipv6_sums: bool,
+}
+
+impl GivenPrograms {
+    /// The number of the descriptors of programs and maps.
+    pub(crate) const DESCRIPTORS: usize = kernelcache::DESCRIPTORS;
+
+    /// The programs, for this process to go on with.
+    pub(crate) fn take_over(self, fds: Vec<OwnedFd>) -> KernelStart {
+        let Self { object, processors, has_ipv6_sums } = self;
+        let handed = HandedPrograms { object, processors, has_ipv6_sums };
+        Programs::take_over(handed, fds)
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+    }
+}
+
 /// The kernel cache of a switch, or why there is none.
 pub(crate) struct KernelSide(Result<Arc<KernelCache>, String>);
 
 impl KernelSide {
-    /// Starts the cache, which hears of every generation of `policy` from now on. `epoch` is the zero of the switch's
-    /// clock on `CLOCK_MONOTONIC`.
+    /// Starts the cache, which hears of every generation of `policy` from now on and forwards nothing before
+    /// [`KernelCache::resume`]. `epoch` is the zero of the switch's clock on `CLOCK_MONOTONIC`.
     pub(crate) fn start(start: KernelStart, policy: &Policy, seed: u64, epoch: Duration) -> Self {
         let started = start.and_then(|programs| {
             let lookups = Arc::clone(policy.lookups());
@@ -73,6 +98,13 @@ impl KernelSide {
     /// The cache, if there is one.
     pub(crate) fn cache(&self) -> Option<&Arc<KernelCache>> {
         self.0.as_ref().ok()
+    }
+
+    /// The programs for another process, and their descriptors; `None` if there is no kernel cache.
+    pub(crate) fn give(&self) -> Option<(GivenPrograms, Vec<BorrowedFd<'_>>)> {
+        let cache = self.cache()?;
+        let HandedPrograms { object, processors, has_ipv6_sums } = cache.hand_over();
+        Some((GivenPrograms { object, processors, has_ipv6_sums }, cache.descriptors()))
     }
 
     /// The programs that a port of this target is to have; `None` if there is no kernel cache, or none for this port.
@@ -96,9 +128,13 @@ impl KernelSide {
             if let Err(why) = &port.kernel_hooks {
                 slot.warn(format_args!("not in the kernel cache: {why}"));
             }
-            let sends = match slot.spec.options.qdisc {
-                QdiscMode::Bypass => Err("its frames go around the queueing discipline".to_owned()),
-                QdiscMode::Auto | QdiscMode::Honour => Ok(()),
+            let sends = match (side, slot.spec.options.qdisc) {
+                // A TAP device without the programs is in another namespace, where the kernel does not find it by its number.
+                (Side::Descriptor, _) => port.kernel_hooks.clone(),
+                (Side::Device, QdiscMode::Bypass) => {
+                    Err("its frames go around the queueing discipline".to_owned())
+                }
+                (Side::Device, QdiscMode::Auto | QdiscMode::Honour) => Ok(()),
             };
             (port.kernel_hooks.clone(), sends)
         } else {

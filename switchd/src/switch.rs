@@ -258,6 +258,9 @@ impl Switch {
             Ok::<(), StartError>(())
         })?;
         switch.restore_hosts(&kept);
+        if let Some(cache) = switch.kernel.cache() {
+            cache.resume();
+        }
         switch.wait_until_kept()?;
         if let Some(path) = &path {
             Trial::forget(path)?;

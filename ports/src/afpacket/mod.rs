@@ -41,7 +41,7 @@ use crate::{
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use tx::PacketTx;
 
@@ -101,7 +101,7 @@ pub fn open(
         let operation = || format!("set \"{device}\" up");
         guard.commons.set_up(link.index, true).map_err(|e| e.renamed(operation))?;
     }
-    let device = Device { guard, link, shield, warnings, sockets: vec![socket] };
+    let device = Device { guard, link, shield, warnings, sockets: vec![socket], hook: None };
     let ring = allotment.ring;
     device.into_port(name, options, allotment, |opener| {
         let (mut rx, memory) = opener.open_here(ring)?;
@@ -144,9 +144,9 @@ pub(crate) fn take_over(
         hook: None,
         _lock: lock,
     };
-    let device = Device { guard, link, shield, warnings: Vec::new(), sockets: Vec::new() };
-    let port =
-        device.into_port(name, options, allotment, |opener| opener.take_over(handed.queues))?;
+    let HandedPort { queues, hook, .. } = handed;
+    let device = Device { guard, link, shield, warnings: Vec::new(), sockets: Vec::new(), hook };
+    let port = device.into_port(name, options, allotment, |opener| opener.take_over(queues))?;
     Ok(Port { warnings: Vec::new(), ..port })
 }
 
@@ -170,6 +170,8 @@ struct Device {
     warnings: Vec<String>,
     /// Sockets that have been opened already, to send.
     sockets: Vec<OwnedFd>,
+    /// The executor that another process has attached.
+    hook: Option<OwnedFd>,
 }
 
 /// Receive queues, and the memory of them all.
@@ -184,9 +186,9 @@ impl Device {
         allotment: Allotment,
         receive: impl FnOnce(&RxOpener) -> Result<Receiving, PortError>,
     ) -> Result<Port, PortError> {
-        let Self { mut guard, link, shield, mut warnings, mut sockets } = self;
+        let Self { mut guard, link, shield, mut warnings, mut sockets, hook } = self;
         // Before the filters of the rings: what those take from the rings would be lost.
-        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), &link, shield);
+        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), &link, shield, hook);
         let device = &*guard.device;
         let (link, addresses) = state(&guard.commons, &link)?;
         warnings.extend(address_warning(&link, addresses, shield));
@@ -361,12 +363,13 @@ impl SystemGuard {
         hooks: Option<&KernelHooks>,
         link: &Link,
         shield: Shield,
+        handed: Option<OwnedFd>,
     ) -> Result<(), String> {
         let hooks = hooks.ok_or_else(|| NO_HOOKS.to_owned())?;
         if shield != Shield::Shielded {
             return Err("the host's own stack receives its frames, too".to_owned());
         }
-        self.hook = Some(hooks.attach(link)?);
+        self.hook = Some(hooks.attach(link, handed)?);
         Ok(())
     }
 
@@ -406,6 +409,10 @@ impl Guard for SystemGuard {
 
     fn hand_over(&self, mac: [u8; 6]) -> HandedDevice {
         HandedDevice { index: self.index, mac, sets_down: !self.was_up, mac_before: None }
+    }
+
+    fn hook(&self) -> Option<BorrowedFd<'_>> {
+        self.hook.as_ref().map(DeviceHook::descriptor)
     }
 
     fn own(&mut self) {

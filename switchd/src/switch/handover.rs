@@ -4,6 +4,7 @@
 use super::apply::Revisions;
 use super::reconcile::Tolerance;
 use super::{StartError, Switch, WorkerHandle};
+use crate::kernel_cache::KernelStart;
 use crate::port_slot::PortTotals;
 use crate::ring_budget::Activity;
 use crate::state::{Beginning, Keeper, KeeperIntake, Kept, StateDirectory, StateSync, Timeouts};
@@ -42,12 +43,15 @@ pub(crate) struct GivenPort {
     /// `None`: the port has no open device.
     device: Option<HandedDevice>,
     queues: Vec<HandedQueue>,
+    /// Whether a program of the kernel cache is at the device.
+    #[serde(default)]
+    has_hook: bool,
 }
 
 impl GivenPort {
-    /// The number of the queues, each of which has a descriptor.
-    pub(crate) fn queue_count(&self) -> usize {
-        self.queues.len()
+    /// The number of descriptors: one for each queue, and one for the program at the device if there is one.
+    pub(crate) fn descriptor_count(&self) -> usize {
+        self.queues.len() + usize::from(self.has_hook)
     }
 }
 
@@ -60,8 +64,10 @@ pub(crate) struct Inheritance<'a> {
     pub(crate) epoch: Duration,
     /// The directory of kept state; `None`: state is not kept.
     pub(crate) state: Option<PathBuf>,
-    /// The ports with the descriptors of their queues.
+    /// The ports with their descriptors.
     pub(crate) ports: Vec<(GivenPort, Vec<OwnedFd>)>,
+    /// The programs of the kernel cache, or why there are none.
+    pub(crate) kernel: KernelStart,
 }
 
 /// The ports of another program that this one has not taken over yet, by bridge and name. `None` when nothing is
@@ -92,7 +98,7 @@ impl TakenPorts {
 }
 
 impl Switch {
-    /// The ports that another program is to take over, and the descriptors of their queues in the same order. Nobody may
+    /// The ports that another program is to take over, and their descriptors in the same order. Nobody may
     /// change ports meanwhile. Calls `waiting` twice a second until all workers have answered.
     ///
     /// # Errors
@@ -114,6 +120,7 @@ impl Switch {
                 is_away: slot.is_away,
                 device,
                 queues: Vec::new(),
+                has_hook: false,
             };
             if port.device.is_some() {
                 let number = slot.port_no();
@@ -122,6 +129,11 @@ impl Switch {
                         queue.map_err(|error| format!("port {}: {error}", port.name))?;
                     port.queues.push(queue);
                     fds.push(fd);
+                }
+                if let Some(hook) = slot.port.as_ref().and_then(|port| port.hook()) {
+                    let fd = hook.try_clone_to_owned();
+                    fds.push(fd.map_err(|error| format!("port {}: {error}", port.name))?);
+                    port.has_hook = true;
                 }
             }
             ports.push(port);
@@ -164,17 +176,17 @@ impl Switch {
 
     /// Stops all workers between two batches. Returns the places in the rings at which another program goes on.
     pub(crate) fn pause(&self) -> RingPositions {
+        // First, because it takes a while, in which workers forward what the kernel does not forward any more.
+        if let Some(cache) = self.kernel.cache() {
+            cache.suspend();
+        }
         let (done, paused) = channel::bounded(self.workers.len());
         for worker in &self.workers {
             worker.send(Command::Pause { done: done.clone() });
         }
         drop(done);
         // Ends when every worker has answered.
-        let positions = paused.iter().flatten().collect();
-        if let Some(cache) = self.kernel.cache() {
-            cache.suspend();
-        }
-        positions
+        paused.iter().flatten().collect()
     }
 
     /// Lets all workers receive, at these places in the rings.
@@ -228,7 +240,7 @@ impl Switch {
     /// # Errors
     /// A device cannot be taken over, or a rule is refused. The other program's devices are as they were.
     pub(crate) fn take_over(given: Inheritance<'_>) -> Result<(Self, KeeperIntake), StartError> {
-        let Inheritance { kept, seed, epoch, state, ports } = given;
+        let Inheritance { kept, seed, epoch, state, ports, kernel } = given;
         let wanted = kept.wanted.clone().unwrap_or_default();
         let settings = wanted.settings.resolved();
         let (keeper, intake) = Keeper::new();
@@ -236,21 +248,18 @@ impl Switch {
         let epoch = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
         let keeper = state.is_some().then_some(keeper);
         let revisions = Revisions::open(state, kept.configured.clone().unwrap_or_default())?;
-        let switch = {
-            // The privileges to load programs went with the start of the other program.
-            let kernel = Err("this program has taken over from another one".to_owned());
-            Self::without_ports(&settings, seed, keeper, revisions, epoch, kernel)?
-        };
+        let switch = Self::without_ports(&settings, seed, keeper, revisions, epoch, kernel)?;
         switch.pause();
         switch.desired.lock().settings = wanted.settings.clone();
         switch.restore(&kept, &wanted, Timeouts::Whole)?;
         let mut given = Vec::new();
         let mut handed = HashMap::new();
-        for (port, fds) in ports {
+        for (port, mut fds) in ports {
+            let hook = if port.has_hook { fds.pop() } else { None };
             if let Some(device) = port.device.clone() {
                 let queues = port.queues.iter().cloned().zip(fds).collect();
                 let key = (port.bridge.clone(), port.name.clone());
-                handed.insert(key, HandedPort { device, queues });
+                handed.insert(key, HandedPort { device, queues, hook });
             }
             given.push(port);
         }

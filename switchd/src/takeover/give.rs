@@ -128,13 +128,17 @@ impl<'a, F: Fn()> Hand<'a, F> {
         let unsupported = |error: io::Error| GiveError::Unsupported(error.to_string());
         let (ports, queues) = switch.describe_ports(&progress).map_err(GiveError::Unsupported)?;
         let lock = switch.state_lock();
-        let core =
-            Core { epoch: switch.epoch(), seed: switch.seed(), keeps_state: lock.is_some(), ports };
+        let (kernel, programs) = switch.kernel_side().give().unzip();
+        let (epoch, seed, keeps_state) = (switch.epoch(), switch.seed(), lock.is_some());
+        let core = Core { epoch, seed, keeps_state, ports, kernel };
         let mut fds = Vec::from(listener.descriptors().map_err(unsupported)?);
         if let Some(lock) = lock {
             fds.push(lock.try_clone_to_owned().map_err(unsupported)?);
         }
         fds.extend(queues);
+        for fd in programs.into_iter().flatten() {
+            fds.push(fd.try_clone_to_owned().map_err(unsupported)?);
+        }
         let core = serde_json::to_vec(&core).map_err(|error| unsupported(error.into()))?;
         let (policy, wanted) = (switch.policy(), switch.desired());
         let state = state::snapshot(policy, &switch.configured(), &wanted, switch.now())?;

@@ -41,6 +41,7 @@ pub(crate) use give::{GiveError, give};
 pub(crate) use start::start_successor;
 pub(crate) use take::take;
 
+use crate::kernel_cache::GivenPrograms;
 use crate::switch::GivenPort;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -123,7 +124,7 @@ struct HandoverHello {
 }
 
 /// What a switch cannot be made without. Its descriptors are the control socket, the socket's lock, the lock of kept state
-/// if there is one, and the queues of all ports in their order.
+/// if there is one, the queues of all ports in their order, and programs and maps of the kernel cache if there is one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Core {
     /// The zero of the switch's clock, on the monotonic clock of the system.
@@ -133,4 +134,7 @@ struct Core {
     /// Whether the switch keeps state.
     keeps_state: bool,
     ports: Vec<GivenPort>,
+    /// `None`: there is no kernel cache.
+    #[serde(default)]
+    kernel: Option<GivenPrograms>,
 }

@@ -5,6 +5,7 @@ use super::courtesy::Courtesy;
 use super::sections::{When, sections};
 use super::{Core, FORMAT, HandoverHello, PATIENCE, SWITCH_OVER, message};
 use crate::edition;
+use crate::kernel_cache::GivenPrograms;
 use crate::server::Listener;
 use crate::state::{Contents, Kept, StateSync};
 use crate::switch::{Inheritance, Switch};
@@ -15,6 +16,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use tracing::{info, warn};
+
+/// Why there is no kernel cache: only a start has the privileges to load programs.
+const NO_PROGRAMS: &str = "the program before this one had none: a new start loads the programs";
 
 /// What this program has taken over.
 pub(crate) struct Taken {
@@ -35,14 +39,19 @@ impl Taken {
 }
 
 /// Takes over from the program at the other end of standard input. Returns when the workers of the new switch forward.
-/// `socket` is the path of the control socket, `state` that of the directory of kept state.
+/// `socket` is the path of the control socket, `state` that of the directory of kept state. With `uses_kernel`, the new
+/// switch goes on with the kernel cache of the old one.
 ///
 /// # Errors
 /// Something cannot be taken over; the old program is told, and goes on.
-pub(crate) fn take(socket: &Path, state: Option<(&Path, StateSync)>) -> anyhow::Result<Taken> {
+pub(crate) fn take(
+    socket: &Path,
+    state: Option<(&Path, StateSync)>,
+    uses_kernel: bool,
+) -> anyhow::Result<Taken> {
     let courtesy = Courtesy::of_starter();
     let channel = from_standard_input().context("take over from the program at standard input")?;
-    let took = take_over(&channel, courtesy, socket, state);
+    let took = take_over(&channel, courtesy, socket, state, uses_kernel);
     if let Err(error) = &took {
         // The old program may have ended.
         let _ = channel.send(message::FAILED, format!("{error:#}").as_bytes(), &[], PATIENCE);
@@ -63,6 +72,7 @@ fn take_over(
     courtesy: Option<Courtesy>,
     socket: &Path,
     state: Option<(&Path, StateSync)>,
+    uses_kernel: bool,
 ) -> anyhow::Result<(Switch, Listener)> {
     let Received { program, core, fds, contents } = receive_all(channel)?;
     let mut fds = fds.into_iter();
@@ -70,18 +80,33 @@ fn take_over(
     let (listening, socket_lock) = (fd()?, fd()?);
     let state_lock = if core.keeps_state { Some(fd()?) } else { None };
     let ports = core.ports.into_iter().map(|port| {
-        let queues: anyhow::Result<Vec<OwnedFd>> = (0..port.queue_count()).map(|_| fd()).collect();
-        Ok((port, queues?))
+        let fds: anyhow::Result<Vec<OwnedFd>> =
+            (0..port.descriptor_count()).map(|_| fd()).collect();
+        Ok((port, fds?))
     });
     let ports = ports.collect::<anyhow::Result<_>>()?;
+    let kernel = match core.kernel {
+        _ if !uses_kernel => Err("--kernel-cache is off".to_owned()),
+        None => Err(NO_PROGRAMS.to_owned()),
+        Some(programs) => {
+            let fds = (0..GivenPrograms::DESCRIPTORS).map(|_| fd());
+            programs.take_over(fds.collect::<anyhow::Result<_>>()?)
+        }
+    };
     ensure!(
         core.keeps_state == state.is_some(),
         "one program keeps state and the other does not: start both with the same --state"
     );
     let Core { epoch, seed, .. } = core;
     let kept = Kept::of_snapshot(&contents)?;
-    let inheritance =
-        Inheritance { kept, seed, epoch, state: state.map(|(path, _)| path.to_owned()), ports };
+    let inheritance = Inheritance {
+        kept,
+        seed,
+        epoch,
+        state: state.map(|(path, _)| path.to_owned()),
+        ports,
+        kernel,
+    };
     let (mut switch, intake) = Switch::take_over(inheritance)?;
     take_sections(channel, &switch, When::Early, message::PREPARE)?;
     send(channel, message::PREPARED, edition::program().as_bytes())?;
