@@ -8,7 +8,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use packet::wire::{EthernetFrame, ethernet};
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// Size of the receive buffer in bytes: an IP packet of 64 KiB with its Ethernet header and tags.
@@ -22,6 +22,12 @@ pub struct FrameSocket {
     interface: String,
     fd: OwnedFd,
     buf: Vec<u8>,
+}
+
+impl AsFd for FrameSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl FrameSocket {

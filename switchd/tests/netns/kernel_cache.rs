@@ -1,15 +1,14 @@
 //! The kernel cache: what it forwards, counts and promises. The tests need the privileges to load eBPF programs, and say so
 //! where they are missing.
 
-use crate::fixture::{Cable, Network, Observer, SWITCHD, port_name};
+use crate::fixture::{Cable, Network, Observer, port_name};
 use anyhow::{Context, bail, ensure};
 use control::record::{CacheRecord, CachedFlowRecord, KernelCacheRecord};
 use control::{CachedFlowQuery, Client, FlowCommand, Format, Operation, Reply};
 use lab::harness::{Test, Unsupported};
 use lab::traffic::{Ping, TcpTransfer};
-use lab::{Daemon, FrameSocket, Host, Netlink, eventually, experimental_frame};
+use lab::{FrameSocket, Host, Netlink, eventually, experimental_frame};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -19,7 +18,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("kernel_cache::no_frame_is_judged_by_an_old_state", no_frame_is_judged_by_an_old_state),
     ("kernel_cache::ports_come_and_go", ports_come_and_go),
     ("kernel_cache::frames_that_have_become_too_long_are_dropped_with_a_reason", too_long),
-    ("kernel_cache::nothing_forwards_after_a_crash", nothing_forwards_after_a_crash),
 ];
 
 pub(crate) const ON: &[&str] = &["--kernel-cache=auto"];
@@ -352,21 +350,5 @@ fn too_long() -> anyhow::Result<()> {
         let Ok(Reply::Drops(drops)) = client.ask(Operation::Drops) else { return false };
         drops.dropped.iter().any(|drop| drop.reason == "exceeds_mtu")
     })?;
-    Ok(())
-}
-
-fn nothing_forwards_after_a_crash() -> anyhow::Result<()> {
-    let network = network(2)?;
-    let server = SocketAddr::new(network.b().v4().into(), 5001);
-    TcpTransfer::to(server, 300_000).run(network.a().namespace(), network.b().namespace())?;
-    ensure!(kernel(&mut network.client()?)?.flows > 0, "no flow is in the kernel");
-    let Network { hosts, daemon } = network;
-    let run_dir = daemon.run_dir();
-    daemon.crash()?;
-    ensure!(!reaches(&hosts[0], &hosts[1])?, "somebody forwards still");
-    let ports = ["--port", &port_name(0), "--port", &port_name(1)].map(str::to_owned);
-    let arguments = ports.iter().map(String::as_str).chain(ON.iter().copied());
-    let _again = Daemon::start_in(run_dir, Path::new(SWITCHD), arguments)?;
-    eventually("the next switch forwards", || reaches(&hosts[0], &hosts[1]).unwrap_or_default())?;
     Ok(())
 }

@@ -13,7 +13,9 @@ mod floods;
 mod frames;
 mod interop;
 mod kernel_cache;
+mod kernel_life;
 mod kernel_ports;
+mod kernel_stale;
 mod laboratory;
 mod life;
 mod memory;
@@ -49,7 +51,9 @@ fn main() -> ExitCode {
         frames::TESTS,
         interop::TESTS,
         kernel_cache::TESTS,
+        kernel_life::TESTS,
         kernel_ports::TESTS,
+        kernel_stale::TESTS,
         laboratory::TESTS,
         life::TESTS,
         memory::TESTS,
