@@ -695,6 +695,35 @@ pub enum OverlayRequest {
         /// The address of the peer.
         peer: IpAddr,
     },
+    /// Gives all ports of an overlay other options.
+    Set {
+        /// The name of the overlay.
+        name: String,
+        /// The options as `key=value`. An option with an empty value gets its default.
+        options: Vec<String>,
+    },
+    /// Says that a host is behind a peer. The host does not age.
+    AddHost {
+        /// The name of the overlay.
+        name: String,
+        /// The address of the peer.
+        peer: IpAddr,
+        /// The host's MAC address: `02:00:00:00:00:01`.
+        mac: String,
+        /// The host's VLAN; `None` is that of the frames which the peer's port sends without a tag.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
+        /// The host's IP addresses, which are answered for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ips: Vec<IpAddr>,
+    },
+    /// Forgets a host that [`OverlayRequest::AddHost`] has added, in all VLANs, with its IP addresses.
+    DelHost {
+        /// The name of the overlay.
+        name: String,
+        /// The host's MAC address.
+        mac: String,
+    },
     /// Removes a peer and the hosts behind it.
     DelPeer {
         /// The name of the overlay.

@@ -39,6 +39,22 @@ pub(crate) fn overlay(options: &Options, words: &Words) -> anyhow::Result<Outcom
                 OverlayRequest::DelPeer { name: text(&call, 0), peer: address(&call.words[1])? };
             (call, request)
         }
+        "set" => {
+            let call = call(2, usize::MAX - 1)?;
+            let options = call.words[1..].to_vec();
+            let request = OverlayRequest::Set { name: text(&call, 0), options };
+            (call, request)
+        }
+        "add-host" => {
+            let call = call(3, 5)?;
+            let request = host(call.words)?;
+            (call, request)
+        }
+        "del-host" => {
+            let call = call(2, 2)?;
+            let request = OverlayRequest::DelHost { name: text(&call, 0), mac: text(&call, 1) };
+            (call, request)
+        }
         _ => return Err(wrong_usage(options)),
     };
     let is_list = request == OverlayRequest::List;
@@ -57,6 +73,24 @@ fn address(text: &str) -> Result<IpAddr, Usage> {
     text.parse().map_err(|_| Usage(format!("\"{text}\" is not an IPv4 or IPv6 address of a peer")))
 }
 
+/// The request to add a host: `NAME PEER MAC [vlan=N] [ip=IP[,IP]...]`.
+fn host(words: &[String]) -> Result<OverlayRequest, Usage> {
+    let (mut vlan, mut ips) = (None, Vec::new());
+    for word in &words[3..] {
+        let wrong = || Usage(format!("\"{word}\": write vlan=N, or ip=IP[,IP]..."));
+        match word.split_once('=') {
+            Some(("vlan", number)) => vlan = Some(number.parse().map_err(|_| wrong())?),
+            Some(("ip", list)) => {
+                let list = list.split(',').map(|ip| ip.parse().map_err(|_| wrong()));
+                ips = list.collect::<Result<_, _>>()?;
+            }
+            _ => return Err(wrong()),
+        }
+    }
+    let (name, peer, mac) = (words[0].clone(), address(&words[1])?, words[2].clone());
+    Ok(OverlayRequest::AddHost { name, peer, mac, vlan, ips })
+}
+
 /// One line for each overlay, and below it one for each peer.
 fn render(overlays: &[OverlayRecord]) -> String {
     let mut out = String::new();
@@ -69,6 +103,12 @@ fn render(overlays: &[OverlayRecord]) -> String {
                 1 => write!(out, "1 host"),
                 n => write!(out, "{n} hosts"),
             };
+            if !peer.neighbours.is_empty() {
+                let _ = write!(out, ", {}", peer.neighbours.join(" "));
+            }
+            if peer.n_answered > 0 {
+                let _ = write!(out, ", {} answered", peer.n_answered);
+            }
             let _ = match &peer.problem {
                 Some(problem) => writeln!(out, ", {problem}"),
                 None => writeln!(out),
@@ -90,6 +130,11 @@ mod tests {
             port: number,
             name: format!("net-{number}"),
             n_hosts,
+            n_answered: u64::from(number) - 2,
+            neighbours: (number == 3)
+                .then(|| "10.0.0.5@02:00:00:00:00:05".to_owned())
+                .into_iter()
+                .collect(),
             problem: problem.map(str::to_owned),
         };
         let overlay = OverlayRecord {
@@ -103,7 +148,7 @@ mod tests {
             render(&[overlay]),
             "vxlan:net,vni=7,dst_port=8472\n  \
              192.0.2.2: port 2(net-2), 1 host\n  \
-             192.0.2.3: port 3(net-3), 0 hosts, the port is down\n"
+             192.0.2.3: port 3(net-3), 0 hosts, 10.0.0.5@02:00:00:00:00:05, 1 answered, the port is down\n"
         );
     }
 }

@@ -7,7 +7,7 @@ use crate::ring_budget::{Activity, SMALLEST};
 use flow::types::{OfPort, PortNo};
 use flow::verdict::DropReason;
 use flowtable::datapath::PortCounters;
-use flowtable::policy::ports::Attachment;
+use flowtable::policy::ports::{AnswerCount, Attachment};
 use flowtable::policy::{BridgeId, PortRef};
 use ports::spec::Target;
 use ports::tunnel::{RefusedCount, TunnelRefusal};
@@ -105,6 +105,8 @@ pub(crate) struct PortSlot {
     /// What was received for a tunnel port and refused before the pipeline saw it, since the port was first open; `None`
     /// for any other port. It outlives the device.
     pub(crate) refused: Vec<Arc<RefusedCount>>,
+    /// Questions that were answered in the name of hosts behind the port.
+    pub(crate) answered: Arc<AnswerCount>,
     /// The MAC address; zero until the device was first open.
     pub(crate) mac: [u8; 6],
     /// The open device, a TAP device, has left for another network namespace.
@@ -140,6 +142,7 @@ impl PortSlot {
             counters: (0..workers + 1).map(|_| Arc::default()).collect(),
             before: PortTotals::default(),
             refused: Vec::new(),
+            answered: Arc::default(),
             mac: [0; 6],
             is_away: false,
             is_opening: false,

@@ -365,6 +365,11 @@ pub struct OverlayPeerRecord {
     pub name: String,
     /// How many hosts are known to be behind the peer.
     pub n_hosts: u64,
+    /// How many questions of ARP and neighbour discovery for these hosts were answered in place of being flooded.
+    pub n_answered: u64,
+    /// The IP addresses of these hosts that somebody has given, each as `IP@MAC`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<String>,
     /// Why the port does not work, for humans; `None` if it works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,

@@ -10,7 +10,7 @@ use super::drop_reason::DropReason;
 use super::packet_in::PacketInReason;
 use crate::key::PipelineKey;
 use crate::nat::Nat;
-use crate::types::{BridgeId, MeterId, PortNo};
+use crate::types::{BridgeId, MacAddr, MeterId, PortNo};
 use packet::TunnelKey;
 use std::sync::Arc;
 
@@ -156,6 +156,13 @@ pub enum DpAction {
         port: PortNo,
         /// What the outer headers are to say.
         key: Arc<TunnelKey>,
+    },
+    /// Sends the answer to the ARP request or the neighbour solicitation that the frame is.
+    Answer {
+        /// The port that sends the answer.
+        port: PortNo,
+        /// The MAC address of the host that is asked for.
+        mac: MacAddr,
     },
     /// Gives a copy of the frame to the controllers that want it.
     Controller(Arc<ControllerMeta>),

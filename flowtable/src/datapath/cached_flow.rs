@@ -10,6 +10,7 @@ use crate::policy::changes::{Changes, LatestChange, RecentRules, Watched};
 use crate::policy::groups::GroupEntry;
 use crate::policy::learning::LearnedRule;
 use crate::policy::lookup_counts::LookupCounts;
+use crate::policy::ports::AnswerCount;
 use crate::policy::recirc::Continuation;
 use crate::policy::rule::Rule;
 use crate::policy::xlate::{Learn, PatchCrossing, TableSet, Translation};
@@ -74,6 +75,8 @@ pub struct CachedFlow {
     misses: Box<[TableRef]>,
     /// Patches that the packets go through.
     patches: Box<[PatchCrossing]>,
+    /// Where answers to ARP and neighbour discovery count.
+    answered: Option<Arc<AnswerCount>>,
     groups: Box<[(Arc<GroupEntry>, usize)]>,
     /// The meters that the actions name.
     pub(super) meters: Box<[MeterUse]>,
@@ -100,7 +103,10 @@ pub(super) struct MaskedHash {
 /// counts.
 fn copies(actions: &[DpAction]) -> u32 {
     let each = actions.iter().map(|action| match action {
-        DpAction::Output(_) | DpAction::OutputTrunc { .. } | DpAction::Tunnel { .. } => 1,
+        DpAction::Output(_)
+        | DpAction::OutputTrunc { .. }
+        | DpAction::Tunnel { .. }
+        | DpAction::Answer { .. } => 1,
         DpAction::Clone(nested) => copies(nested),
         DpAction::CheckLen { longer, fits, .. } => copies(longer).max(copies(fits)),
         _ => 0,
@@ -165,6 +171,7 @@ impl CachedFlow {
             rules: t.rules.into(),
             misses: t.misses.into(),
             patches: t.patches.into(),
+            answered: t.answered,
             groups: t.groups.into(),
             meters: t.meters.into_iter().map(MeterUse::new).collect(),
             learn: t.learn.into(),
@@ -331,6 +338,7 @@ impl CachedFlow {
             && *self.misses == t.misses[..]
             && self.patches.len() == t.patches.len()
             && self.patches.iter().zip(&t.patches).all(|(a, b)| a.is_same(b))
+            && self.answered.as_ref().map(Arc::as_ptr) == t.answered.as_ref().map(Arc::as_ptr)
             && *self.actions == t.actions[..]
             && self.drop == t.drop
             && self.flood == t.flood
@@ -437,6 +445,9 @@ impl CachedFlow {
         }
         for patch in &self.patches {
             patch.count(new_packets, new_bytes);
+        }
+        if let Some(answered) = &self.answered {
+            answered.add(new_packets);
         }
         for (i, (entry, bucket)) in self.groups.iter().enumerate() {
             entry.counters.add_bucket(*bucket, new_packets, new_bytes);

@@ -209,6 +209,7 @@ impl Caches {
         );
         if flow.agrees_with(&translation, &watched) && !flow.is_dead() {
             let news = self.policy.learn(&translation.learn, moment.now);
+            self.policy.learn_neighbour(translation.neighbour.as_ref(), moment.now);
             if !self.change_rules(&translation, moment.now) {
                 self.flows.remove(index);
                 return None;
@@ -251,6 +252,7 @@ impl Caches {
         let news = self.policy.learn(&translation.learn, moment.now);
         let has_learned_rules = self.change_rules(&translation, moment.now);
         self.policy.saw_sender(key, &translation.learn, news.is_any);
+        self.policy.learn_neighbour(translation.neighbour.as_ref(), moment.now);
         let work = Work {
             lookups: translation.rules.len() + translation.misses.len(),
             steps: translation.steps,

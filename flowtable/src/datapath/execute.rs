@@ -1,5 +1,6 @@
 //! Executes a list of [`DpAction`]s on one frame.
 
+use super::answer::answer;
 use super::edit;
 use super::egress::Egress;
 use super::meter_use::MeterUse;
@@ -145,6 +146,14 @@ impl<'a> Run<'_, 'a> {
                 self.queued = true;
                 self.done.outputs += 1;
             }
+            DpAction::Answer { port, mac } => {
+                if let Some(copy) = self.copy()
+                    && answer(self.env.batch.frame_mut(copy), mac.0)
+                {
+                    self.env.egress.push(*port, copy);
+                    self.done.outputs += 1;
+                }
+            }
             DpAction::Controller(meta) => self.punt(meta),
             DpAction::Meter(meter) => {
                 if !self.passes(*meter) {
@@ -276,6 +285,7 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         DpAction::Output(_)
         | DpAction::OutputTrunc { .. }
         | DpAction::Tunnel { .. }
+        | DpAction::Answer { .. }
         | DpAction::Controller(_)
         | DpAction::Meter(_)
         | DpAction::CheckLen { .. }

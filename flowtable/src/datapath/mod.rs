@@ -28,6 +28,7 @@
 //! fails, the packet is translated ([`Policy::translate`]), provided that its port has budget for a translation
 //! ([`overload`](crate::overload)). Flows with equal mask and masked key are one flow (`caches`).
 
+mod answer;
 mod cached_flow;
 mod caches;
 mod counters;

@@ -29,6 +29,7 @@ pub mod learning;
 pub mod lookup_counts;
 pub mod mac_table;
 pub mod meters;
+mod neighbours;
 mod numbered;
 pub mod observer;
 mod parted_map;
@@ -67,6 +68,8 @@ use flow::types::{PortNo, TableId};
 use flow::{FlowKey, Match};
 use lookup_counts::LookupCounts;
 use mac_table::{HostRef, MacKey, MacTable};
+pub use neighbours::Neighbour;
+use neighbours::Neighbours;
 use observer::{Observed, Observer};
 use parking_lot::Mutex;
 use ports::{PortChange, PortInfo, PortTable, PortTables};
@@ -109,6 +112,7 @@ pub struct Policy {
     announcements: Announcements<HostRef>,
     storm: StormControl,
     seen_addresses: SeenAddresses,
+    neighbours: Neighbours,
     lookups: Arc<LookupCounts>,
     conduct: Conduct,
     observer: Option<Arc<dyn Observer>>,
@@ -135,6 +139,7 @@ pub struct Snapshot<'a> {
     ports: RwLockReadGuard<'a, PortTables>,
     macs: RwLockReadGuard<'a, PerBridge<MacTable>>,
     recirc: &'a RecircTable,
+    neighbours: &'a Neighbours,
     version: Version,
     conduct: Conduct,
 }
@@ -148,6 +153,7 @@ impl Snapshot<'_> {
             macs: &self.macs,
             version: self.version,
             recirc: self.recirc,
+            neighbours: self.neighbours,
             conduct: self.conduct,
         }
     }
@@ -194,6 +200,7 @@ impl Policy {
             announcements: Announcements::default(),
             storm: StormControl::default(),
             seen_addresses: SeenAddresses::new(seed),
+            neighbours: Neighbours::new(seed),
             lookups: Arc::default(),
             audience: Audience::default(),
             conduct: Conduct::default(),
@@ -266,6 +273,7 @@ impl Policy {
             ports: self.ports.read(),
             macs: self.macs.read(),
             recirc: &self.recirc,
+            neighbours: &self.neighbours,
             conduct: self.conduct,
             version,
         }
@@ -440,6 +448,7 @@ impl Policy {
         }
         if refs.iter().any(|at| ports.get(*at).is_none()) {
             self.seen_addresses.keep_ports(|at| ports.get(at).is_some());
+            self.neighbours.keep_ports(|at| ports.get(at).is_some());
         }
         drop(ports);
         self.changes.ports(refs.into_iter());

@@ -225,7 +225,44 @@ pub struct PortInfo {
     pub storm_limit: Option<u32>,
     /// How outer headers are chosen for what leaves here; `None` if the port is no tunnel port.
     pub tunnel: Option<Arc<TunnelEgress>>,
+    /// Whether questions of ARP and neighbour discovery for hosts behind the port are answered, if the answer is known, in place of
+    /// being flooded; `None` if they are flooded.
+    pub suppression: Option<Arc<Suppression>>,
+    /// Counts such answers; `None` if nobody wants to know.
+    pub answered: Option<Arc<AnswerCount>>,
 }
+
+/// How a port keeps questions of ARP and neighbour discovery for hosts behind it from being flooded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Suppression {
+    /// Hosts behind the port, by address, that somebody has given.
+    pub neighbours: Vec<(IpAddr, MacAddr)>,
+}
+
+/// How many questions were answered in the name of hosts behind a port.
+#[derive(Debug, Default)]
+pub struct AnswerCount(AtomicU64);
+
+impl AnswerCount {
+    /// Counts answers.
+    pub fn add(&self, answers: u64) {
+        self.0.fetch_add(answers, Ordering::Relaxed);
+    }
+
+    /// The number of answers so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for AnswerCount {
+    /// Counters are not compared: they say nothing of the port's configuration.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for AnswerCount {}
 
 /// How a tunnel port chooses outer headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -285,6 +322,8 @@ impl PortInfo {
             is_own: false,
             storm_limit: Some(DEFAULT_STORM_LIMIT),
             tunnel: None,
+            suppression: None,
+            answered: None,
         }
     }
 
@@ -315,6 +354,11 @@ impl PortInfo {
     /// The address of the switch's own host, if it is behind this port.
     fn own_address(&self) -> Option<MacAddr> {
         (self.is_own && self.mac != MacAddr::default()).then_some(self.mac)
+    }
+
+    /// Whether questions for hosts behind the port are answered in place of being flooded.
+    pub fn suppresses(&self) -> bool {
+        self.suppression.is_some()
     }
 
     /// Whether the port's configuration lets frames come in.
@@ -362,6 +406,10 @@ pub struct PortTable {
     bridge_name: Arc<str>,
     /// The ports behind which the switch's own host is, by their addresses.
     own: BTreeMap<MacAddr, OfPort>,
+    /// The number of ports that suppress.
+    suppressors: usize,
+    /// Hosts that somebody has given an address, each behind a port that suppresses.
+    neighbours: HashMap<IpAddr, (MacAddr, OfPort)>,
     fragments: Fragments,
     unasked: Unasked,
     /// Ports that the present change may have changed, as they were before it; `None` for a port
@@ -431,6 +479,16 @@ impl PortTable {
     /// The port behind which the switch's own host has this address; `None` if that host does not have it.
     pub fn of_own_host(&self, mac: MacAddr) -> Option<&PortInfo> {
         self.get(*self.own.get(&mac)?)
+    }
+
+    /// Whether a port of the bridge suppresses floods of ARP and neighbour discovery.
+    pub fn has_suppressors(&self) -> bool {
+        self.suppressors > 0
+    }
+
+    /// The host to which somebody has given this address, and its port, which suppresses.
+    pub fn static_neighbour(&self, ip: IpAddr) -> Option<(MacAddr, OfPort)> {
+        self.neighbours.get(&ip).copied()
     }
 
     /// All ports in ascending order of their OpenFlow numbers. LOCAL has the highest one.
@@ -551,6 +609,15 @@ impl PortTables {
         {
             own.remove(&mac);
         }
+        if let Some(suppression) = &port.suppression {
+            let table = self.tables.of_mut(at.bridge);
+            table.suppressors -= 1;
+            for (ip, _) in &suppression.neighbours {
+                if table.neighbours.get(ip).is_some_and(|(_, port)| *port == at.port) {
+                    table.neighbours.remove(ip);
+                }
+            }
+        }
         match &port.attachment {
             Attachment::Queues(port_no) => {
                 if let Some(place) = self.by_port_no.get_mut(usize::from(port_no.0)) {
@@ -568,6 +635,12 @@ impl PortTables {
     fn note(&mut self, at: PortRef, port: &PortInfo) {
         if let Some(mac) = port.own_address() {
             self.tables.of_mut(at.bridge).own.insert(mac, at.port);
+        }
+        if let Some(suppression) = &port.suppression {
+            let table = self.tables.of_mut(at.bridge);
+            table.suppressors += 1;
+            let given = suppression.neighbours.iter().map(|(ip, mac)| (*ip, (*mac, at.port)));
+            table.neighbours.extend(given);
         }
         match &port.attachment {
             Attachment::Queues(port_no) => {

@@ -6,6 +6,7 @@ mod holds;
 mod hostile;
 mod in_turn;
 mod own_host;
+mod suppression;
 mod table_settings;
 mod tunnels;
 

@@ -45,6 +45,7 @@ fn is_edit(action: &DpAction) -> bool {
         DpAction::Output(_)
         | DpAction::OutputTrunc { .. }
         | DpAction::Tunnel { .. }
+        | DpAction::Answer { .. }
         | DpAction::Controller(_)
         | DpAction::Meter(_)
         | DpAction::CheckLen { .. }
@@ -118,6 +119,11 @@ impl<P: Display> Writer<'_, P> {
             DpAction::Output(no) | DpAction::OutputTrunc { port: no, .. } => self.port(*no),
             DpAction::Tunnel { port, key } => {
                 self.tunnel(key);
+                self.port(*port);
+                self.out.push(')');
+            }
+            DpAction::Answer { port, mac } => {
+                put!(self, "answer(is_at={mac},");
                 self.port(*port);
                 self.out.push(')');
             }

@@ -131,6 +131,9 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
     Some(match note {
         Note::Flood => "-> no learned MAC for destination, flooding".into(),
         Note::ForwardLearned => "-> forwarding to learned port".into(),
+        Note::Answered { ip, mac, port } => {
+            format!("-> {ip} is at {mac} behind port {port}: answered, not flooded")
+        }
         Note::LeftOut(..) => return None,
         Note::Protected(_) => ">> Flow is between protected ports, skipping output.".into(),
         Note::LearnedOnInPort => "-> learned port is input port, dropping".into(),

@@ -113,6 +113,12 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
         Note::ForwardLearned => {
             "its destination address was learned, so only that port gets it".into()
         }
+        Note::Answered { ip, mac, port } => {
+            format!(
+                "it asks for {ip}, which is known to be at {mac} behind {}: the switch answers, and nothing is flooded",
+                name(port)
+            )
+        }
         Note::LearnedOnInPort => {
             "its destination address was learned on the port it came in on, so it is dropped".into()
         }
@@ -261,6 +267,10 @@ impl Ends {
                 | DpAction::OutputTrunc { port, .. }
                 | DpAction::Tunnel { port, .. } => {
                     self.ports.push(*port);
+                }
+                DpAction::Answer { port, .. } => {
+                    self.ports.push(*port);
+                    self.is_changed = true;
                 }
                 DpAction::Controller(_) => self.is_punted = true,
                 DpAction::Meter(_) => self.is_metered = true,

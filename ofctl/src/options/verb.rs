@@ -219,7 +219,7 @@ pub(crate) enum Verb {
     /// List or change overlays: networks that machines share through tunnels. "add" takes what switchd --overlay takes: vxlan:NAME,
     /// vni=N, peer=IP for each other machine, and options of ports
     #[command(
-        override_usage = "ofctl overlay list [BRIDGE]\n       ofctl overlay add [BRIDGE] vxlan:NAME vni=N peer=IP... [KEY=VALUE]...\n       ofctl overlay del [BRIDGE] NAME\n       ofctl overlay add-peer|del-peer [BRIDGE] NAME IP"
+        override_usage = "ofctl overlay list [BRIDGE]\n       ofctl overlay add [BRIDGE] vxlan:NAME vni=N peer=IP... [KEY=VALUE]...\n       ofctl overlay del [BRIDGE] NAME\n       ofctl overlay add-peer|del-peer [BRIDGE] NAME IP\n       ofctl overlay set [BRIDGE] NAME KEY=VALUE...\n       ofctl overlay add-host [BRIDGE] NAME IP MAC [vlan=N] [ip=IP[,IP]...]\n       ofctl overlay del-host [BRIDGE] NAME MAC"
     )]
     Overlay(Words),
 

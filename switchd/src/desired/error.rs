@@ -169,6 +169,16 @@ pub enum DesiredError {
         /// The address of the peer.
         peer: IpAddr,
     },
+    /// An option cannot be alike for all ports of an overlay.
+    #[error(
+        "overlay \"{overlay}\": {key} belongs to one peer: change it with \"ofctl del-port\" and \"ofctl add-port\""
+    )]
+    OptionOfPeer {
+        /// The name of the overlay.
+        overlay: String,
+        /// The name of the option.
+        key: String,
+    },
     /// An overlay has as many peers as it can have.
     #[error("overlay \"{0}\" has as many peers as there can be; take one away first")]
     TooManyPeers(String),

@@ -367,6 +367,8 @@ src_ports = 4
 exts = \"gbp\"
 netns = \"blue\"
 overlay = \"net\"
+suppress = true
+neighbours = \"10.0.0.5@02:00:00:00:00:05,fe80::1@02:00:00:00:00:06\"
 number = 2
 ";
 

@@ -9,10 +9,10 @@
 
 use super::port::Port;
 use super::port_error::PortTextError;
-use super::tunnel::Tunnel;
+use super::tunnel::{Tunnel, neighbours_word};
 use super::word::Word;
 use super::{Bridge, Desired, DesiredError, Kind};
-use flow::types::OfPort;
+use flow::types::{MacAddr, OfPort};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -20,7 +20,7 @@ use std::str::FromStr;
 const MAX_PEERS: usize = 1024;
 
 /// The options of a port that belong to one peer, and not to the overlay.
-const OF_ONE_PEER: [&str; 4] = ["device", "name", "remote_ip", "number"];
+const OF_ONE_PEER: [&str; 5] = ["device", "name", "remote_ip", "number", "neighbours"];
 
 /// An overlay that somebody wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,11 @@ impl OverlayPorts<'_> {
         let words = self.shared_words().into_iter();
         let words = words.filter(|(key, _)| !matches!(*key, "overlay" | "key" | "protected"));
         words.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    }
+
+    /// The names of its ports.
+    fn names(&self) -> Vec<String> {
+        self.ports.iter().map(|(port, _)| port.name.clone()).collect()
     }
 
     /// The kind of its tunnels, `vxlan` or `geneve`.
@@ -136,8 +141,7 @@ impl Desired {
     /// The bridge has no such overlay.
     pub fn remove_overlay(&mut self, bridge: &str, name: &str) -> Result<(), DesiredError> {
         let bridge = self.bridge_mut(bridge)?;
-        let names: Vec<String> =
-            bridge.overlay(name)?.ports.iter().map(|(port, _)| port.name.clone()).collect();
+        let names = bridge.overlay(name)?.names();
         bridge.ports.retain(|port| !names.contains(&port.name));
         Ok(())
     }
@@ -172,6 +176,80 @@ impl Desired {
         let text = format!("{kind}:{port},remote_ip={peer},{}", options.join(","));
         self.add_port(bridge, Port::parse(&text).map_err(DesiredError::OverlayPort)?)?;
         Ok(port)
+    }
+
+    /// Gives all ports of an overlay other options. An option with an empty value gets its default.
+    ///
+    /// # Errors
+    /// The bridge has no such overlay, an option belongs to one peer, or a port cannot be so.
+    pub fn change_overlay(
+        &mut self,
+        bridge: &str,
+        name: &str,
+        options: &[(&str, &str)],
+    ) -> Result<(), DesiredError> {
+        let own = ["vni", "peer", "overlay"];
+        if let Some((key, _)) =
+            options.iter().find(|(key, _)| OF_ONE_PEER.iter().chain(&own).any(|own| own == key))
+        {
+            let (overlay, key) = (name.to_owned(), (*key).to_owned());
+            return Err(DesiredError::OptionOfPeer { overlay, key });
+        }
+        let ports: Vec<String> = self.bridge(bridge)?.overlay(name)?.names();
+        for port in ports {
+            self.change_words(bridge, &port, options)?;
+        }
+        Ok(())
+    }
+
+    /// Gives a port of a bridge other options, in its place.
+    fn change_words(
+        &mut self,
+        bridge: &str,
+        port: &str,
+        options: &[(&str, &str)],
+    ) -> Result<(), DesiredError> {
+        let ports = &mut self.bridge_mut(bridge)?.ports;
+        let Some(place) = ports.iter_mut().find(|other| other.name == port) else { return Ok(()) };
+        let mut words = place.words().into_iter();
+        let mut text = words.next().map(|(_, device)| device.to_string()).unwrap_or_default();
+        let same = |a: &str, b: &str| a.replace('-', "_") == b.replace('-', "_");
+        let stays = words.filter(|(key, _)| options.iter().all(|(other, _)| !same(key, other)));
+        let new = options.iter().filter(|(_, value)| !value.is_empty());
+        let new = new.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        for (key, value) in stays.map(|(key, value)| (key.to_owned(), value.to_string())).chain(new)
+        {
+            text.push_str(&format!(",{key}={value}"));
+        }
+        *place = Port::parse(&text).map_err(DesiredError::OverlayPort)?;
+        Ok(())
+    }
+
+    /// Gives the hosts behind a peer other addresses: those that `change` makes of the present ones.
+    ///
+    /// # Errors
+    /// The bridge has no such overlay, the overlay has no such peer, or does not suppress.
+    pub fn change_neighbours(
+        &mut self,
+        bridge: &str,
+        name: &str,
+        peer: IpAddr,
+        change: impl FnOnce(&mut Vec<(IpAddr, MacAddr)>),
+    ) -> Result<(), DesiredError> {
+        let overlay = self.bridge(bridge)?.overlay(name)?;
+        let of_peer = overlay.ports.iter().find(|(_, tunnel)| tunnel.egress.remote == Some(peer));
+        let (port, tunnel) =
+            of_peer.ok_or_else(|| DesiredError::NoPeer { overlay: name.to_owned(), peer })?;
+        let suppression = tunnel.suppression.clone();
+        let is_suppressing = suppression.is_some();
+        let mut neighbours = suppression.unwrap_or_default().neighbours;
+        change(&mut neighbours);
+        if !is_suppressing && neighbours.is_empty() {
+            return Ok(());
+        }
+        let (port, word) = (port.name.clone(), neighbours_word(&neighbours));
+        let word = word.map(|word| word.to_string()).unwrap_or_default();
+        self.change_words(bridge, &port, &[("neighbours", &word)])
     }
 
     /// Takes a peer away from an overlay. Returns the number that its port had.
@@ -369,6 +447,31 @@ mod tests {
         assert_eq!(ports(&desired), [SECOND, third, FIRST]);
         desired.remove_overlay("br0", "net").unwrap();
         assert!(ports(&desired).is_empty());
+    }
+
+    #[test]
+    fn options_and_addresses_change_in_place() {
+        let mut desired = desired();
+        desired.change_overlay("br0", "net", &[("suppress", "on"), ("dst_port", "")]).unwrap();
+        let peer = "192.0.2.3".parse().unwrap();
+        let neighbour = ("10.0.0.5".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 5]));
+        desired.change_neighbours("br0", "net", peer, |all| all.push(neighbour)).unwrap();
+        let first = "vxlan:net-1,remote_ip=192.0.2.2,key=7,overlay=net,suppress=true,number=1,protected=true";
+        let second = "vxlan:net-2,remote_ip=192.0.2.3,key=7,overlay=net,suppress=true,\
+                      neighbours=10.0.0.5@02:00:00:00:00:05,number=2,protected=true";
+        assert_eq!(ports(&desired), [first, second]);
+        // The addresses are those of one peer.
+        desired.add_peer("br0", "net", "192.0.2.9".parse().unwrap()).unwrap();
+        let third = "vxlan:net-3,remote_ip=192.0.2.9,key=7,overlay=net,suppress=true,number=3,protected=true";
+        assert_eq!(ports(&desired)[2], third);
+        let refused = |desired: &mut Desired, options: &[(&str, &str)]| {
+            desired.change_overlay("br0", "net", options).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused(&mut desired, &[("remote_ip", "192.0.2.7")]),
+            "overlay \"net\": remote_ip belongs to one peer: change it with \"ofctl del-port\" and \"ofctl add-port\""
+        );
+        assert!(refused(&mut desired, &[("suppress", "maybe")]).contains("suppress=maybe"));
     }
 
     #[test]

@@ -103,6 +103,9 @@ pub enum OptionError {
         "a tunnel port needs remote_ip=ADDRESS, or remote_ip=flow for rules that write tun_dst"
     )]
     NoRemote,
+    /// Addresses of hosts are given, and nothing is answered.
+    #[error("neighbours: has a meaning together with suppress=on only")]
+    NeedsSuppression,
     /// A patch port leads nowhere.
     #[error("a patch port needs peer=NAME, the name of the patch port at the other end")]
     NoPeer,

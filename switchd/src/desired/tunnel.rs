@@ -6,7 +6,9 @@
 use super::kind;
 use super::port_error::OptionError;
 use super::word::Word;
-use flowtable::policy::ports::{Inherited, TunnelEgress, TunnelLocal};
+use flow::text::parse_mac;
+use flow::types::MacAddr;
+use flowtable::policy::ports::{Inherited, Suppression, TunnelEgress, TunnelLocal};
 use ports::spec::Target;
 use ports::tunnel::{TunnelKind, TunnelTarget};
 use std::net::IpAddr;
@@ -22,9 +24,11 @@ macro_rules! tunnel_keys {
 }
 
 /// The options of VXLAN, which are all that there are.
-pub(super) const VXLAN_KEYS: &[&str] = tunnel_keys!("dst_port", "src_ports", "overlay", "exts");
+pub(super) const VXLAN_KEYS: &[&str] =
+    tunnel_keys!("dst_port", "src_ports", "overlay", "suppress", "neighbours", "exts");
 /// The options of Geneve.
-pub(super) const GENEVE_KEYS: &[&str] = tunnel_keys!("dst_port", "src_ports", "overlay");
+pub(super) const GENEVE_KEYS: &[&str] =
+    tunnel_keys!("dst_port", "src_ports", "overlay", "suppress", "neighbours");
 /// The options of GRE.
 pub(super) const GRE_KEYS: &[&str] = tunnel_keys!();
 
@@ -41,6 +45,8 @@ pub struct Tunnel {
     pub egress: TunnelEgress,
     /// The name of the overlay that the port belongs to; `None` for a tunnel by itself.
     pub overlay: Option<String>,
+    /// How ARP and neighbour discovery for hosts behind the port are kept from being flooded; `None` if they are flooded.
+    pub suppression: Option<Suppression>,
     /// The words that describe the port, as far as they are not defaults.
     words: Vec<(&'static str, Word)>,
 }
@@ -106,6 +112,8 @@ pub(super) struct TunnelDraft {
     has_group_policy: bool,
     netns: Option<String>,
     overlay: Option<String>,
+    is_suppressing: bool,
+    neighbours: Vec<(IpAddr, MacAddr)>,
 }
 
 impl TunnelDraft {
@@ -158,6 +166,18 @@ impl TunnelDraft {
                 let name = Some(value).filter(|name| kind::is_device_name(name));
                 self.overlay = Some(name.ok_or_else(|| refuse(expected))?.to_owned());
             }
+            "suppress" => {
+                self.is_suppressing = match value {
+                    "on" | "true" => true,
+                    "off" | "false" => false,
+                    _ => return Err(refuse("on or off")),
+                };
+            }
+            "neighbours" => {
+                let expected = "a list of IP@MAC, such as 10.0.0.5@02:00:00:00:00:05";
+                let neighbours = value.split(',').map(neighbour).collect::<Option<Vec<_>>>();
+                self.neighbours = neighbours.ok_or_else(|| refuse(expected))?;
+            }
             _netns => {
                 let is_name = !value.is_empty() && !value.contains('/') && !value.starts_with('.');
                 let expected = "the name of a network namespace, as \"ip netns\" lists them";
@@ -191,6 +211,9 @@ impl TunnelDraft {
                 return Err(OptionError::Value { key, value: id.to_string(), expected });
             }
         }
+        if !self.is_suppressing && !self.neighbours.is_empty() {
+            return Err(OptionError::NeedsSuppression);
+        }
         let words = self.words(kind);
         let in_key = self.in_key.or(self.key).unwrap_or(Or::Value(0));
         let out_key = self.out_key.or(self.key).unwrap_or(Or::Value(0));
@@ -220,8 +243,14 @@ impl TunnelDraft {
             ttl: self.ttl.unwrap_or(Inherited::Fixed(TunnelEgress::DEFAULT_TTL)),
             has_group_policy: self.has_group_policy,
         };
-        let overlay = self.overlay;
-        Ok(Tunnel { target: Target::Tunnel(Box::new(target)), egress, overlay, words })
+        let suppression = Suppression { neighbours: self.neighbours };
+        Ok(Tunnel {
+            target: Target::Tunnel(Box::new(target)),
+            egress,
+            overlay: self.overlay,
+            suppression: self.is_suppressing.then_some(suppression),
+            words,
+        })
     }
 
     /// The words that say what is no default.
@@ -257,12 +286,28 @@ impl TunnelDraft {
         add("exts", self.has_group_policy.then(|| Word::text("gbp")));
         add("netns", self.netns.as_deref().map(Word::text));
         add("overlay", self.overlay.as_deref().map(Word::text));
+        add("suppress", self.is_suppressing.then_some(Word::Flag(true)));
+        add("neighbours", neighbours_word(&self.neighbours));
         words
     }
 }
 
 const ADDRESS: &str = "an IPv4 or IPv6 address, or flow";
 const KEY: &str = "a number, or flow";
+
+/// A host with its address: `10.0.0.5@02:00:00:00:00:05`.
+fn neighbour(text: &str) -> Option<(IpAddr, MacAddr)> {
+    let (ip, mac) = text.split_once('@')?;
+    let ip: IpAddr = ip.parse().ok()?;
+    let mac = parse_mac(mac).filter(|mac| !mac.is_multicast())?;
+    (!ip.is_unspecified() && !ip.is_multicast()).then_some((ip, mac))
+}
+
+/// Hosts with their addresses, as an option has them; `None` if there are none.
+pub(super) fn neighbours_word(neighbours: &[(IpAddr, MacAddr)]) -> Option<Word> {
+    let text: Vec<String> = neighbours.iter().map(|(ip, mac)| format!("{ip}@{mac}")).collect();
+    (!text.is_empty()).then(|| Word::text(text.join(",")))
+}
 
 /// Whether outer headers have a checksum unless somebody wants it otherwise. Open vSwitch has none; with it, several datagrams can be
 /// sent and received at once, and devices compute it.
@@ -337,6 +382,10 @@ mod tests {
             "gre:a,remote_ip=192.0.2.1,in_key=1,out_key=4294967295,csum=true,netns=blue,egress_pkt_mark=7,tos=8,ttl=3",
             "gre:a,remote_ip=192.0.2.1,in_key=1,out_key=4294967295,tos=8,ttl=3,csum=true,egress_pkt_mark=7,netns=blue",
         );
+        check(
+            "vxlan:a,remote_ip=192.0.2.1,suppress=on,neighbours=10.0.0.5@02:00:00:00:00:05,fe80::1@02:00:00:00:00:06",
+            "vxlan:a,remote_ip=192.0.2.1,suppress=true,neighbours=10.0.0.5@02:00:00:00:00:05,fe80::1@02:00:00:00:00:06",
+        );
         let defaults = "geneve:a,remote_ip=192.0.2.1,tos=0,ttl=64,df_default=true,csum=true,dst_port=6081,src_ports=8";
         check(defaults, "geneve:a,remote_ip=192.0.2.1");
     }
@@ -369,6 +418,19 @@ mod tests {
         refused("dst_port=0", "a UDP port from 1 to 65535");
         refused("src_ports=65", "a number from 1 to 64");
         refused("exts=gpe", "gbp");
+        refused("suppress=yes", "on or off");
+        refused(
+            "overlay=a/b",
+            "the name of an overlay: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks",
+        );
+        for neighbour in ["10.0.0.5", "10.0.0.5@01:00:00:00:00:00", "0.0.0.0@02:00:00:00:00:05"] {
+            let expected = "a list of IP@MAC, such as 10.0.0.5@02:00:00:00:00:05";
+            refused(&format!("neighbours={neighbour}"), expected);
+        }
+        check_refused(
+            "vxlan:a,remote_ip=192.0.2.1,neighbours=10.0.0.5@02:00:00:00:00:05",
+            "port \"a\": neighbours: has a meaning together with suppress=on only",
+        );
         refused("csum=yes", "true or false");
         refused("netns=../x", "the name of a network namespace, as \"ip netns\" lists them");
         check_refused(

@@ -62,7 +62,7 @@ pub(super) fn remove(switch: &OnBridge<'_>, vlan: u16, mac: &str) -> Result<Repl
     Ok(Reply::Done)
 }
 
-fn parse_key(vlan: u16, mac: &str) -> Result<MacKey, Box<Refusal>> {
+pub(super) fn parse_key(vlan: u16, mac: &str) -> Result<MacKey, Box<Refusal>> {
     let mac = parse_mac(mac).ok_or_else(|| {
         let message = format!("\"{mac}\" is not an Ethernet address");
         Box::new(Refusal::new(Reason::Text, message))
@@ -70,7 +70,7 @@ fn parse_key(vlan: u16, mac: &str) -> Result<MacKey, Box<Refusal>> {
     Ok(MacKey { vlan, mac })
 }
 
-fn refuse(error: &HostError) -> Box<Refusal> {
+pub(super) fn refuse(error: &HostError) -> Box<Refusal> {
     let refusal = |reason| Refusal::new(reason, error.to_string());
     Box::new(match error {
         HostError::NoVlan(_) | HostError::Multicast(_) => refusal(Reason::Text),

@@ -271,6 +271,8 @@ impl Switch {
         info.config = slot.spec.config;
         if let Kind::Tunnel(tunnel) = &slot.spec.kind {
             info.tunnel = Some(Arc::new(tunnel.egress.clone()));
+            info.suppression = tunnel.suppression.clone().map(Arc::new);
+            info.answered = Some(Arc::clone(&slot.answered));
         }
         info.is_own = matches!(slot.spec.kind.target(), Some(Target::Internal { .. }));
         slot.spec.settings.clone().apply(&mut info);

@@ -44,6 +44,8 @@ pub struct PortView {
     pub warnings: Vec<String>,
     /// The tunnel of an open tunnel port; `None` for any other port.
     pub tunnel: Option<TunnelView>,
+    /// Questions of ARP and neighbour discovery that were answered in the name of hosts behind the port.
+    pub answered: u64,
 }
 
 /// The tunnel of a tunnel port.
@@ -148,6 +150,7 @@ impl Switch {
             totals: slot.totals(),
             warnings: slot.port.as_ref().map(|p| p.warnings.clone()).unwrap_or_default(),
             tunnel: tunnel(slot),
+            answered: slot.answered.get(),
         };
         slots.iter().filter(|slot| is_wanted(slot)).map(view).collect()
     }

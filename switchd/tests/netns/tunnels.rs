@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels::senders_of_packets_that_are_too_long_are_told", too_long),
     ("tunnels::a_route_through_an_own_port_is_refused", own_route),
     ("tunnels::an_overlay_is_one_network", overlay),
+    ("tunnels::questions_for_known_hosts_are_answered", suppressed),
     ("tunnels::three_hundred_overlays_of_ten_peers", many_overlays),
 ];
 
@@ -412,6 +413,40 @@ fn overlay() -> anyhow::Result<()> {
     }
     reach(&[(b, c)], false)?;
     reach(&[(a, b)], true)
+}
+
+/// Questions for hosts behind a peer are answered by the switch once it knows them, or because somebody has told it.
+fn suppressed() -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(Some(1450))?;
+    let plan = HostPlan { number: 3, mtu: Some(1450) };
+    let second = a.underlay.run(|| Host::on_veth(plan, "second"))??;
+    a.start(&["--port", "second", "--overlay", "vxlan:net,vni=7,peer=192.0.2.2,suppress=on"])?;
+    b.start(&["--overlay", "vxlan:net,vni=7,peer=192.0.2.1"])?;
+    let answered = || -> anyhow::Result<u64> {
+        Ok(change_overlays(&a, OverlayRequest::List)?[0].peers[0].n_answered)
+    };
+    reach(&[(&a, &b)], true)?;
+    ensure!(answered()? == 0, "the first question is flooded");
+    let report = Ping::to(b.host.v4()).run(second.namespace())?;
+    ensure!(report.is_complete() && answered()? > 0, "the switch knows");
+    // A host that is not there has an address all the same: its question does not reach the other machine.
+    let absent = OverlayRequest::AddHost {
+        name: "net".to_owned(),
+        peer: IpAddr::from([192, 0, 2, 2]),
+        mac: "02:00:00:00:00:99".to_owned(),
+        vlan: None,
+        ips: vec![IpAddr::from([10, 0, 0, 99])],
+    };
+    change_overlays(&a, absent)?;
+    let before = answered()?;
+    Ping::brief(IpAddr::from([10, 0, 0, 99])).run(a.host.namespace())?;
+    ensure!(answered()? == before + 1, "a given host is answered for");
+    let list = change_overlays(&a, OverlayRequest::List)?;
+    ensure!(list[0].peers[0].neighbours == ["10.0.0.99@02:00:00:00:00:99"], "{list:?}");
+    let gone =
+        OverlayRequest::DelHost { name: "net".to_owned(), mac: "02:00:00:00:00:99".to_owned() };
+    ensure!(change_overlays(&a, gone)?[0].peers[0].neighbours.is_empty());
+    Ok(())
 }
 
 /// Each of 300 overlays has a VLAN of the host, and ten peers, one of which is there.

@@ -12,6 +12,7 @@
 //! included.
 
 mod actions;
+mod answer;
 pub(super) mod budget;
 mod controller;
 mod ct;
@@ -44,7 +45,8 @@ use super::groups::GroupEntry;
 use super::learning::LearnedRule;
 use super::mac_table::{HostRef, MacTable};
 use super::meters::MeterEntry;
-use super::ports::{PortTable, PortTables};
+use super::neighbours::{Neighbour, Neighbours};
+use super::ports::{AnswerCount, PortTable, PortTables};
 use super::recirc::{Continuation, FrozenState, Suspended};
 use super::rule::Rule;
 use super::tables::Tables;
@@ -90,6 +92,8 @@ pub struct View<'a> {
     pub version: Version,
     /// The continuations that the recirculation ids of keys name.
     pub recirc: &'a super::recirc::RecircTable,
+    /// The IP addresses of hosts, for answers in place of floods.
+    pub(in crate::policy) neighbours: &'a Neighbours,
     /// Whether Open vSwitch or good sense decides where the two disagree.
     pub conduct: Conduct,
 }
@@ -122,6 +126,10 @@ pub struct Translation {
     pub meters: Vec<Arc<MeterEntry>>,
     /// The hosts that the caller is to learn.
     pub learn: Vec<Learn>,
+    /// The IP address that the caller is to note as the sender's.
+    pub neighbour: Option<Neighbour>,
+    /// Where an answer to ARP or neighbour discovery counts; `None` if the packet is not answered.
+    pub answered: Option<Arc<AnswerCount>>,
     /// The rules that the caller is to learn, or to keep.
     pub rules_to_learn: Vec<Arc<LearnedRule>>,
     /// The timeouts that the caller is to shorten.

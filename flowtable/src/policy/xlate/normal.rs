@@ -22,7 +22,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             return;
         }
         let (src, dst) = self.packet.macs();
-        let outside = self.packet.tags();
+        let came_with = self.packet.tags();
         let ports = self.ports();
         self.depend_on_port(self.in_port());
         let nowhere;
@@ -38,19 +38,20 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 return;
             }
         };
+        let said = self.discovery(src);
         let learns = in_port.of_port != OfPort::NONE
             && self.has_sender
             && !self.is_not_to_be_learned(in_port);
-        if eth_type::is_vlan(self.packet.dl_type()) && outside[0].tci & VLAN_CFI == 0 {
+        if eth_type::is_vlan(self.packet.dl_type()) && came_with[0].tci & VLAN_CFI == 0 {
             self.hint = Some(DropReason::PartialVlan);
             return self.observer.note(|| Note::PartialVlan);
         }
-        if !may_enter(in_port, vid(outside)) {
+        if !may_enter(in_port, vid(came_with)) {
             self.hint = Some(DropReason::VlanNotAllowed);
             return self.observer.note(|| Note::VlanNotAllowed);
         }
-        let inside = enter(in_port, outside);
-        let (vlan, pcp) = (vid(inside), outside[0].tci & VLAN_PCP_MASK);
+        let inside = enter(in_port, came_with);
+        let (vlan, pcp) = (vid(inside), came_with[0].tci & VLAN_PCP_MASK);
         if dst.is_reserved() {
             self.hint = Some(DropReason::ReservedMulticast);
             return self.observer.note(|| Note::ReservedMulticast);
@@ -63,6 +64,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 self.hint = Some(DropReason::OwnAddress);
                 return self.observer.note(|| Note::OwnAddress);
             }
+            self.announce(&said, host, in_port.of_port);
             let learn = Learn { host, port: in_port.of_port };
             if self.out.learn.last() != Some(&learn) {
                 self.out.learn.push(learn);
@@ -85,6 +87,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 self.observer.note(|| Note::LearnedPortUnknown);
                 self.hint = Some(DropReason::NoOutput);
             }
+            None if self.answer(&said, in_port, inside, outside(in_port, inside, pcp)) => {}
             None => {
                 self.observer.note(|| Note::Flood);
                 self.flood_vlan(in_port, dst, inside, pcp);
@@ -160,7 +163,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     }
 }
 
-fn vid(tags: Inside) -> u16 {
+pub(super) fn vid(tags: Inside) -> u16 {
     tags[0].tci & VLAN_VID_MASK
 }
 
@@ -189,7 +192,7 @@ fn left_out(out: &PortInfo, inside: Inside) -> Option<LeftOut> {
 }
 
 /// Whether a port takes part in the VLAN of a frame with these tags inside the switch.
-fn carries(port: &PortInfo, inside: Inside) -> bool {
+pub(super) fn carries(port: &PortInfo, inside: Inside) -> bool {
     let (vlan, inner) = (vid(inside), inside[1].tci & VLAN_VID_MASK);
     match &port.vlan {
         VlanMode::AllVlans => true,

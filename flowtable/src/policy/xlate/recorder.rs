@@ -5,9 +5,10 @@ use crate::policy::TableRef;
 use crate::policy::learning::LearnedRule;
 use crate::policy::rule::Rule;
 use flow::action::{Action, Subfield};
-use flow::types::{GroupId, MeterId, OfPort, TableId};
+use flow::types::{GroupId, MacAddr, MeterId, OfPort, TableId};
 use flow::verdict::{DropReason, PacketInReason};
 use flow::{FlowMask, PipelineKey, PipelineMask};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A remark on the result of an action.
@@ -17,6 +18,15 @@ pub enum Note {
     Flood,
     /// NORMAL sends the packet to the port behind which the destination is.
     ForwardLearned,
+    /// NORMAL answers the question for this address, whose host is behind the port, in place of a flood.
+    Answered {
+        /// The address that is asked for.
+        ip: IpAddr,
+        /// The MAC address that has it.
+        mac: MacAddr,
+        /// The port behind which the host is.
+        port: OfPort,
+    },
     /// NORMAL drops the packet, because the destination is behind the ingress port.
     LearnedOnInPort,
     /// NORMAL drops the packet, because the port of the destination is gone.
