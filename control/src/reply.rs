@@ -1,7 +1,7 @@
 //! [`Reply`], the result of a request that was carried out.
 
 use crate::record::{
-    Aggregate, BridgeRecord, CacheRecord, ConnectionLimitsRecord, ConnectionStatsRecord,
+    Aggregate, BfdRecord, BridgeRecord, CacheRecord, ConnectionLimitsRecord, ConnectionStatsRecord,
     ControllerRecord, DropsRecord, FdbStatsRecord, HistoryRecord, LogRecord, OverlayRecord,
     PacketOutRecord, PortRecord, PortStatsRecord, RestartRecord, SslRecord, SwitchRecord,
     TableDescRecord, TableRecord, TraceRecord, WorkerRecord,
@@ -34,6 +34,8 @@ pub enum Reply {
     Ports(Vec<PortRecord>),
     /// The counters of the requested ports.
     PortStats(Vec<PortStatsRecord>),
+    /// The sessions of BFD, in the order of their ports.
+    Bfd(Vec<BfdRecord>),
     /// The overlays of the bridge, in the order in which they were added.
     Overlays(Vec<OverlayRecord>),
     /// The counters of MAC learning.

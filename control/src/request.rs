@@ -169,6 +169,11 @@ pub enum Operation {
         on: bool,
     },
 
+    /// Lists the sessions of BFD through tunnel ports of the bridge. [`Reply::Bfd`](crate::Reply::Bfd)
+    BfdShow {
+        /// The name or number of a port; `None` is every port that has a session.
+        port: Option<String>,
+    },
     /// Lists or changes overlays of the bridge: tunnels to several peers that make one network.
     /// [`Reply::Overlays`](crate::Reply::Overlays) for a list, else [`Reply::Done`](crate::Reply::Done)
     Overlay(OverlayRequest),
@@ -346,6 +351,7 @@ impl Operation {
             | Self::Show
             | Self::DumpPorts { .. }
             | Self::DumpPortsDesc { .. }
+            | Self::BfdShow { .. }
             | Self::FdbShow
             | Self::FdbFlush { .. }
             | Self::FdbStats

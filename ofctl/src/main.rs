@@ -8,6 +8,7 @@
 //! | 1 | the request was refused or failed; `lint` or `check` found a problem |
 //! | 2 | the command line is wrong; `diff-flows` or `plan --exit-code` found a difference |
 
+mod bfd;
 mod bridges;
 mod cached_flows;
 mod connect;
@@ -152,6 +153,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::CtSetLimits(a) => connection_limits::set_zones(options, a),
         Verb::CtDelLimits(a) => connection_limits::delete_zones(options, a),
         Verb::CtStats(a) => connections::stats(options, a),
+        Verb::BfdShow(a) => bfd::show(options, a),
         Verb::Overlay(a) => overlay::overlay(options, a),
         Verb::FdbShow(a) => fdb::show(options, a),
         Verb::FdbFlush(a) => fdb::flush(options, a),

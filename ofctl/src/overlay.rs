@@ -109,6 +109,9 @@ fn render(overlays: &[OverlayRecord]) -> String {
             if peer.n_answered > 0 {
                 let _ = write!(out, ", {} answered", peer.n_answered);
             }
+            if let Some(bfd) = &peer.bfd {
+                let _ = write!(out, ", BFD {bfd}");
+            }
             let _ = match &peer.problem {
                 Some(problem) => writeln!(out, ", {problem}"),
                 None => writeln!(out),
@@ -130,6 +133,7 @@ mod tests {
             port: number,
             name: format!("net-{number}"),
             n_hosts,
+            bfd: None,
             n_answered: u64::from(number) - 2,
             neighbours: (number == 3)
                 .then(|| "10.0.0.5@02:00:00:00:00:05".to_owned())

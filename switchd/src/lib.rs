@@ -3,6 +3,7 @@
 //! [`daemon::main`] reads the command line and wires. Tests and benchmarks use [`switch::Switch`] with
 //! ports in memory.
 
+pub mod bfd;
 pub mod bridge;
 pub mod confinement;
 pub mod daemon;

@@ -4,6 +4,7 @@
 //! the periodic work of the switch: ageing, timeouts, freeing memory. Another thread keeps receive rings at their
 //! sizes.
 
+use crate::bfd::BfdKeeper;
 use crate::log_limit::{EVENTS, limited};
 use crate::netns_name::NetnsName;
 use crate::spare_memory::SpareMemory;
@@ -42,6 +43,7 @@ pub struct Monitor {
     stop: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
     _rings: RingKeeper,
+    _bfd: BfdKeeper,
 }
 
 impl Monitor {
@@ -55,9 +57,10 @@ impl Monitor {
         let stop = Arc::new(EventFd::from_value_and_flags(0, flags)?);
         let told = Arc::clone(&stop);
         let rings = RingKeeper::start(Arc::clone(&switch))?;
+        let bfd = BfdKeeper::start(Arc::clone(&switch))?;
         let run = move || watch(&switch, &told);
         let thread = std::thread::Builder::new().name("monitor".to_owned()).spawn(run)?;
-        let monitor = Self { stop, thread: Some(thread), _rings: rings };
+        let monitor = Self { stop, thread: Some(thread), _rings: rings, _bfd: bfd };
         Ok(monitor)
     }
 }

@@ -1,5 +1,6 @@
 //! A place in the switch for a port: its numbers and counters, whether its device is there or not.
 
+use crate::bfd::SessionView;
 use crate::desired;
 use crate::log_limit::{EVENTS, limited};
 use crate::netns_name::NetnsName;
@@ -107,6 +108,8 @@ pub(crate) struct PortSlot {
     pub(crate) refused: Vec<Arc<RefusedCount>>,
     /// Questions that were answered in the name of hosts behind the port.
     pub(crate) answered: Arc<AnswerCount>,
+    /// The session of BFD through the port; `None` if its remote end is not watched, or not yet.
+    pub(crate) bfd: Option<SessionView>,
     /// The MAC address; zero until the device was first open.
     pub(crate) mac: [u8; 6],
     /// The open device, a TAP device, has left for another network namespace.
@@ -143,6 +146,7 @@ impl PortSlot {
             before: PortTotals::default(),
             refused: Vec::new(),
             answered: Arc::default(),
+            bfd: None,
             mac: [0; 6],
             is_away: false,
             is_opening: false,
@@ -150,6 +154,11 @@ impl PortSlot {
             retry: Retry::default(),
             added: now,
         }
+    }
+
+    /// Whether the remote end of the port's tunnel is to be watched.
+    pub(crate) fn wants_bfd(&self) -> bool {
+        matches!(&self.spec.kind, desired::Kind::Tunnel(tunnel) if tunnel.bfd.is_some())
     }
 
     /// The bridge of the port, and the port's OpenFlow number.

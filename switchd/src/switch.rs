@@ -9,6 +9,7 @@
 //! program or takes it over, `inject` sends packets that were made by hand, and `views` is what commands show.
 
 mod apply;
+mod bfd;
 mod controllers;
 mod handover;
 mod inject;

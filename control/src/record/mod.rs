@@ -317,6 +317,9 @@ pub struct TunnelRecord {
     pub is_loop: bool,
     /// Datagrams that came to the UDP port, or by the protocol, of the tunnel, and that no tunnel port takes.
     pub strays: u64,
+    /// What BFD says of the remote end: `up`, `down`, `init`; `None` without BFD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<String>,
 }
 
 /// Prints the tunnel as `ofctl show` does: `remote_ip=192.0.2.2,key=7, path MTU 1500`.
@@ -325,6 +328,9 @@ impl fmt::Display for TunnelRecord {
         f.write_str(&self.options)?;
         if let Some(mtu) = self.path_mtu {
             write!(f, ", path MTU {mtu}")?;
+        }
+        if let Some(bfd) = &self.bfd {
+            write!(f, ", BFD {bfd}")?;
         }
         if self.is_loop {
             f.write_str(", the route leads through a port of this switch: nothing is sent")?;
@@ -337,6 +343,44 @@ impl fmt::Display for TunnelRecord {
         }
         Ok(())
     }
+}
+
+/// One end of a session of BFD. Times are in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BfdEndRecord {
+    /// `admin_down`, `down`, `init` or `up`.
+    pub state: String,
+    /// Why the session went down last (RFC 5880 §4.1): `No Diagnostic`, `Control Detection Time Expired` ...
+    pub diagnostic: String,
+    /// The number of the session at this end, in hexadecimal; `0x0` if nobody knows it.
+    pub discriminator: String,
+    /// The shortest interval in which this end sends.
+    pub min_tx: u64,
+    /// The shortest interval in which this end receives.
+    pub min_rx: u64,
+    /// How many packets of this end in a row may be missing.
+    pub mult: u64,
+}
+
+/// A session of BFD (`ofctl bfd-show`). Times are in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BfdRecord {
+    /// The OpenFlow number of the port.
+    pub port: u16,
+    /// The name of the port.
+    pub name: String,
+    /// Whether floods and groups use the port: they do unless its remote end is known to be down.
+    pub is_forwarding: bool,
+    /// The interval in which packets are sent, but for jitter.
+    pub tx_interval: u64,
+    /// The time without a packet after which the session goes down.
+    pub detect_time: u64,
+    /// How often the session went up or down.
+    pub n_flaps: u64,
+    /// What this end says.
+    pub local: BfdEndRecord,
+    /// What the other end said last.
+    pub remote: BfdEndRecord,
 }
 
 /// An overlay: tunnels to several peers that make one network.
@@ -365,6 +409,9 @@ pub struct OverlayPeerRecord {
     pub name: String,
     /// How many hosts are known to be behind the peer.
     pub n_hosts: u64,
+    /// What BFD says of the peer: `up`, `down`, `init`; `None` without BFD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bfd: Option<String>,
     /// How many questions of ARP and neighbour discovery for these hosts were answered in place of being flooded.
     pub n_answered: u64,
     /// The IP addresses of these hosts that somebody has given, each as `IP@MAC`.

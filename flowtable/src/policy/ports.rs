@@ -211,6 +211,9 @@ pub struct PortInfo {
     pub config: PortConfig,
     /// Whether the device is up and has a carrier.
     pub link_up: bool,
+    /// Whether it is known that nobody at the other end of the port's tunnel hears (BFD). Floods leave the port out, and a bucket that watches it
+    /// is not alive.
+    pub is_peer_down: bool,
     /// Which VLANs the port carries, and whether tagged.
     pub vlan: VlanMode,
     /// When frames leave with a priority tag.
@@ -316,6 +319,7 @@ impl PortInfo {
             mac,
             config: PortConfig::default(),
             link_up: true,
+            is_peer_down: false,
             vlan: VlanMode::default(),
             priority_tags: PriorityTags::default(),
             protected: false,

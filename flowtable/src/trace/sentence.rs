@@ -153,6 +153,9 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
         Note::LeftOut(port, LeftOut::NoFlood) => {
             format!("{} is left out: it is configured with no-flood", name(port))
         }
+        Note::LeftOut(port, LeftOut::PeerDown) => {
+            format!("{} is left out: BFD says that its remote end is down", name(port))
+        }
         Note::LeftOut(port, LeftOut::Vlan(vlan)) => {
             format!("{} is left out: it does not carry VLAN {vlan}", name(port))
         }

@@ -216,6 +216,9 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl mod-table [BRIDGE|SWITCH] TABLE|all SETTING")]
     ModTable(Words),
 
+    /// Show the sessions of BFD through tunnel ports: whether remote ends are up
+    #[command(alias = "bfd/show", override_usage = "ofctl bfd-show [BRIDGE] [PORT]")]
+    BfdShow(Words),
     /// List or change overlays: networks that machines share through tunnels. "add" takes what switchd --overlay takes: vxlan:NAME,
     /// vni=N, peer=IP for each other machine, and options of ports
     #[command(
@@ -489,6 +492,7 @@ impl Verb {
             Self::CtSetLimits(_) => "ct-set-limits",
             Self::CtDelLimits(_) => "ct-del-limits",
             Self::CtStats(_) => "ct-stats",
+            Self::BfdShow(_) => "bfd-show",
             Self::Overlay(_) => "overlay",
             Self::FdbShow(_) => "fdb-show",
             Self::FdbFlush(_) => "fdb-flush",

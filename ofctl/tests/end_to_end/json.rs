@@ -76,6 +76,8 @@ const LINES: &[(&str, i32)] = &[
     ("overlay add-host br1 net 192.0.2.4 02:00:00:00:00:05 vlan=5 ip=10.0.0.5,fe80::5", 0),
     ("overlay list br1", 0),
     ("overlay del-host br1 net 02:00:00:00:00:05", 0),
+    ("overlay set br1 net bfd=on", 0),
+    ("bfd-show br1", 0),
     ("overlay del br1 net", 0),
     ("set-frags br0 nx-match", 0),
     ("get-frags br0", 0),
@@ -167,6 +169,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("dump-meters br0 99", "usage"),
     ("restart", "switch"),
     ("show br7", "not_found"),
+    ("bfd-show br0 p1", "not_found"),
     ("overlay del br0 net", "not_found"),
     ("overlay add br0 vxlan:net vni=7", "text"),
     ("overlay add-peer br0 net there", "usage"),
@@ -358,10 +361,10 @@ fn every_answer_is_as_the_page_describes_it() {
         let value = serde_json::from_str(&output).expect("JSON");
         page.check(&value, "list of part", verb, &mut seen);
     }
-    // Errors have a test of their own. Ports in memory have no rings, no tunnel and no kernel cache, no trace here is too
+    // Errors have a test of their own. Nobody runs sessions of BFD here. Ports in memory have no rings, no tunnel and no kernel cache, no trace here is too
     // long, and this program cannot start itself again.
     let of_errors = ["answer-error", "error", "openflow-error"];
-    let elsewhere = ["kernel-cache", "omitted", "restarted", "rx-ring", "tunnel"];
+    let elsewhere = ["bfd", "bfd-end", "kernel-cache", "omitted", "restarted", "rx-ring", "tunnel"];
     seen.extend(of_errors.iter().chain(&elsewhere).map(|kind| (*kind).to_owned()));
     let missing: Vec<_> = page.types.keys().filter(|kind| !seen.contains(*kind)).collect();
     assert!(missing.is_empty(), "no answer had these types: {missing:?}");

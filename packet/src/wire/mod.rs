@@ -32,6 +32,7 @@
 use std::ops::Range;
 
 pub mod arp;
+pub mod bfd;
 pub mod ethernet;
 pub mod geneve;
 pub mod gre;
@@ -50,6 +51,7 @@ pub mod vlan;
 pub mod vxlan;
 
 pub use arp::ArpPacket;
+pub use bfd::{BfdPacket, BfdState};
 pub use ethernet::EthernetFrame;
 pub use geneve::{GeneveOption, GeneveOptions, GenevePacket};
 pub use gre::GrePacket;

@@ -3,8 +3,8 @@
 //! A port may fix the key, the remote address and its own address of the frames that it takes. Of the ports that would take a frame, one
 //! that fixes the key comes before others, then one that fixes the remote address, then one that fixes its own.
 
+use super::bfd::BfdTap;
 use crate::PortStatus;
-
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +60,7 @@ pub(crate) struct Member {
     pub(crate) has_group_policy: bool,
     pub(crate) status: Arc<PortStatus>,
     pub(crate) refused: Arc<RefusedCount>,
+    pub(crate) bfd: Arc<BfdTap>,
 }
 
 /// The ports of an endpoint, at one moment.
@@ -147,6 +148,7 @@ impl DemuxReader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bfd::BfdInbox;
     use super::*;
 
     fn address(last: u8) -> IpAddr {
@@ -178,6 +180,7 @@ mod tests {
                 has_group_policy: false,
                 status: PortStatus::new(true, 1450, true),
                 refused: Arc::default(),
+                bfd: BfdTap::new(BfdInbox::new().0),
             };
             demux.insert(pattern(fixed), member);
             assert!(reader.refresh() && !reader.refresh());

@@ -3,6 +3,7 @@
 //! An endpoint is there as long as a tunnel port uses it. Its receive queues belong to workers, as those of a port do, and give frames of
 //! all its ports; its sockets for sending are shared by the send queues of its ports.
 
+use super::bfd::{BfdInbox, BfdReceived, BfdTap};
 use super::demux::{Demux, DemuxReader, Member, Pattern, RefusedCount};
 use super::devices::{OwnDevices, TunnelGroup};
 use super::path::{Asking, PathState};
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The MTU of a tunnel port before anything is known of the way: that of an Ethernet underlay without the headers of VXLAN.
@@ -32,10 +34,19 @@ struct EndpointId {
 }
 
 /// The endpoints of a switch.
-#[derive(Default)]
 pub struct Endpoints {
     open: Arc<Mutex<Open>>,
     devices: Arc<OwnDevices>,
+    inbox: Arc<BfdInbox>,
+    received: Mutex<Option<Receiver<BfdReceived>>>,
+}
+
+impl Default for Endpoints {
+    fn default() -> Self {
+        let (inbox, received) = BfdInbox::new();
+        let received = Mutex::new(Some(received));
+        Self { open: Arc::default(), devices: Arc::default(), inbox, received }
+    }
 }
 
 #[derive(Default)]
@@ -75,6 +86,7 @@ pub struct Membership {
     has_group_policy: bool,
     status: Arc<PortStatus>,
     refused: Arc<RefusedCount>,
+    bfd: Arc<BfdTap>,
     path: Arc<PathState>,
     is_admitted: bool,
 }
@@ -88,6 +100,11 @@ impl Endpoints {
     /// The devices of the switch's ports, through which no tunnel may lead. They are for the caller to keep up to date.
     pub fn devices(&self) -> &OwnDevices {
         &self.devices
+    }
+
+    /// The control packets of BFD that tunnel ports receive and whose tap is open, for one taker: a second call returns `None`.
+    pub fn take_bfd(&self) -> Option<Receiver<BfdReceived>> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Opens a tunnel port of the bridge `group`, with queues for `workers` workers. With `shares_port`, another process may have the UDP port: the one that
@@ -164,6 +181,7 @@ impl Endpoints {
             has_group_policy: target.has_group_policy,
             status: Arc::clone(&status),
             refused,
+            bfd: BfdTap::new(Arc::clone(&self.inbox)),
             path,
             is_admitted: false,
         };
@@ -311,6 +329,7 @@ impl Membership {
                 has_group_policy: self.has_group_policy,
                 status: Arc::clone(&self.status),
                 refused: Arc::clone(&self.refused),
+                bfd: Arc::clone(&self.bfd),
             };
             endpoint.demux.insert(self.pattern, member);
             if !endpoint.queues.is_empty() {
@@ -340,6 +359,11 @@ impl Membership {
     /// The frames that were received for the port and refused before the pipeline saw them.
     pub fn refused(&self) -> &Arc<RefusedCount> {
         &self.refused
+    }
+
+    /// Whether the port takes control packets of BFD.
+    pub fn bfd(&self) -> &BfdTap {
+        &self.bfd
     }
 
     /// The way to the remote end.

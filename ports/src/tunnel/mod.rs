@@ -22,6 +22,7 @@
 //! network and the peer's receive queues can spread them (RFC 7348 §5). There are few such sockets, because frames of one
 //! socket only can be sent as a group.
 
+mod bfd;
 mod demux;
 mod devices;
 mod endpoint;
@@ -33,6 +34,7 @@ mod tx;
 mod unwrap;
 mod wrap;
 
+pub use bfd::{BfdReceived, BfdTap, bfd_packet};
 pub use demux::{RefusedCount, TunnelRefusal};
 pub use devices::{OwnDevices, TunnelGroup};
 pub use endpoint::{EndpointQueues, Endpoints, Membership};

@@ -154,6 +154,9 @@ impl TunnelRx {
                 member.refused.add(TunnelRefusal::Congested);
                 continue;
             }
+            if member.bfd.takes(member.port, &bytes[frame..end]) {
+                continue;
+            }
             let key = TunnelKey {
                 id: header.id,
                 source: datagrams.source,

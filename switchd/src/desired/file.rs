@@ -368,6 +368,10 @@ exts = \"gbp\"
 netns = \"blue\"
 overlay = \"net\"
 suppress = true
+bfd = true
+bfd_min_rx = 300
+bfd_min_tx = 300
+bfd_mult = 5
 neighbours = \"10.0.0.5@02:00:00:00:00:05,fe80::1@02:00:00:00:00:06\"
 number = 2
 ";

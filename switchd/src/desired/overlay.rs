@@ -213,7 +213,8 @@ impl Desired {
         let Some(place) = ports.iter_mut().find(|other| other.name == port) else { return Ok(()) };
         let mut words = place.words().into_iter();
         let mut text = words.next().map(|(_, device)| device.to_string()).unwrap_or_default();
-        let same = |a: &str, b: &str| a.replace('-', "_") == b.replace('-', "_");
+        let plain = |key: &str| key.replace("bfd:enable", "bfd").replace(['-', ':'], "_");
+        let same = |a: &str, b: &str| plain(a) == plain(b);
         let stays = words.filter(|(key, _)| options.iter().all(|(other, _)| !same(key, other)));
         let new = options.iter().filter(|(_, value)| !value.is_empty());
         let new = new.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));

@@ -79,7 +79,12 @@ impl PortDraft {
 
     /// The option that is meant: Open vSwitch's words have an underscore, most others a hyphen.
     fn find_key(&self, key: &str) -> Result<&'static str, OptionError> {
-        let word = key.replace('_', "-");
+        // Open vSwitch has a column for the words of BFD.
+        let column = key.strip_prefix("bfd:").map(|word| match word {
+            "enable" => "bfd".to_owned(),
+            word => format!("bfd_{word}"),
+        });
+        let word = column.as_deref().unwrap_or(key).replace('_', "-");
         let mut keys = kind_keys().chain(shared_keys());
         keys.find(|known| known.replace('_', "-") == word)
             .ok_or_else(|| OptionError::Key { key: key.to_owned(), known: self.known() })

@@ -103,6 +103,9 @@ pub enum OptionError {
         "a tunnel port needs remote_ip=ADDRESS, or remote_ip=flow for rules that write tun_dst"
     )]
     NoRemote,
+    /// BFD is wanted, and rules choose the remote end.
+    #[error("bfd=on needs remote_ip=ADDRESS: a session has one other end")]
+    BfdNeedsRemote,
     /// Addresses of hosts are given, and nothing is answered.
     #[error("neighbours: has a meaning together with suppress=on only")]
     NeedsSuppression,

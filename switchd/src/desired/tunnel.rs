@@ -6,19 +6,21 @@
 use super::kind;
 use super::port_error::OptionError;
 use super::word::Word;
+use crate::bfd::BfdConfig;
 use flow::text::parse_mac;
 use flow::types::MacAddr;
 use flowtable::policy::ports::{Inherited, Suppression, TunnelEgress, TunnelLocal};
 use ports::spec::Target;
 use ports::tunnel::{TunnelKind, TunnelTarget};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// The options that every tunnel port has.
 macro_rules! tunnel_keys {
     ($($more:literal),*) => {
         &[
             "name", "remote_ip", "local_ip", "key", "in_key", "out_key", "tos", "ttl", "df_default", "csum",
-            "egress_pkt_mark", "netns", $($more),*
+            "egress_pkt_mark", "netns", "bfd", "bfd_min_rx", "bfd_min_tx", "bfd_mult", $($more),*
         ]
     };
 }
@@ -47,6 +49,8 @@ pub struct Tunnel {
     pub overlay: Option<String>,
     /// How ARP and neighbour discovery for hosts behind the port are kept from being flooded; `None` if they are flooded.
     pub suppression: Option<Suppression>,
+    /// How the remote end is watched by BFD; `None` if it is not.
+    pub bfd: Option<BfdConfig>,
     /// The words that describe the port, as far as they are not defaults.
     words: Vec<(&'static str, Word)>,
 }
@@ -114,6 +118,10 @@ pub(super) struct TunnelDraft {
     overlay: Option<String>,
     is_suppressing: bool,
     neighbours: Vec<(IpAddr, MacAddr)>,
+    is_watched: bool,
+    bfd_min_rx: Option<u32>,
+    bfd_min_tx: Option<u32>,
+    bfd_mult: Option<u8>,
 }
 
 impl TunnelDraft {
@@ -173,6 +181,23 @@ impl TunnelDraft {
                     _ => return Err(refuse("on or off")),
                 };
             }
+            "bfd" => {
+                self.is_watched = match value {
+                    "on" | "true" => true,
+                    "off" | "false" => false,
+                    _ => return Err(refuse("on or off")),
+                };
+            }
+            "bfd_min_rx" | "bfd_min_tx" => {
+                let interval = value.parse().ok().filter(|ms| (10..=60_000).contains(ms));
+                let interval = Some(interval.ok_or_else(|| refuse("milliseconds: 10 to 60000"))?);
+                let is_rx = key == "bfd_min_rx";
+                *(if is_rx { &mut self.bfd_min_rx } else { &mut self.bfd_min_tx }) = interval;
+            }
+            "bfd_mult" => {
+                let mult = value.parse().ok().filter(|mult| *mult != 0);
+                self.bfd_mult = Some(mult.ok_or_else(|| refuse("a number from 1 to 255"))?);
+            }
             "neighbours" => {
                 let expected = "a list of IP@MAC, such as 10.0.0.5@02:00:00:00:00:05";
                 let neighbours = value.split(',').map(neighbour).collect::<Option<Vec<_>>>();
@@ -210,6 +235,10 @@ impl TunnelDraft {
                 };
                 return Err(OptionError::Value { key, value: id.to_string(), expected });
             }
+        }
+        let is_fixed = matches!(remote, Or::Value(_));
+        if self.is_watched && !is_fixed {
+            return Err(OptionError::BfdNeedsRemote);
         }
         if !self.is_suppressing && !self.neighbours.is_empty() {
             return Err(OptionError::NeedsSuppression);
@@ -249,6 +278,7 @@ impl TunnelDraft {
             egress,
             overlay: self.overlay,
             suppression: self.is_suppressing.then_some(suppression),
+            bfd: self.is_watched.then(|| bfd(self.bfd_min_rx, self.bfd_min_tx, self.bfd_mult)),
             words,
         })
     }
@@ -287,6 +317,14 @@ impl TunnelDraft {
         add("netns", self.netns.as_deref().map(Word::text));
         add("overlay", self.overlay.as_deref().map(Word::text));
         add("suppress", self.is_suppressing.then_some(Word::Flag(true)));
+        let usual = BfdConfig::default();
+        let ms = |time: Duration| time.as_millis() as u32;
+        add("bfd", self.is_watched.then_some(Word::Flag(true)));
+        let min_rx = self.bfd_min_rx.filter(|rx| *rx != ms(usual.min_rx));
+        add("bfd_min_rx", min_rx.map(Word::number));
+        let min_tx = self.bfd_min_tx.filter(|tx| *tx != ms(usual.min_tx));
+        add("bfd_min_tx", min_tx.map(Word::number));
+        add("bfd_mult", self.bfd_mult.filter(|mult| *mult != usual.mult).map(Word::number));
         add("neighbours", neighbours_word(&self.neighbours));
         words
     }
@@ -294,6 +332,17 @@ impl TunnelDraft {
 
 const ADDRESS: &str = "an IPv4 or IPv6 address, or flow";
 const KEY: &str = "a number, or flow";
+
+/// How a session is to be, with intervals in milliseconds.
+fn bfd(min_rx: Option<u32>, min_tx: Option<u32>, mult: Option<u8>) -> BfdConfig {
+    let usual = BfdConfig::default();
+    let ms = |n: u32| Duration::from_millis(n.into());
+    BfdConfig {
+        min_rx: min_rx.map_or(usual.min_rx, ms),
+        min_tx: min_tx.map_or(usual.min_tx, ms),
+        mult: mult.unwrap_or(usual.mult),
+    }
+}
 
 /// A host with its address: `10.0.0.5@02:00:00:00:00:05`.
 fn neighbour(text: &str) -> Option<(IpAddr, MacAddr)> {
@@ -386,6 +435,10 @@ mod tests {
             "vxlan:a,remote_ip=192.0.2.1,suppress=on,neighbours=10.0.0.5@02:00:00:00:00:05,fe80::1@02:00:00:00:00:06",
             "vxlan:a,remote_ip=192.0.2.1,suppress=true,neighbours=10.0.0.5@02:00:00:00:00:05,fe80::1@02:00:00:00:00:06",
         );
+        check(
+            "gre:a,remote_ip=192.0.2.1,bfd:enable=true,bfd:min_rx=300,bfd:min_tx=100,bfd:mult=5",
+            "gre:a,remote_ip=192.0.2.1,bfd=true,bfd_min_rx=300,bfd_mult=5",
+        );
         let defaults = "geneve:a,remote_ip=192.0.2.1,tos=0,ttl=64,df_default=true,csum=true,dst_port=6081,src_ports=8";
         check(defaults, "geneve:a,remote_ip=192.0.2.1");
     }
@@ -419,6 +472,13 @@ mod tests {
         refused("src_ports=65", "a number from 1 to 64");
         refused("exts=gpe", "gbp");
         refused("suppress=yes", "on or off");
+        refused("bfd=yes", "on or off");
+        refused("bfd_min_rx=9", "milliseconds: 10 to 60000");
+        refused("bfd_mult=0", "a number from 1 to 255");
+        check_refused(
+            "vxlan:a,remote_ip=flow,bfd=on",
+            "port \"a\": bfd=on needs remote_ip=ADDRESS: a session has one other end",
+        );
         refused(
             "overlay=a/b",
             "the name of an overlay: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks",

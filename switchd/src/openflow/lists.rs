@@ -165,6 +165,7 @@ pub(super) fn port_desc(port: &PortView, version: OfVersion) -> PortDesc {
     let traits = Traits {
         has_device: port.kind != Some("patch"),
         is_up: port.state == PortState::Up,
+        is_peer_down: port.bfd.as_ref().is_some_and(|bfd| bfd.is_peer_down),
         config: port.config,
     };
     traits.desc(port.of_port, port.mac, &port.name, version)
@@ -175,6 +176,7 @@ pub(super) fn port_info_desc(port: &PortInfo, version: OfVersion) -> PortDesc {
     let traits = Traits {
         has_device: matches!(port.attachment, Attachment::Queues(_)),
         is_up: port.link_up,
+        is_peer_down: port.is_peer_down,
         config: port.config,
     };
     traits.desc(port.of_port, port.mac, &port.name, version)
@@ -184,14 +186,16 @@ pub(super) fn port_info_desc(port: &PortInfo, version: OfVersion) -> PortDesc {
 struct Traits {
     has_device: bool,
     is_up: bool,
+    is_peer_down: bool,
     config: PortConfig,
 }
 
 impl Traits {
     fn desc(&self, port: OfPort, mac: MacAddr, name: &str, version: OfVersion) -> PortDesc {
         // A patch port has no device. Virtual devices get the speed that Open vSwitch tells of veth devices.
-        let Self { has_device, is_up, config } = *self;
-        let live = if version > OfVersion::OpenFlow10 { port_state::LIVE } else { 0 };
+        let Self { has_device, is_up, is_peer_down, config } = *self;
+        let is_live = version > OfVersion::OpenFlow10 && !is_peer_down;
+        let live = if is_live { port_state::LIVE } else { 0 };
         PortDesc {
             port,
             mac,

@@ -4,8 +4,8 @@ use super::answer::{Failure, Sender};
 use super::monitor::Watch;
 use super::progress::Progress;
 use super::{
-    bridges, cached_flows, connections, controllers, fdb, flow_dump, flow_mods, groups, meters,
-    overlays, packet_out, ports, refuse, saved, status, tables, trace,
+    bfd, bridges, cached_flows, connections, controllers, fdb, flow_dump, flow_mods, groups,
+    meters, overlays, packet_out, ports, refuse, saved, status, tables, trace,
 };
 use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
@@ -155,6 +155,7 @@ fn on_bridge(
         Operation::SetPort { port, settings } => ports::set(switch, port, settings)?,
         Operation::ModPort { port, flag, on } => ports::modify(switch, port, *flag, *on)?,
 
+        Operation::BfdShow { port } => bfd::show(switch, port.as_deref())?,
         Operation::Overlay(request) => overlays::carry_out(switch, request)?,
 
         Operation::FdbShow => fdb::show(switch, to)?,

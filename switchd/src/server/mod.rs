@@ -10,6 +10,7 @@
 
 mod answer;
 mod batches;
+mod bfd;
 mod bridges;
 mod cached_flows;
 mod connections;

@@ -155,6 +155,7 @@ fn list(switch: &OnBridge<'_>) -> Vec<OverlayRecord> {
             port: number.0,
             name: port.name.clone(),
             n_hosts: hosts.get(&number).copied().unwrap_or_default(),
+            bfd: super::bfd::state(views.get(&number).and_then(|view| view.bfd.as_ref())),
             n_answered: views.get(&number).map_or(0, |view| view.answered),
             neighbours: tunnel
                 .suppression

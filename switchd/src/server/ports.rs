@@ -77,6 +77,7 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
             sends_groups: tunnel.sends_groups,
             is_loop: tunnel.is_loop,
             strays: tunnel.strays,
+            bfd: super::bfd::state(port.bfd.as_ref()),
         }),
         problem,
     }

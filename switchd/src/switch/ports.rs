@@ -162,6 +162,13 @@ impl Switch {
             return;
         };
         let before = std::mem::replace(&mut slot.spec, spec.clone());
+        let watches = slot.wants_bfd();
+        if let Some(membership) = slot.port.as_ref().and_then(|port| port.membership.as_ref()) {
+            membership.bfd().set_open(watches);
+        }
+        if !watches {
+            slot.bfd = None;
+        }
         self.publish(slot, slot.port.as_ref());
         if before.settings.mode != spec.settings.mode {
             // They were seen in VLANs that they are not in any more.
@@ -272,6 +279,7 @@ impl Switch {
         if let Kind::Tunnel(tunnel) = &slot.spec.kind {
             info.tunnel = Some(Arc::new(tunnel.egress.clone()));
             info.suppression = tunnel.suppression.clone().map(Arc::new);
+            info.is_peer_down = slot.bfd.as_ref().is_some_and(|bfd| bfd.is_peer_down);
             info.answered = Some(Arc::clone(&slot.answered));
         }
         info.is_own = matches!(slot.spec.kind.target(), Some(Target::Internal { .. }));
@@ -296,6 +304,7 @@ impl Switch {
             worker.send(Command::Attach { port_no, rx, tx: tx.next(), counters });
         }
         if let Some(membership) = &mut port.membership {
+            membership.bfd().set_open(slot.wants_bfd());
             slot.refused.push(Arc::clone(membership.refused()));
             for EndpointQueues { number, queues } in membership.admit(port_no.0) {
                 self.attach_endpoint(endpoint_number(number), queues);

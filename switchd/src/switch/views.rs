@@ -1,6 +1,7 @@
 //! The switch as commands show it.
 
 use super::{Switch, WorkerHandle};
+use crate::bfd::SessionView;
 use crate::desired::Kind;
 use crate::port_slot::{PortSlot, PortState, PortTotals};
 use ::ports::spec::Target;
@@ -46,6 +47,8 @@ pub struct PortView {
     pub tunnel: Option<TunnelView>,
     /// Questions of ARP and neighbour discovery that were answered in the name of hosts behind the port.
     pub answered: u64,
+    /// The session of BFD through the port; `None` if there is none.
+    pub bfd: Option<SessionView>,
 }
 
 /// The tunnel of a tunnel port.
@@ -151,6 +154,7 @@ impl Switch {
             warnings: slot.port.as_ref().map(|p| p.warnings.clone()).unwrap_or_default(),
             tunnel: tunnel(slot),
             answered: slot.answered.get(),
+            bfd: slot.bfd.clone(),
         };
         slots.iter().filter(|slot| is_wanted(slot)).map(view).collect()
     }

@@ -3,7 +3,8 @@
 use crate::fixture::SWITCHD;
 use anyhow::{Context, bail, ensure};
 use control::record::OverlayRecord;
-use control::{Operation, OverlayRequest, Reply};
+use control::{GroupMods, Operation, OverlayRequest, PacketOutRequest, Reply};
+use flow::types::OfVersion;
 use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, eventually};
@@ -26,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels::a_route_through_an_own_port_is_refused", own_route),
     ("tunnels::an_overlay_is_one_network", overlay),
     ("tunnels::questions_for_known_hosts_are_answered", suppressed),
+    ("tunnels::bfd_says_which_peer_is_down", bfd),
     ("tunnels::three_hundred_overlays_of_ten_peers", many_overlays),
 ];
 
@@ -412,7 +414,16 @@ fn overlay() -> anyhow::Result<()> {
         ensure!(overlays[0].peers.len() == 1, "{overlays:?}");
     }
     reach(&[(b, c)], false)?;
-    reach(&[(a, b)], true)
+    reach(&[(a, b)], true)?;
+    // Another program that takes over has the same peers.
+    let third = OverlayRequest::AddPeer { name: third().0, peer: third().1 };
+    let before = change_overlays(a, third)?;
+    let Site { underlay, daemon, .. } = &mut sites[0];
+    let daemon = daemon.as_mut().context("it was started")?;
+    underlay.run(|| daemon.restart())??;
+    let after = change_overlays(&sites[0], OverlayRequest::List)?;
+    ensure!(after[0].peers.len() == 2, "{before:?}, then {after:?}");
+    reach(&[(&sites[0], &sites[1])], true)
 }
 
 /// Questions for hosts behind a peer are answered by the switch once it knows them, or because somebody has told it.
@@ -447,6 +458,68 @@ fn suppressed() -> anyhow::Result<()> {
         OverlayRequest::DelHost { name: "net".to_owned(), mac: "02:00:00:00:00:99".to_owned() };
     ensure!(change_overlays(&a, gone)?[0].peers[0].neighbours.is_empty());
     Ok(())
+}
+
+/// The states of the peers of an overlay.
+fn peer_states(site: &Site) -> anyhow::Result<Vec<String>> {
+    let overlays = change_overlays(site, OverlayRequest::List)?;
+    let peers = overlays.into_iter().flat_map(|overlay| overlay.peers);
+    Ok(peers.map(|peer| peer.bfd.unwrap_or_default()).collect())
+}
+
+/// Peers come up, one dies, and the others know: floods leave it out, and a group that watches its port goes elsewhere.
+fn bfd() -> anyhow::Result<()> {
+    let (_hub, mut sites) = sites_on_a_network(3)?;
+    for (number, site) in (1u8..).zip(&mut sites) {
+        let peers: Vec<String> =
+            (1..=3).filter(|n| *n != number).map(|n| format!(",peer=192.0.2.{n}")).collect();
+        let bfd = "bfd=on,bfd_min_rx=100";
+        site.start(&["--overlay", &format!("vxlan:net,vni=7,{bfd}{}", peers.concat())])?;
+    }
+    let states = |site: &Site, expected: [&str; 2]| -> anyhow::Result<()> {
+        let mut seen = Vec::new();
+        eventually("the peers have these states", || {
+            seen = peer_states(site).unwrap_or_default();
+            seen == expected
+        })
+        .with_context(|| format!("{expected:?}: {seen:?}"))
+    };
+    for site in &sites {
+        states(site, ["up", "up"])?;
+    }
+    reach(&[(&sites[0], &sites[1]), (&sites[1], &sites[2])], true)?;
+    let group = "group_id=1,type=ff,bucket=watch_port:net-1,actions=output:net-1,bucket=watch_port:net-2,actions=output:net-2";
+    let mut client = sites[0].daemon()?.client()?;
+    let mods = GroupMods { version: OfVersion::OpenFlow13, ..GroupMods::default() };
+    client.call(Operation::GroupMods(mods), &mut group.as_bytes(), &mut |_| Ok(()))?;
+    let way = |client: &mut control::Client, actions: &str| -> anyhow::Result<String> {
+        let text =
+            format!("in_port=host,packet=ffffffffffff02000000000188b50000,actions={actions}");
+        let version = OfVersion::OpenFlow13;
+        let request = PacketOutRequest { text, version, ..PacketOutRequest::default() };
+        match client.ask(Operation::PacketOut(request))? {
+            Reply::PacketOut(done) => Ok(done.sent_to.join(" ")),
+            other => bail!("{other:?}"),
+        }
+    };
+    ensure!(way(&mut client, "group:1")? == "net-1");
+    ensure!(way(&mut client, "NORMAL")? == "net-1 net-2");
+    // The second machine dies.
+    drop(sites[1].daemon.take());
+    states(&sites[0], ["down", "up"])?;
+    states(&sites[2], ["up", "down"])?;
+    ensure!(way(&mut client, "group:1")? == "net-2");
+    ensure!(way(&mut client, "NORMAL")? == "net-2");
+    reach(&[(&sites[0], &sites[2])], true)?;
+    let ports = client.ports()?;
+    let tunnel =
+        ports.iter().find(|port| port.name == "net-1").and_then(|port| port.tunnel.as_ref());
+    ensure!(tunnel.is_some_and(|tunnel| tunnel.to_string().ends_with(", BFD down")), "{tunnel:?}");
+    // It comes back.
+    sites[1].start(&["--overlay", "vxlan:net,vni=7,bfd=on,peer=192.0.2.1,peer=192.0.2.3"])?;
+    states(&sites[0], ["up", "up"])?;
+    ensure!(way(&mut client, "group:1")? == "net-1");
+    reach(&[(&sites[0], &sites[1]), (&sites[1], &sites[2])], true)
 }
 
 /// Each of 300 overlays has a VLAN of the host, and ten peers, one of which is there.

@@ -244,3 +244,33 @@ fn a_sender_is_not_learned_if_the_tunnels_header_says_so() {
     assert_eq!((learned(true, "0x8"), learned(true, "0x48")), (1, 0));
     assert_eq!(learned(false, "0x48"), 1, "without the extension nobody looks");
 }
+
+#[test]
+fn floods_and_fast_failover_leave_out_a_port_whose_peer_is_down() {
+    let policy = policy(&[]);
+    add_groups(
+        &policy,
+        &[
+            "group_id=1,type=ff,bucket=watch_port:2,actions=output:2,bucket=watch_port:3,actions=output:3",
+        ],
+    );
+    let rules = [
+        "priority=9,ip,actions=group:1",
+        "priority=5,arp,actions=flood",
+        "priority=1,actions=normal",
+    ];
+    add(&policy, &rules).unwrap();
+    let sent = |packet: &str| outputs(&policy.translate(&key(packet)).actions);
+    let frames =
+        ["in_port=1,tcp", "in_port=1,arp", "in_port=1,dl_src=02:00:00:00:00:77,dl_type=0x88b5"];
+    assert_eq!(frames.map(sent), [vec![2], vec![2, 3, 4], vec![2, 3, 4]]);
+    let hear = |is_peer_down| {
+        policy.bridge(BridgeId::FIRST).with_ports(|ports| {
+            ports.get_mut(OfPort(2)).unwrap().is_peer_down = is_peer_down;
+        });
+    };
+    hear(true);
+    assert_eq!(frames.map(sent), [vec![3], vec![3, 4], vec![3, 4]]);
+    hear(false);
+    assert_eq!(frames.map(sent), [vec![2], vec![2, 3, 4], vec![2, 3, 4]]);
+}

@@ -101,7 +101,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     }
 
     pub(super) fn is_port_up(&self, port: OfPort) -> bool {
-        self.ports().get(port).is_some_and(|p| p.link_up && !p.config.down)
+        self.ports().get(port).is_some_and(|p| p.link_up && !p.config.down && !p.is_peer_down)
     }
 
     fn group_entry(&self, id: GroupId) -> Option<&Arc<GroupEntry>> {

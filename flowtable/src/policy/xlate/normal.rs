@@ -182,7 +182,9 @@ fn may_enter(port: &PortInfo, vid: u16) -> bool {
 
 /// Why a flood of a frame with these tags inside the switch leaves a port out. `None` if it does not.
 fn left_out(out: &PortInfo, inside: Inside) -> Option<LeftOut> {
-    if out.config.no_flood {
+    if out.is_peer_down {
+        Some(LeftOut::PeerDown)
+    } else if out.config.no_flood {
         Some(LeftOut::NoFlood)
     } else if !carries(out, inside) {
         Some(LeftOut::Vlan(vid(inside)))

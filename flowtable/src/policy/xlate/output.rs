@@ -40,7 +40,9 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         let is_last = std::mem::replace(&mut self.is_last, false);
         let mut any = false;
         for port in self.ports().iter().filter(|p| p.of_port != in_port) {
-            if wants(port) {
+            if port.is_peer_down {
+                self.observer.note(|| Note::LeftOut(port.of_port, LeftOut::PeerDown));
+            } else if wants(port) {
                 any = true;
                 self.send_to(port.of_port);
             } else {

@@ -92,6 +92,8 @@ pub enum Note {
 pub enum LeftOut {
     /// The port is configured with `no-flood`.
     NoFlood,
+    /// Nobody at the other end of the port's tunnel hears.
+    PeerDown,
     /// The port does not carry this VLAN.
     Vlan(u16),
 }
