@@ -7,8 +7,10 @@ use crate::report::Better;
 pub enum Figure {
     /// Frames per second that arrive: how many bytes each, of how many flows.
     Frames(usize, usize),
-    /// Processor time that a million small frames take, of sender and switch together.
-    CpuPerFrame,
+    /// Processor time that a million small frames of this many flows take, of sender and switch together.
+    CpuPerFrame(usize),
+    /// Processor time of the switch's processes alone while small frames of one flow come as fast as they go.
+    SwitchCpu,
     /// Throughput of this many TCP streams together.
     Tcp(usize),
     /// Processors that two billion bits a second of TCP take, of the ends and the switches together.
@@ -39,7 +41,9 @@ impl Figure {
         match self {
             Self::Frames(size, 1) => format!("{size} B, 1 flow"),
             Self::Frames(size, flows) => format!("{size} B, {}k flows", flows / 1000),
-            Self::CpuPerFrame => "CPU, 60 B".to_owned(),
+            Self::CpuPerFrame(1) => "CPU, 60 B".to_owned(),
+            Self::CpuPerFrame(flows) => format!("CPU, {}k flows", flows / 1000),
+            Self::SwitchCpu => "switch's CPU".to_owned(),
             Self::Tcp(1) => "1 TCP stream".to_owned(),
             Self::Tcp(streams) => format!("{streams} streams"),
             Self::PacedTcp => "2 Gbit/s of TCP".to_owned(),
@@ -55,12 +59,12 @@ impl Figure {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Frames(..) => "Mpps",
-            Self::CpuPerFrame => "s/M frames",
+            Self::CpuPerFrame(_) => "s/M frames",
             Self::Tcp(_) => "Gbit/s",
             Self::PacedTcp => "cores",
             Self::RoundTrips => "/s",
             Self::RoundTripMedian | Self::RoundTripTail => "µs",
-            Self::IdleCpu => "% of a core",
+            Self::IdleCpu | Self::SwitchCpu => "% of a core",
             Self::Memory => "MiB",
         }
     }

@@ -20,6 +20,11 @@ pub fn goals(median: impl Fn(Through, Figure) -> Option<f64>) -> Vec<Goal> {
     let of_tc = median(Through::TcRedirect, Figure::RoundTrips);
     use Through::{Bridge, Cable, KernelCache, Ovs, OvsTso, Switchd, SwitchdRules, Tap, TapLoop};
     let (tcp, idle) = (Figure::Tcp(1), median(Switchd, Figure::IdleCpu));
+    let of_bridge_time = |name: &str, flows| {
+        let time = |through| median(through, Figure::CpuPerFrame(flows));
+        let share = time(KernelCache).zip(time(Bridge)).map(|(ours, theirs)| ours / theirs);
+        Goal::at_most(name, share, 0.75)
+    };
     vec![
         ratio("60 B frames, against OVS userspace", 2.2, (Switchd, small), (Ovs, small)),
         ratio(
@@ -62,6 +67,16 @@ pub fn goals(median: impl Fn(Through, Figure) -> Option<f64>) -> Vec<Goal> {
             quick,
             1.5,
             round_trips,
+        ),
+        of_bridge_time("CPU of 60 B frames in the kernel cache, against the Linux bridge", 1),
+        of_bridge_time(
+            "CPU of 60 B frames of 10,000 flows in the kernel cache, against the Linux bridge",
+            10_000,
+        ),
+        Goal::below(
+            "the switch's CPU while the kernel cache forwards, % of a core",
+            median(KernelCache, Figure::SwitchCpu),
+            1.0,
         ),
         Goal::below("idle CPU, % of a core", idle, 1.0),
     ]

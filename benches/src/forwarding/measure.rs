@@ -81,7 +81,12 @@ impl Step {
     /// The numbers that it gives.
     pub fn figures(self) -> Vec<Figure> {
         match self {
-            Self::Frames { size: 60, flows: 1 } => vec![Figure::Frames(60, 1), Figure::CpuPerFrame],
+            Self::Frames { size: 60, flows: 1 } => {
+                vec![Figure::Frames(60, 1), Figure::CpuPerFrame(1), Figure::SwitchCpu]
+            }
+            Self::Frames { size: 60, flows } => {
+                vec![Figure::Frames(60, flows), Figure::CpuPerFrame(flows)]
+            }
             Self::Frames { size, flows } => vec![Figure::Frames(size, flows)],
             Self::Tcp { streams } => vec![Figure::Tcp(streams)],
             Self::PacedTcp => vec![Figure::PacedTcp],
@@ -133,8 +138,8 @@ fn paced_tcp(
     Ok(vec![busy * PACE as f64 / report.bytes_per_second()])
 }
 
-/// Frames per second that arrive while the generator sends as fast as it can; of small ones of one
-/// flow also the time they take.
+/// Frames per second that arrive while the generator sends as fast as it can; of small ones also the time they take, and
+/// of small ones of one flow how busy the switch's processes are, if there are any.
 fn frames(
     network: &Network,
     size: usize,
@@ -151,18 +156,28 @@ fn frames(
         (0..flows).map(|flow| udp_frame(sink, a.mac(), size, flow as u16)).collect();
     let is_slow = network.slow_source.is_some();
     let mut generator = a.run(|| Generator::open(a, is_slow, frames))??;
-    let pids = [network.pids(), processes::softirq_threads(), vec![std::process::id()]].concat();
+    let switch = network.pids();
+    let others = [processes::softirq_threads(), vec![std::process::id()]].concat();
+    let times = || anyhow::Ok((processes::cpu_time(&switch)?, processes::cpu_time(&others)?));
     on_core(0, || {
         generator.run(WARM_UP)?;
-        let (cpu, before) = (processes::cpu_time(&pids)?, received(network)?);
+        let (before, received_before) = (times()?, received(network)?);
         let start = Instant::now();
         generator.run(duration)?;
-        let elapsed = start.elapsed();
-        let (arrived, cpu) = (received(network)? - before, processes::cpu_time(&pids)? - cpu);
+        let elapsed = start.elapsed().as_secs_f64();
+        let (arrived, after) = (received(network)? - received_before, times()?);
         anyhow::ensure!(arrived > 0, "no frame arrived");
-        let rate = arrived as f64 / elapsed.as_secs_f64() / 1e6;
-        let cpu = cpu.as_secs_f64() / (arrived as f64 / 1e6);
-        Ok(if (size, flows) == (60, 1) { vec![rate, cpu] } else { vec![rate] })
+        let rate = arrived as f64 / elapsed / 1e6;
+        let of_switch = (after.0 - before.0).as_secs_f64();
+        let of_all = of_switch + (after.1 - before.1).as_secs_f64();
+        let mut values = vec![rate];
+        if size == 60 {
+            values.push(of_all / (arrived as f64 / 1e6));
+        }
+        if (size, flows) == (60, 1) && !switch.is_empty() {
+            values.push(of_switch / elapsed * 100.0);
+        }
+        Ok(values)
     })
 }
 
