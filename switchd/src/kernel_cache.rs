@@ -113,18 +113,22 @@ impl KernelSide {
         target: &Target,
         options: &PortOptions,
     ) -> Option<Arc<KernelHooks>> {
-        let is_wanted = side_of(target).is_some() && options.kernel_cache;
+        let is_wanted = side_of(target).is_some() && options.kernel_cache && !may_move(target);
         self.cache().filter(|_| is_wanted).map(|cache| Arc::clone(cache.hooks()))
     }
 
     /// Flows may name the port of `slot`, whose device is open, from now on.
     pub(crate) fn add_port(&self, slot: &PortSlot, port_no: PortNo, port: &Port) {
         let Some(cache) = self.cache() else { return };
-        let Some(side) = slot.spec.kind.target().and_then(side_of) else { return };
+        let Some(target) = slot.spec.kind.target() else { return };
+        let Some(side) = side_of(target) else { return };
         let Some(ifindex) = port.ifindex else { return };
         let status = Arc::clone(&port.status);
         let counters = Arc::clone(slot.kernel_counters());
-        let (receives, sends) = if slot.spec.options.kernel_cache {
+        let (receives, sends) = if may_move(target) {
+            let moves = || Err("its device may move to another network namespace".to_owned());
+            (moves(), moves())
+        } else if slot.spec.options.kernel_cache {
             if let Err(why) = &port.kernel_hooks {
                 slot.warn(format_args!("not in the kernel cache: {why}"));
             }
@@ -183,6 +187,12 @@ fn side_of(target: &Target) -> Option<Side> {
         // The number of a device means another device in another namespace.
         Target::Netns { .. } | Target::Tunnel(_) | Target::Dummy => None,
     }
+}
+
+/// Whether the device of a port is made to be moved to the network namespace of a container. The kernel does not find it there by
+/// its number, and what it sends there would be lost until the switch hears of the move.
+fn may_move(target: &Target) -> bool {
+    matches!(target, Target::Tap { .. })
 }
 
 impl Switch {

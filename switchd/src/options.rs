@@ -169,8 +169,8 @@ struct Arguments {
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     netns: OnOff,
     /// Have the kernel forward the frames of established flows between network devices (docs/kernel-cache.md). auto: if
-    /// Linux is 6.6 or newer and the program is started with CAP_BPF and CAP_PERFMON, which root has; require: do not
-    /// start without
+    /// Linux is 6.6 or newer and the program is started with CAP_BPF and CAP_PERFMON, which root has; off: do not; require:
+    /// do not start without
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     kernel_cache: KernelCacheMode,
     /// Take over from the switch that has started this program

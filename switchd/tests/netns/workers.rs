@@ -1,4 +1,5 @@
-//! Several workers: each has a share of the flows of a port, and each flow stays in order.
+//! Several workers: each has a share of the flows of a port, and each flow stays in order. The kernel cache is off, so that the
+//! workers forward all frames.
 
 use crate::fixture::{Cable, Network};
 use anyhow::ensure;
@@ -19,6 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
 const VETHS: &[Cable] = &[Cable::Veth, Cable::Veth];
 const FROM_TAP: &[Cable] = &[Cable::Tap, Cable::Veth];
 const TO_TAP: &[Cable] = &[Cable::Veth, Cable::Tap];
+/// Two workers, and all frames for them.
+const WORKERS: &[&str] = &["--workers", "2", "--kernel-cache=off"];
 /// Far more than workers, so that each worker gets some.
 const FLOWS: u16 = 32;
 /// Nothing for so long, and the rest has been lost.
@@ -33,7 +36,7 @@ fn frames(client: &mut Client) -> anyhow::Result<Vec<u64>> {
 }
 
 fn nothing_comes_twice() -> anyhow::Result<()> {
-    let network = Network::with(VETHS, None, &["--workers", "2"])?;
+    let network = Network::with(VETHS, None, WORKERS)?;
     let mut client = network.client()?;
     let report = Ping { count: 500, ..Ping::to(network.b().v4()) }.run(network.a().namespace())?;
     ensure!(report.is_complete(), "{} of 500 came back", report.received());
@@ -71,7 +74,7 @@ fn read(frame: &[u8]) -> Option<(u16, u32)> {
 /// may overtake another of its flow.
 fn flows_stay_in_order(cables: &[Cable]) -> anyhow::Result<()> {
     const OVERLOAD: u32 = 1_000;
-    let network = Network::with(cables, None, &["--workers", "2"])?;
+    let network = Network::with(cables, None, WORKERS)?;
     let mut client = network.client()?;
     client.add_flow("priority=9,in_port=1,udp,actions=output:2")?;
     let before = frames(&mut client)?;
