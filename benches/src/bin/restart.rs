@@ -53,7 +53,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let kind = if args.tap { "tap:" } else { "" };
     let on_veth = |i: usize| Host::on_veth(plan(i), names[i]);
     let veths = if args.tap { None } else { Some([on_veth(0)?, on_veth(1)?]) };
-    let mut words = vec!["--workers".to_owned(), args.workers.to_string()];
+    // All frames go through the rings, which are handed over.
+    let mut words = ["--kernel-cache", "off", "--workers", &args.workers.to_string()]
+        .map(str::to_owned)
+        .to_vec();
     let slots = args.slots.map(|slots| format!(",slots={slots}")).unwrap_or_default();
     names
         .iter()
