@@ -83,7 +83,7 @@ pub fn frame(data: &[u8]) {
         recirculations: &mut asked,
         punts: None,
         meters: &[],
-        tracker: Tracker { table: &table, is_trial: false },
+        tracker: Tracker { table: &table, is_trial: false, budget: None },
         found: &mut found,
         now: Duration::ZERO,
     };

@@ -104,7 +104,8 @@ fn direction(direction: &DirectionRecord) -> String {
 fn render(stats: &ConnectionStatsRecord) -> String {
     format!(
         "connections: {} of at most {}\ncommitted: {}\nexpired: {}\nevicted because the table was full: {}\n\
-         refused: {} because the table was full, {} beyond the share of an address, {} beyond the limit of a zone\n\
+         refused: {} because the table was full, {} beyond the share of an address, {} beyond the limit of a zone, \
+         {} too many at once at a port\n\
          dropped because no address and port was free: {}\n",
         stats.connections,
         stats.max,
@@ -114,6 +115,7 @@ fn render(stats: &ConnectionStatsRecord) -> String {
         stats.refused_full,
         stats.refused_source,
         stats.refused_zone,
+        stats.refused_port,
         stats.nat_exhausted
     )
 }

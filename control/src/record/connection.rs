@@ -86,6 +86,9 @@ pub struct ConnectionStatsRecord {
     pub refused_source: u64,
     /// Connections that were not committed because their zone had as many as it may have.
     pub refused_zone: u64,
+    /// Connections that were not committed because their port began too many at once.
+    #[serde(default)]
+    pub refused_port: u64,
     /// Packets that were dropped because no address and port was free for their connection.
     pub nat_exhausted: u64,
 }

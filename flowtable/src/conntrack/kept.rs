@@ -100,6 +100,7 @@ impl Connections {
         at.shard.begin_timeout_with(slot, *timeout, now, *left);
         if let Some(connection) = at.shard.get_mut(slot) {
             (connection.mark, connection.label) = (*mark, *label);
+            self.count_answered(connection, *timeout);
         }
     }
 }

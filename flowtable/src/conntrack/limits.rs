@@ -54,9 +54,19 @@ pub struct KeptLimits {
 pub(super) struct CtLimits {
     max: AtomicUsize,
     count: AtomicUsize,
-    sources: Box<[Mutex<HashMap<IpAddr, u32, ahash::RandomState>>; PARTS]>,
+    sources: Box<[Mutex<Sources>; PARTS]>,
     zones: Mutex<ZoneCounts>,
     hasher: ahash::RandomState,
+}
+
+type Sources = HashMap<IpAddr, SourceCounts, ahash::RandomState>;
+
+/// The connections of a source address.
+#[derive(Clone, Copy, Debug, Default)]
+struct SourceCounts {
+    all: u32,
+    /// Those of which both ends have been heard.
+    answered: u32,
 }
 
 #[derive(Debug, Default)]
@@ -141,12 +151,12 @@ impl CtLimits {
         let max = self.max();
         let source = original.address(&original.source);
         let mut of_source = self.part(&source).lock();
-        let held = of_source.get(&source).copied().unwrap_or(0);
+        let held = of_source.get(&source).copied().unwrap_or_default();
         let count = self.count();
         if count >= max {
             return Err(CtRefusal::Full);
         }
-        if count + held as usize >= max {
+        if count + held.all as usize >= max {
             return Err(CtRefusal::Source);
         }
         {
@@ -158,31 +168,48 @@ impl CtLimits {
             }
             *in_zone += 1;
         }
-        of_source.insert(source, held + 1);
+        of_source.insert(source, SourceCounts { all: held.all + 1, ..held });
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Stops counting a connection.
-    pub(super) fn release(&self, original: &CtTuple) {
-        fn lower<K: std::hash::Hash + Eq + Copy, S: std::hash::BuildHasher>(
-            counts: &mut HashMap<K, u32, S>,
-            key: K,
-        ) {
-            if let Some(held) = counts.get_mut(&key) {
-                *held -= 1;
-                if *held == 0 {
-                    counts.remove(&key);
-                }
+    /// Stops counting a connection. `is_answered` says whether it counts among the answered ones.
+    pub(super) fn release(&self, original: &CtTuple, is_answered: bool) {
+        let source = original.address(&original.source);
+        let mut of_source = self.part(&source).lock();
+        if let Some(held) = of_source.get_mut(&source) {
+            held.all -= 1;
+            held.answered -= u32::from(is_answered);
+            if held.all == 0 {
+                of_source.remove(&source);
             }
         }
-        let source = original.address(&original.source);
-        lower(&mut self.part(&source).lock(), source);
-        lower(&mut self.zones.lock().counts, original.zone);
+        drop(of_source);
+        let mut zones = self.zones.lock();
+        if let Some(held) = zones.counts.get_mut(&original.zone) {
+            *held -= 1;
+            if *held == 0 {
+                zones.counts.remove(&original.zone);
+            }
+        }
         self.count.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn part(&self, source: &IpAddr) -> &Mutex<HashMap<IpAddr, u32, ahash::RandomState>> {
+    /// Counts a connection that is counted already among the answered ones.
+    pub(super) fn count_answered(&self, original: &CtTuple) {
+        let source = original.address(&original.source);
+        if let Some(held) = self.part(&source).lock().get_mut(&source) {
+            held.answered += 1;
+        }
+    }
+
+    /// Whether the source address of a packet with this tuple has an answered connection.
+    pub(super) fn is_known(&self, tuple: &CtTuple) -> bool {
+        let source = tuple.address(&tuple.source);
+        self.part(&source).lock().get(&source).is_some_and(|held| held.answered > 0)
+    }
+
+    fn part(&self, source: &IpAddr) -> &Mutex<Sources> {
         &self.sources[self.hasher.hash_one(source) as usize % PARTS]
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! - `tuple` reads which connection a packet belongs to; `tcp` and `connection` have the states, `timeouts` how long
 //!   each is kept, `limits` how many there may be.
+//! - A worker's `budget` keeps floods of new connections from taking the time of established ones.
 //! - The table is divided into shards with a lock each. Both directions of a connection have the same tuple but for its
 //!   order, hence the same shard, and a worker holds that lock for one packet. `dashmap` would be such a table, too, but
 //!   the lists by which connections expire, and the slots that frames name, have to be under the lock of the connection.
@@ -18,6 +19,7 @@
 //! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`). Not here: fragments, helpers of
 //! protocols.
 
+mod budget;
 mod connection;
 mod filter;
 mod kept;
@@ -28,6 +30,7 @@ mod tcp;
 mod timeouts;
 mod tuple;
 
+pub use budget::CtBudget;
 pub use connection::ConnectionInfo;
 pub use kept::KeptConnection;
 pub use limits::{CtZoneUse, DEFAULT_MAX_CONNECTIONS, KeptLimits};
@@ -41,6 +44,7 @@ use flow::FlowKey;
 use flow::ct_filter::CtFilter;
 use flow::key::{HotKey, KeyRef, RareHeaders, Segment, ct_state};
 use flow::nat::Nat;
+use flow::types::PortNo;
 use flow::verdict::{CtAction, DropReason};
 use limits::{CtLimits, CtRefusal};
 use nat::{CtAlias, CtNat, Located};
@@ -181,6 +185,8 @@ pub struct CtStats {
     pub refused_source: u64,
     /// Connections that were not remembered because their zone had as many as it may have.
     pub refused_zone: u64,
+    /// Connections that were not remembered because their port began too many at once.
+    pub refused_port: u64,
     /// Packets that were dropped because no address and port was free for their connection.
     pub nat_exhausted: u64,
 }
@@ -194,6 +200,7 @@ struct CtCounts {
     refused_full: AtomicU64,
     refused_source: AtomicU64,
     refused_zone: AtomicU64,
+    refused_port: AtomicU64,
     nat_exhausted: AtomicU64,
 }
 
@@ -214,6 +221,8 @@ pub struct Tracker<'a> {
     pub table: &'a Connections,
     /// Whether the table stays as it is, because somebody asks what would happen to a packet.
     pub is_trial: bool,
+    /// The worker's budget, and the port whose frames begin connections within it. `None` sets no limit.
+    pub budget: Option<(&'a CtBudget, PortNo)>,
 }
 
 impl Tracker<'_> {
@@ -229,10 +238,16 @@ impl Tracker<'_> {
         action: &CtAction,
         before: Option<&FoundConnection>,
     ) -> Result<Tracked, DropReason> {
-        match (self.is_trial, before) {
-            (false, _) => self.table.track(now, frame, action, before),
-            (true, _) => self.table.look_up(now, frame, action),
+        if self.is_trial {
+            return self.table.look_up(now, frame, action);
         }
+        let tracked = self.table.track_within(now, frame, action, before, self.budget)?;
+        if let Some((budget, _)) = self.budget
+            && tracked.found.state & ct_state::ESTABLISHED != 0
+        {
+            budget.saw_known();
+        }
+        Ok(tracked)
     }
 }
 
@@ -263,6 +278,18 @@ impl Connections {
         action: &CtAction,
         before: Option<&FoundConnection>,
     ) -> Result<Tracked, DropReason> {
+        self.track_within(now, frame, action, before, None)
+    }
+
+    /// As [`track`](Self::track), within the budget of a worker and a port.
+    fn track_within(
+        &self,
+        now: Duration,
+        frame: &Frame<'_>,
+        action: &CtAction,
+        before: Option<&FoundConnection>,
+        budget: Option<(&CtBudget, PortNo)>,
+    ) -> Result<Tracked, DropReason> {
         if let Some(before) = before.filter(|before| before.is_of(action))
             && let Some(tracked) = self.track_again(before, action)
         {
@@ -271,7 +298,7 @@ impl Connections {
         match tuple::read(frame, action.zone) {
             Some(packet) => {
                 let mut gone = Vec::new();
-                let tracked = self.track_packet(ms(now), &packet, action, &mut gone);
+                let tracked = self.track_packet(ms(now), &packet, action, budget, &mut gone);
                 self.remove_aliases(&mut gone);
                 tracked
             }
@@ -303,6 +330,7 @@ impl Connections {
         now: u64,
         packet: &CtPacket,
         action: &CtAction,
+        budget: Option<(&CtBudget, PortNo)>,
         gone: &mut Vec<CtAlias>,
     ) -> Result<Tracked, DropReason> {
         let mut at = self.locate(&packet.tuple);
@@ -322,6 +350,7 @@ impl Connections {
         {
             let (flags, timeout) = self.judge(&mut connection.state, packet, at.is_reply);
             if let Some(timeout) = timeout {
+                self.count_answered(connection, timeout);
                 at.shard.set_timeout(slot, timeout, now);
             }
             match flags {
@@ -334,7 +363,7 @@ impl Connections {
                 bits |= ct_state::INVALID;
             } else {
                 bits |= ct_state::NEW;
-                if action.commit.is_some() {
+                if action.commit.is_some() && self.may_begin(packet, budget, now) {
                     at = self.begin(at, packet, action.nat.as_ref(), now, gone)?;
                 }
             }
@@ -363,6 +392,22 @@ impl Connections {
         let mut tracked = Tracked::from(known);
         tracked.translate(connection, action);
         Ok(tracked)
+    }
+
+    /// Whether a connection may begin with a packet, as far as a worker's budget goes.
+    fn may_begin(&self, packet: &CtPacket, budget: Option<(&CtBudget, PortNo)>, now: u64) -> bool {
+        let is_known = || self.limits.is_known(&packet.tuple);
+        let may = budget.is_none_or(|(budget, port)| budget.admit(now, port, is_known));
+        self.counts.refused_port.fetch_add((!may).into(), Ordering::Relaxed);
+        may
+    }
+
+    /// Counts a connection among the answered ones of its source address, once it has come that far.
+    fn count_answered(&self, connection: &mut CtEntry, timeout: Timeout) {
+        if timeout.is_answered() && !connection.is_answered {
+            connection.is_answered = true;
+            self.limits.count_answered(&connection.original());
+        }
     }
 
     /// Forgets a connection, and finds out where packets with this tuple belong then.
@@ -503,7 +548,7 @@ impl Connections {
         let counts = &self.counts;
         for _ in 0..2 {
             if let Some(over) = shard.expire_one(now) {
-                self.limits.release(&over.original());
+                self.limits.release(&over.original(), over.is_answered);
                 gone.extend(over.alias());
                 counts.expired.fetch_add(1, Ordering::Relaxed);
             }
@@ -512,7 +557,7 @@ impl Connections {
         if admitted == Err(CtRefusal::Full)
             && let Some(evicted) = shard.evict_half_open()
         {
-            self.limits.release(&evicted.original());
+            self.limits.release(&evicted.original(), evicted.is_answered);
             gone.extend(evicted.alias());
             counts.evicted.fetch_add(1, Ordering::Relaxed);
             admitted = self.limits.admit(original);
@@ -530,7 +575,7 @@ impl Connections {
     /// Removes the connection in a slot. Its alias is added to `gone`.
     fn forget(&self, shard: &mut CtShard, slot: u32, gone: &mut Vec<CtAlias>) {
         if let Some(connection) = shard.remove(slot) {
-            self.limits.release(&connection.original());
+            self.limits.release(&connection.original(), connection.is_answered);
             gone.extend(connection.alias());
         }
     }
@@ -544,7 +589,7 @@ impl Connections {
                 let mut shard = shard.lock();
                 let over = (0..SWEPT_AT_ONCE).map_while(|_| shard.expire_one(now));
                 let removed = over.map(|over| {
-                    self.limits.release(&over.original());
+                    self.limits.release(&over.original(), over.is_answered);
                     gone.extend(over.alias());
                 });
                 let removed = removed.count();
@@ -641,6 +686,7 @@ impl Connections {
             refused_full: get(&counts.refused_full),
             refused_source: get(&counts.refused_source),
             refused_zone: get(&counts.refused_zone),
+            refused_port: get(&counts.refused_port),
             nat_exhausted: get(&counts.nat_exhausted),
         }
     }

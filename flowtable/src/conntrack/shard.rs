@@ -33,6 +33,8 @@ pub(super) struct CtEntry {
     pub(super) expires: u64,
     /// When the slot was moved to the end of its list, in milliseconds.
     moved: u64,
+    /// Whether the connection counts among the answered ones of its source address.
+    pub(super) is_answered: bool,
     /// Tells the connection from those that had the slot before.
     pub(super) serial: u32,
     hash: u64,
@@ -188,6 +190,7 @@ impl CtShard {
             state,
             mark: 0,
             label: 0,
+            is_answered: false,
             expires: now + timeout.default_ms(),
             moved: now,
             hash,
@@ -228,7 +231,7 @@ impl CtShard {
         let Some(connection) = self.get_mut(slot) else { return };
         let period = timeout.default_ms();
         connection.expires = now + period;
-        if connection.timeout != timeout || now - connection.moved >= period / 8 {
+        if connection.timeout != timeout || now.saturating_sub(connection.moved) >= period / 8 {
             self.unlink(slot);
             if let Some(connection) = self.get_mut(slot) {
                 (connection.timeout, connection.moved) = (timeout, now);

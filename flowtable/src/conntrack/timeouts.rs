@@ -52,6 +52,23 @@ impl Timeout {
     pub(super) const HALF_OPEN: [Self; 4] =
         [Self::TcpSynSent, Self::UdpFirst, Self::IcmpFirst, Self::UdpSingle];
 
+    /// Whether both ends of the connection have been heard, and of TCP the whole handshake.
+    pub(super) const fn is_answered(self) -> bool {
+        match self {
+            Self::TcpEstablished
+            | Self::TcpFinWait
+            | Self::TcpTimeWait
+            | Self::UdpMultiple
+            | Self::IcmpReply => true,
+            Self::TcpSynSent
+            | Self::TcpSynRecv
+            | Self::TcpClose
+            | Self::UdpFirst
+            | Self::UdpSingle
+            | Self::IcmpFirst => false,
+        }
+    }
+
     /// The time in milliseconds, as Open vSwitch's default (`lib/conntrack-tp.c`).
     pub(super) const fn default_ms(self) -> u64 {
         1000 * match self {

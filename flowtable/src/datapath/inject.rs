@@ -120,7 +120,8 @@ impl Datapath {
         self.caches.catch_up(moment.generation);
         let mut tally = Tally::new(counters);
         let Rounds { asked, found, .. } = &mut *self.rounds;
-        let tracker = Tracker { table: self.caches.policy.connections(), is_trial: false };
+        let table = self.caches.policy.connections();
+        let tracker = Tracker { table, is_trial: false, budget: None };
         let punts = self.punts.as_deref().map(|queue| self.caches.policy.punts_into(queue));
         let (recirculations, meters) = (asked, &*flow.meters);
         let env = Env { batch, egress, recirculations, punts, meters, tracker, found, now };

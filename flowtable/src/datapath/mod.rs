@@ -58,7 +58,7 @@ pub use punt::{Punt, PuntQueue, Punts};
 pub use registry::FlowRegistry;
 pub(crate) use rounds::MAX_RECIRCULATIONS;
 
-use crate::conntrack::Tracker;
+use crate::conntrack::{CtBudget, Tracker};
 use crate::overload::{Frames, Storm, UpcallLimit};
 use crate::policy::Policy;
 use caches::Caches;
@@ -110,6 +110,8 @@ pub type Counters = Vec<Arc<PortCounters>>;
 pub struct Datapath {
     caches: Caches,
     storm: Storm,
+    /// What ports may begin of connections.
+    begun: Box<CtBudget>,
     scratch: Box<Scratch>,
     rounds: Box<Rounds>,
     vlan_limit: u8,
@@ -201,6 +203,7 @@ impl Datapath {
         Self {
             caches: Caches::new(policy, config, seed),
             storm: Storm::default(),
+            begun: Box::default(),
             scratch: Box::new(Scratch {
                 keys: [HotKey::default(); MAX_BATCH],
                 rare: [RareHeaders::default(); MAX_BATCH],
@@ -418,7 +421,7 @@ impl Datapath {
         egress: &mut Egress,
         tally: &mut Tally<'_>,
     ) -> u64 {
-        let Self { caches, storm, scratch, rounds, punts, .. } = self;
+        let Self { caches, storm, begun, scratch, rounds, punts, .. } = self;
         let Scratch { keys, rare, hashes, sizes, flows } = &**scratch;
         let flows = &flows[..members.len()];
         let is_first_pass = members.first().is_some_and(|member| member.round == 0);
@@ -516,7 +519,11 @@ impl Datapath {
                     recirculations: &mut rounds.asked,
                     punts,
                     meters: &flow.meters,
-                    tracker: Tracker { table: caches.policy.connections(), is_trial: false },
+                    tracker: Tracker {
+                        table: caches.policy.connections(),
+                        is_trial: false,
+                        budget: Some((&*begun, moment.in_port)),
+                    },
                     found: &mut rounds.found,
                     now: moment.now,
                 };

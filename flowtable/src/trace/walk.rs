@@ -74,7 +74,7 @@ pub fn walk(
             recirculations: &mut asked,
             punts: None,
             meters: &[],
-            tracker: Tracker { table: policy.connections(), is_trial: true },
+            tracker: Tracker { table: policy.connections(), is_trial: true, budget: None },
             found: &mut found,
             now,
         };

@@ -57,6 +57,7 @@ pub(super) fn stats(switch: &Switch) -> Reply {
         refused_full: stats.refused_full,
         refused_source: stats.refused_source,
         refused_zone: stats.refused_zone,
+        refused_port: stats.refused_port,
         nat_exhausted: stats.nat_exhausted,
     })
 }
