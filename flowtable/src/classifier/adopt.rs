@@ -107,6 +107,7 @@ impl<T> Classifier<T> {
         if left.rules_of(old.local) == 0 {
             left.drop_mask(old.local);
         }
-        self.masks.get_mut(number).home = Home { subtable, local };
+        let rules_there = self.subtables[usize::from(subtable)].rules_of(local);
+        self.masks.get_mut(number).move_home(Home { subtable, local }, rules_there);
     }
 }

@@ -276,8 +276,12 @@ impl<T> Classifier<T> {
         let subtable = &mut self.subtables[usize::from(number)];
         let before = subtable.bound();
         let local = subtable.remove(hash, slot, rank, |slot| rules.rank_of(slot))?;
-        if self.masks.get(mask).home.subtable != number && subtable.rules_of(local) == 0 {
-            subtable.drop_mask(local);
+        let known = self.masks.get_mut(mask);
+        if known.home.subtable != number {
+            known.away -= 1;
+            if subtable.rules_of(local) == 0 {
+                subtable.drop_mask(local);
+            }
         }
         if subtable.len() == 0 || subtable.bound() != before {
             self.sort();

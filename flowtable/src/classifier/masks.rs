@@ -17,6 +17,10 @@ pub(super) struct KnownMask {
     /// Rules with this mask that [`Classifier::expect`](super::Classifier::expect) has announced.
     pub(super) expected: u32,
     pub(super) home: Home,
+    /// Number of rules with this mask that are in other subtables than the home.
+    pub(super) away: u32,
+    /// The subtable that has the rules which are away. `None` if there are none, or if several subtables have them.
+    former: Option<Home>,
     /// Slots of some rules with this mask; [`NONE`] where there is no rule.
     sample: [u32; Self::SAMPLE],
 }
@@ -30,7 +34,33 @@ impl KnownMask {
 
     pub(super) fn new(mask: &PipelineMask, halves: HalfSet, home: Home) -> Self {
         let bits = halves.pick(mask);
-        Self { halves, bits, rules: 0, expected: 0, home, sample: [NONE; Self::SAMPLE] }
+        let (away, former) = (0, None);
+        Self {
+            halves,
+            bits,
+            rules: 0,
+            expected: 0,
+            home,
+            away,
+            former,
+            sample: [NONE; Self::SAMPLE],
+        }
+    }
+
+    /// Gives the mask another home, where it has `rules_there` rules already. Its other rules are away from then on.
+    pub(super) fn move_home(&mut self, home: Home, rules_there: u32) {
+        self.former = (self.away == 0).then_some(self.home);
+        self.home = home;
+        self.away = self.rules - rules_there;
+    }
+
+    /// Where the rules are that are away from home.
+    pub(super) fn away(&self) -> Away {
+        match (self.away, self.former) {
+            (0, _) => Away::Nowhere,
+            (_, Some(former)) => Away::At(former),
+            (_, None) => Away::Anywhere,
+        }
     }
 
     pub(super) fn mask(&self) -> PipelineMask {
@@ -81,6 +111,17 @@ pub(super) struct Home {
     pub(super) subtable: u16,
     /// The mask's local number in that subtable.
     pub(super) local: u16,
+}
+
+/// Where the rules of a mask are that are not in the mask's home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Away {
+    /// All rules are at home.
+    Nowhere,
+    /// In this subtable, where the mask has this local number.
+    At(Home),
+    /// In one or several subtables.
+    Anywhere,
 }
 
 /// All masks by number.

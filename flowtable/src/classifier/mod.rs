@@ -104,7 +104,7 @@ pub use survey::Survey;
 use arrange::{LINES_OF_A_STEP, Progress};
 use flow::{Match, PipelineKey, PipelineMask};
 use lanes::{HALVES, HashKeys};
-use masks::Masks;
+use masks::{Away, Home, Masks};
 use rows::Rows;
 use rule::Rules;
 use search::Search;
@@ -279,20 +279,27 @@ impl<T> Classifier<T> {
     /// The rule with exactly this match and priority that is visible at `version`.
     pub fn find(&self, m: &Match, priority: u16, version: Version) -> Option<(RuleId, &T)> {
         let number = self.masks.peek(m.mask(), &self.hasher)?;
-        let home = self.masks.get(number).home;
-        let at_home =
-            self.subtables[usize::from(home.subtable)].find(m.key(), priority, home.local);
-        let moving = self.progress.is_moving();
-        let elsewhere = self.subtables.iter().filter(|_| moving).flat_map(|subtable| {
-            let local = subtable.local_number(number);
-            local.into_iter().flat_map(|local| subtable.find(m.key(), priority, local))
-        });
-        at_home
-            .chain(elsewhere)
-            .filter_map(|header| self.rules.at(header.slot))
-            .filter(|(_, rule)| rule.is_visible(version))
-            .max_by_key(|(_, rule)| rule.rank())
-            .map(|(id, rule)| (id, &rule.value.value))
+        let known = self.masks.get(number);
+        let in_subtable = |Home { subtable, local }: Home| {
+            let headers = self.subtables[usize::from(subtable)].find(m.key(), priority, local);
+            headers
+                .filter_map(|header| self.rules.at(header.slot))
+                .filter(|(_, rule)| rule.is_visible(version))
+                .max_by_key(|(_, rule)| rule.rank())
+        };
+        let at_home = in_subtable(known.home);
+        let elsewhere = match known.away() {
+            Away::Nowhere => None,
+            Away::At(former) => in_subtable(former),
+            Away::Anywhere => {
+                let homes = self.subtables.iter().zip(0..).filter_map(|(subtable, at)| {
+                    Some(Home { subtable: at, local: subtable.local_number(number)? })
+                });
+                homes.filter_map(in_subtable).max_by_key(|(_, rule)| rule.rank())
+            }
+        };
+        let best = at_home.into_iter().chain(elsewhere).max_by_key(|(_, rule)| rule.rank());
+        best.map(|(id, rule)| (id, &rule.value.value))
     }
 
     /// As [`find`](Self::find), for a caller that adds a rule with the same match next. The
