@@ -95,8 +95,9 @@ use xlate::{
 const SLICE: usize = 16;
 
 /// Number of rules of one change that the log of changes records one by one. A larger change is
-/// recorded as one of whole tables.
-const LOGGED_RULES: usize = 32;
+/// recorded as one of whole tables. Additions that share a transaction are no more than this, so that
+/// flows of other packets stay cached.
+const LOGGED_RULES: usize = 128;
 
 /// The policy of all bridges. See the [module](self).
 #[derive(Debug)]
@@ -466,8 +467,10 @@ impl Policy {
             let port_no_of = |of_port| ports.get(of_port).and_then(PortInfo::port_no);
             let classifier = |table| Some(&tables.table(table)?.classifier);
             let words = |(table, id)| Some((table, classifier(table)?.masked_words(id)?));
-            let rules = change.rules().filter_map(words);
-            let rules = rules.map(|(table, words)| RuleMatch::new(at(table), &words, port_no_of));
+            let mut rules = Vec::with_capacity(change.steps().len());
+            for (table, words) in change.rules().filter_map(words) {
+                rules.push(RuleMatch::new(at(table), &words, port_no_of));
+            }
             let is_learned = |&(table, id): &rule::RuleRef| {
                 let rule = classifier(table).and_then(|classifier| classifier.get(id));
                 rule.is_some_and(|rule| rule.learned_by.is_some())
@@ -476,7 +479,7 @@ impl Policy {
             let place = |e: Entry<'_, Arc<Rule>>| {
                 self.changes.learned_place(e.value.table_ref(), e.priority, &e.matches)
             };
-            (rules.collect(), Some(lost.map(place).collect::<Vec<u16>>()))
+            (rules, Some(lost.map(place).collect::<Vec<u16>>()))
         } else {
             let tables: BTreeSet<TableId> = change.rules().map(|(table, _)| table).collect();
             (tables.into_iter().map(|table| RuleMatch::whole_table(at(table))).collect(), None)

@@ -3,6 +3,7 @@
 use super::bridge_id::{BridgeId, TableRef};
 use super::learning::Teacher;
 use crate::classifier::{MaskedWord, RuleId, Version};
+use arrayvec::ArrayVec;
 use flow::action::{Action, Clause, any_action};
 use flow::fields::FieldId;
 use flow::flow_mod::FlowFlags;
@@ -359,9 +360,9 @@ impl RuleMatch {
             index if index < FLOW_WORDS => Some((index as u8, word.mask, word.value)),
             _ => None,
         };
-        let mut words: Vec<_> = words.iter().filter_map(of_key).collect();
+        let mut words: ArrayVec<_, FLOW_WORDS> = words.iter().filter_map(of_key).collect();
         words.sort_by_key(|(_, mask, _)| std::cmp::Reverse(mask.count_ones()));
-        Self { table, words: words.into() }
+        Self { table, words: words[..].into() }
     }
 
     /// The first word of a datapath key, which has the ingress port, made from the first word of a match. `None` if the match
