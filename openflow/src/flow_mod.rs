@@ -128,8 +128,16 @@ fn set_flags(flow_mod: &mut FlowMod, bits: u16, version: OfVersion) -> Result<()
     Ok(())
 }
 
+/// Reads a standard flow mod.
+pub(crate) fn decode(input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
+    match encoding.version {
+        OpenFlow10 => decode_10(input, encoding),
+        version => decode_11(input, version),
+    }
+}
+
 /// Reads the flow mod of OpenFlow 1.0.
-pub(crate) fn decode_10(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
+fn decode_10(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
     let matching = matching::decode_10(&mut input)?;
     let cookie = input.u64()?;
     let (mut flow_mod, buffer, flags) = decode_10_rest(&mut input, encoding, cookie, |input| {
@@ -226,7 +234,7 @@ fn action_input(input: Input<'_>) -> Input<'_> {
 }
 
 /// Reads the flow mod of OpenFlow 1.1 and later.
-pub(crate) fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<FlowMod, ErrorCode> {
+fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<FlowMod, ErrorCode> {
     let (cookie, cookie_mask) = (input.u64()?, input.u64()?);
     let (table, number) = (input.u8()?, input.u8()?);
     let timeouts = (input.u16()?, input.u16()?);

@@ -58,7 +58,7 @@ pub struct TakenFlowMod {
     /// The transaction id, which an error about the flow mod repeats.
     pub xid: u32,
     /// What the message says.
-    pub flow_mod: Box<FlowMod>,
+    pub flow_mod: FlowMod,
     /// Where the message is in what was received, until the session [receives](Session::receive) more.
     place: Range<usize>,
 }
@@ -156,9 +156,7 @@ impl Session {
     /// else, or if there is no whole message: [`next_message`](Self::next_message) goes on with it.
     pub fn next_flow_mod(&mut self) -> Option<TakenFlowMod> {
         let (encoding, header, bytes) = self.seeming_flow_mod()?;
-        let Ok(OfMessage::FlowMod(flow_mod)) = OfMessage::decode(bytes, encoding) else {
-            return None;
-        };
+        let flow_mod = OfMessage::decode_flow_mod(bytes, encoding)?;
         let place = self.handled..self.handled + bytes.len();
         self.handled = place.end;
         Some(TakenFlowMod { xid: header.xid, flow_mod, place })

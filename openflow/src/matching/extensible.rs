@@ -9,7 +9,7 @@ use crate::input::Input;
 use crate::output::Encoder;
 use flow::Match;
 use flow::fields::FieldId;
-use flow::key::{VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
+use flow::key::{FLOW_WORDS, Segment, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK};
 use flow::prerequisite::Prerequisite;
 use flow::types::{Cookie, OfVersion};
 
@@ -71,19 +71,29 @@ impl Fields<'_> {
         } else if self.matching.implies(Prerequisite::Arp) {
             [ArpOp, ArpSpa, ArpTpa, ArpSha, ArpTha].into_iter().for_each(|field| self.put(field));
         }
-        [TunId, TunFlags, TunSrc, TunDst, TunIpv6Src, TunIpv6Dst, TunGbpId, TunGbpFlags]
-            .into_iter()
-            .for_each(|field| self.put(field));
-        if self.version < OfVersion::OpenFlow15 {
+        // Most matches have none of these dozens of fields.
+        let mask = self.matching.mask();
+        // The words of connections and of tunnels are the last ones of a frame.
+        let has_tunnel_or_connection =
+            mask.words()[Segment::CT.start..FLOW_WORDS].iter().any(|word| *word != 0);
+        let has_registers = mask.bits.regs.iter().any(|reg| reg.get() != 0);
+        if has_tunnel_or_connection {
+            [TunId, TunFlags, TunSrc, TunDst, TunIpv6Src, TunIpv6Dst, TunGbpId, TunGbpFlags]
+                .into_iter()
+                .for_each(|field| self.put(field));
+        }
+        if has_registers && self.version < OfVersion::OpenFlow15 {
             (0..32).for_each(|n| self.put(Reg(n)));
-        } else {
+        } else if has_registers {
             (0..16).for_each(|n| self.put(XReg(n)));
         }
         self.put(PktMark);
-        [CtState, CtZone, CtMark, CtLabel].into_iter().for_each(|field| self.put(field));
-        [CtNwSrc, CtIpv6Src, CtNwDst, CtIpv6Dst, CtNwProto, CtTpSrc, CtTpDst]
-            .into_iter()
-            .for_each(|field| self.put(field));
+        if has_tunnel_or_connection {
+            [CtState, CtZone, CtMark, CtLabel].into_iter().for_each(|field| self.put(field));
+            [CtNwSrc, CtIpv6Src, CtNwDst, CtIpv6Dst, CtNwProto, CtTpSrc, CtTpDst]
+                .into_iter()
+                .for_each(|field| self.put(field));
+        }
         self.put(Metadata);
     }
 

@@ -24,15 +24,43 @@ pub(crate) struct FieldHeader {
     pub(crate) size: usize,
 }
 
-type Key = (u16, u32, u8);
+/// The fields by their numbers in messages.
+struct Fields {
+    /// The fields of the classes that most messages have, by number: those of OpenFlow, and those of Nicira. A table of
+    /// its own for them takes a quarter of the time of the map.
+    common: [[Option<FieldId>; 128]; COMMON.len()],
+    /// All fields, by class, experimenter and number.
+    all: HashMap<(u16, u32, u8), FieldId>,
+}
 
-static FIELDS: LazyLock<HashMap<Key, FieldId>> = LazyLock::new(|| {
-    let names = |field: FieldId| field.def().wire.iter().map(move |name| (key(name), field));
-    FieldId::all().flat_map(names).collect()
+/// The classes in `Fields::common`.
+const COMMON: [u16; 3] = [0x8000, 0, 1];
+
+static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+    let names = |field: FieldId| field.def().wire.iter().map(move |name| (name, field));
+    let mut fields = Fields { common: [[None; 128]; COMMON.len()], all: HashMap::new() };
+    for (name, field) in FieldId::all().flat_map(names) {
+        let WireName { class, experimenter, number, .. } = *name;
+        fields.all.insert((class, experimenter, number), field);
+        if let Some(place) = place(class, number) {
+            fields.common[place.0][place.1] = Some(field);
+        }
+    }
+    fields
 });
 
-fn key(name: &WireName) -> Key {
-    (name.class, name.experimenter, name.number)
+/// Where a field of a common class is in `Fields::common`.
+fn place(class: u16, number: u8) -> Option<(usize, usize)> {
+    let at = COMMON.iter().position(|common| *common == class)?;
+    (number < 128).then_some((at, usize::from(number)))
+}
+
+/// The field with these numbers; `None` if no field has them.
+fn find(class: u16, experimenter: u32, number: u8) -> Option<FieldId> {
+    match place(class, number) {
+        Some((class, number)) => FIELDS.common[class][number],
+        None => FIELDS.all.get(&(class, experimenter, number)).copied(),
+    }
 }
 
 impl FieldHeader {
@@ -48,7 +76,7 @@ impl FieldHeader {
             }
             _ => (0, size),
         };
-        let field = FIELDS.get(&(class, experimenter, number)).copied();
+        let field = find(class, experimenter, number);
         Ok(Self { field, class, number, has_mask, size })
     }
 

@@ -16,14 +16,15 @@ use openflow::{ErrorCode, TakenFlowMod};
 use std::sync::Arc;
 
 /// How many flow mods are carried out together at most.
-const TOGETHER: usize = 64;
+pub(super) const TOGETHER: usize = 64;
 
-/// Takes the flow mods that are next in what was received, as many as are carried out together. None if another message is
-/// next, or the rest of a message has not come.
-pub(super) fn take(wire: &mut Wire<'_>) -> Vec<TakenFlowMod> {
+/// Puts the flow mods that are next in what was received into `taken`, as many as are carried out together. None if another
+/// message is next, or the rest of a message has not come.
+pub(super) fn take(wire: &mut Wire<'_>, taken: &mut Vec<TakenFlowMod>) {
     // A monitor of the peer tells of a flow mod of the peer by the flow mod's transaction id, of which a transaction has one.
     let most = if wire.has_monitors() { 1 } else { TOGETHER };
-    std::iter::from_fn(|| wire.session.next_flow_mod()).take(most).collect()
+    taken.clear();
+    taken.extend(std::iter::from_fn(|| wire.session.next_flow_mod()).take(most));
 }
 
 /// Carries out the flow mods of a peer, and refuses those that cannot be carried out. Returns whether something may have
@@ -31,7 +32,7 @@ pub(super) fn take(wire: &mut Wire<'_>) -> Vec<TakenFlowMod> {
 pub(super) fn carry_out(
     on: &OnBridge<'_>,
     member: &Arc<Member>,
-    taken: Vec<TakenFlowMod>,
+    taken: &[TakenFlowMod],
     wire: &mut Wire<'_>,
 ) -> bool {
     let Some(encoding) = wire.session.encoding() else {
@@ -45,7 +46,7 @@ pub(super) fn carry_out(
     for (place, one) in taken.iter().enumerate() {
         match check_flow_mod(&one.flow_mod, encoding.version) {
             Ok(()) => {
-                requests.push(&*one.flow_mod);
+                requests.push(&one.flow_mod);
                 places.push(place);
             }
             Err(code) => refused.push((place, code)),

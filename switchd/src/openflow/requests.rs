@@ -20,7 +20,8 @@ use flow::types::{OfPort, OfVersion, TableId};
 use openflow::{
     BundleControl, BundleStep, ControllerRole, EVERY_QUEUE, Encoding, ErrorCode, GroupFeatures,
     Incoming, MultipartReply, MultipartRequest, OfMessage, PortMod, QueueConfig, ReplyParts,
-    RoleMessage, SwitchConfig, SwitchDesc, SwitchFeatures, TableFeatures, TlvTable, capability,
+    RoleMessage, SwitchConfig, SwitchDesc, SwitchFeatures, TableFeatures, TakenFlowMod, TlvTable,
+    capability,
 };
 use std::io;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub(super) struct Peer {
     bundles: Bundles,
     /// Whether something has changed that may not be kept yet.
     has_changed: bool,
+    /// The memory of the flow mods that are carried out together, kept from one batch to the next one while many come.
+    flow_mods: Vec<TakenFlowMod>,
     packet_outs: PacketOuts,
 }
 
@@ -89,7 +92,8 @@ impl Peer {
     /// A peer that has said nothing yet.
     pub(super) fn new(hub: Arc<Hub>, member: Arc<Member>) -> Self {
         let bundles = Bundles::default();
-        Self { hub, member, bundles, has_changed: false, packet_outs: PacketOuts::default() }
+        let (flow_mods, packet_outs) = (Vec::new(), PacketOuts::default());
+        Self { hub, member, bundles, has_changed: false, flow_mods, packet_outs }
     }
 
     /// When a bundle will have been idle for too long; `None` if there is no bundle.
@@ -114,7 +118,8 @@ impl Peer {
         wire: &mut Wire<'_>,
     ) -> io::Result<bool> {
         let is_slave = self.member.settings().role == ControllerRole::Slave;
-        let taken = flow_mods::take(wire);
+        let mut taken = std::mem::take(&mut self.flow_mods);
+        flow_mods::take(wire, &mut taken);
         if taken.is_empty() {
             return Ok(false);
         }
@@ -124,7 +129,10 @@ impl Peer {
             return Ok(true);
         }
         let _passage = on.gate().enter().map_err(|_| io::ErrorKind::ConnectionAborted)?;
-        self.has_changed |= flow_mods::carry_out(on, &self.member, taken, wire);
+        self.has_changed |= flow_mods::carry_out(on, &self.member, &taken, wire);
+        if taken.len() == flow_mods::TOGETHER {
+            self.flow_mods = taken;
+        }
         Ok(true)
     }
 
