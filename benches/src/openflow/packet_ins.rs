@@ -215,8 +215,12 @@ fn beside_flood(peer: &Peer, duration: Duration) -> anyhow::Result<Flooded> {
         let beside = steady_share(peer, duration);
         let packet_ins = received.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
         is_over.store(true, Ordering::Relaxed);
-        let joined = (sender.join(), reader.join());
-        let (Ok(sent), Ok(read)) = joined else { anyhow::bail!("a thread has failed") };
+        let sent = sender.join();
+        // One packet more, for a reader that has read all others before it could see the end.
+        flood.send(&frames[0])?;
+        let (Ok(sent), Ok(read)) = (sent, reader.join()) else {
+            anyhow::bail!("a thread has failed")
+        };
         sent?;
         read?;
         Ok(Flooded { packet_ins, kept: beside? / alone })

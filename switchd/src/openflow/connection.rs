@@ -65,7 +65,8 @@ pub(super) fn serve(
     loop {
         let deadlines = [silence.deadline(), peer.deadline(), wire.session.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
-        if wire.wait(deadline)? {
+        let woken = wire.wait(deadline)?;
+        if woken.has_ended {
             return Ok(());
         }
         silence.check(&mut wire)?;
@@ -75,6 +76,9 @@ pub(super) fn serve(
             return wire.flush();
         };
         wire.tell(&on)?;
+        if !woken.is_readable {
+            continue;
+        }
         match wire.transport.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(read) => {
@@ -216,6 +220,14 @@ impl<'a> Silence<'a> {
             }
         }
     }
+}
+
+/// What a connection's thread was woken by.
+struct Woken {
+    /// The connection has to end.
+    has_ended: bool,
+    /// The peer has sent something, or has closed the connection.
+    is_readable: bool,
 }
 
 /// The sending side of a connection.
@@ -362,8 +374,8 @@ impl Wire<'_> {
         next
     }
 
-    /// Waits until there is something to read or to tell, or until `deadline`. Returns whether the connection has to end.
-    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<bool> {
+    /// Waits until there is something to read or to tell, or until `deadline`.
+    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<Woken> {
         let wants_write = self.transport.wants_write();
         let stream =
             if wants_write { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
@@ -380,8 +392,19 @@ impl Wire<'_> {
         // A pause of flow monitors may have to end without anything that makes a descriptor readable.
         let deadline = [deadline, self.teller.monitors.resume_at()].into_iter().flatten().min();
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        wait_for(&mut fds, left.map_or(PollTimeout::NONE, dial::timeout))?;
+        let sleeps = self.member.outbox().fall_asleep();
+        let timeout = match sleeps {
+            true => left.map_or(PollTimeout::NONE, dial::timeout),
+            false => PollTimeout::ZERO,
+        };
+        let polled = wait_for(&mut fds, timeout);
+        if sleeps {
+            self.member.outbox().wake_up(fds[3].any() == Some(true));
+        }
+        polled?;
         let has_ended = fds[..2].iter().any(|fd| fd.any() == Some(true));
+        // What the poll does not tell of is taken for readable.
+        let is_readable = fds[2].any().unwrap_or(true);
         drop(volunteer);
         if wants_write {
             match self.transport.flush() {
@@ -389,7 +412,7 @@ impl Wire<'_> {
                 _ => {}
             }
         }
-        Ok(has_ended)
+        Ok(Woken { has_ended, is_readable })
     }
 
     /// Writes what waits to be sent. Waits for the peer, but neither longer than its patience nor beyond the connection's end.
@@ -417,14 +440,21 @@ impl Wire<'_> {
                 PollFd::new(self.end.unwrap_or(self.member.end()), PollFlags::POLLIN),
                 PollFd::new(self.transport.as_fd(), PollFlags::POLLOUT),
             ];
-            if self.teller.monitors.any() {
-                fds.push(PollFd::new(self.member.outbox().as_fd(), PollFlags::POLLIN));
+            let outbox = self.member.outbox();
+            let (has_monitors, mut timeout) = (self.teller.monitors.any(), dial::timeout(left));
+            let mut sleeps = false;
+            if has_monitors {
+                fds.push(PollFd::new(outbox.as_fd(), PollFlags::POLLIN));
+                sleeps = outbox.fall_asleep();
+                timeout = if sleeps { timeout } else { PollTimeout::ZERO };
             }
-            wait_for(&mut fds, dial::timeout(left))?;
+            let polled = wait_for(&mut fds, timeout);
+            let is_readable = fds.get(3).is_some_and(|fd| fd.any() == Some(true));
+            let is_asked = has_monitors && (!sleeps || outbox.wake_up(is_readable));
+            polled?;
             if fds[..2].iter().any(|fd| fd.any() == Some(true)) {
                 return Err(ErrorKind::ConnectionAborted.into());
             }
-            let is_asked = fds.get(3).is_some_and(|fd| fd.any() == Some(true));
             if is_asked && let Some(on) = self.switch.on(self.bridge) {
                 is_woken = true;
                 self.member.outbox().acknowledge();

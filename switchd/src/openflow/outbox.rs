@@ -1,4 +1,17 @@
 //! Messages that wait until a connection's thread sends them: bounded, and never waited for.
+//!
+//! The thread says when it goes to sleep, so that only a thread that sleeps costs a system call to be woken:
+//!
+//! ```text
+//!            fall_asleep                     wake
+//! awake ───────────────────► asleep ──────────────────► called
+//!   │  ◄───────────────────                               │
+//!   │     wake_up, uncalled                               │
+//!   └──────────────────────► called ──► awake ◄───────────┘
+//!              wake                take
+//! ```
+//!
+//! A thread that is called does not fall asleep before it has taken what there is.
 
 use crate::server::event_fd;
 use nix::sys::eventfd::EventFd;
@@ -7,7 +20,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// The largest number of messages that wait in an outbox.
 const MAX_MESSAGES: usize = 4096;
@@ -22,9 +35,18 @@ pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
     /// The number of messages that found no room.
     lost: AtomicU64,
-    /// Readable while messages wait.
+    /// What the thread does: [`AWAKE`], [`ASLEEP`] or [`CALLED`].
+    state: AtomicU8,
+    /// Readable if the thread was called while it was asleep.
     ready: EventFd,
 }
+
+/// The thread is awake, and has taken everything that it was called for.
+const AWAKE: u8 = 0;
+/// The thread sleeps until the descriptor is readable, or for another reason.
+const ASLEEP: u8 = 1;
+/// The thread has to look, and does not fall asleep before it has.
+const CALLED: u8 = 2;
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -44,7 +66,8 @@ impl Outbox {
     /// # Errors
     /// No descriptor could be had.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { waiting: Mutex::default(), lost: AtomicU64::new(0), ready: event_fd()? })
+        let (waiting, lost, state) = (Mutex::default(), AtomicU64::new(0), AtomicU8::new(AWAKE));
+        Ok(Self { waiting, lost, state, ready: event_fd()? })
     }
 
     /// Appends a message, which holds about `bytes` of memory.
@@ -85,19 +108,35 @@ impl Outbox {
         Ok(())
     }
 
-    /// Makes the descriptor unreadable until the next message, or the next [`wake`](Self::wake).
-    pub(super) fn acknowledge(&self) {
-        let _ = self.ready.read();
+    /// Says that the thread is about to sleep until the descriptor is readable, or for another reason. False if the thread was
+    /// called: then it must not sleep. [`wake_up`](Self::wake_up) ends the sleep.
+    pub(super) fn fall_asleep(&self) -> bool {
+        self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Takes all messages that wait.
+    /// Says that the thread sleeps no more, if it has [fallen asleep](Self::fall_asleep). `is_readable` says that the descriptor
+    /// is. Returns whether the thread was called meanwhile.
+    pub(super) fn wake_up(&self, is_readable: bool) -> bool {
+        // Whoever calls writes the descriptor soon, if not yet: then the next sleep ends without need, and finds it readable.
+        if is_readable {
+            let _ = self.ready.read();
+        }
+        self.state.compare_exchange(ASLEEP, AWAKE, Ordering::SeqCst, Ordering::SeqCst).is_err()
+    }
+
+    /// Says that the thread looks for whatever it was called for.
+    pub(super) fn acknowledge(&self) {
+        self.state.store(AWAKE, Ordering::SeqCst);
+    }
+
+    /// Takes all messages that wait. For the thread, while it is awake.
     pub(super) fn take(&self) -> Vec<Arc<OfMessage>> {
-        // First, so that a message that comes after the look makes the descriptor readable again.
+        // First, so that a message that comes after the look calls the thread again.
         self.acknowledge();
         self.take_quietly()
     }
 
-    /// Takes all messages that wait, and leaves the descriptor readable, for whatever else it was woken.
+    /// Takes all messages that wait, and leaves the thread called, for whatever else it was.
     pub(super) fn take_quietly(&self) -> Vec<Arc<OfMessage>> {
         std::mem::take(&mut *self.waiting.lock()).messages
     }
@@ -108,10 +147,12 @@ impl Outbox {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Makes the descriptor readable, whether messages wait or not.
+    /// Calls the thread, whether messages wait or not.
     pub(super) fn wake(&self) {
-        // A counter that is full is readable as well.
-        let _ = self.ready.write(1);
+        if self.state.swap(CALLED, Ordering::SeqCst) == ASLEEP {
+            // A counter that is full is readable as well.
+            let _ = self.ready.write(1);
+        }
     }
 }
 
@@ -124,6 +165,25 @@ impl AsFd for Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_thread_that_sleeps_is_woken_and_none_sleeps_that_was_called() {
+        let outbox = Outbox::new().unwrap();
+        let is_readable = || outbox.ready.read().is_ok();
+        let put = || outbox.put(Arc::new(OfMessage::BarrierReply), 1).unwrap();
+        put();
+        assert!(!is_readable() && !outbox.fall_asleep(), "called while it was awake");
+        assert_eq!(outbox.take().len(), 1);
+        assert!(outbox.fall_asleep());
+        assert!(!outbox.wake_up(false) && outbox.fall_asleep(), "nobody has called");
+        put();
+        assert!(outbox.wake_up(true) && !is_readable());
+        assert!(!outbox.fall_asleep(), "it has not looked");
+        assert_eq!(outbox.take().len(), 1);
+        assert!(outbox.fall_asleep());
+        outbox.wake();
+        assert!(is_readable());
+    }
 
     #[test]
     fn a_full_outbox_counts_what_it_loses() {
