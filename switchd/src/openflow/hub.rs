@@ -9,8 +9,9 @@ use super::lists;
 use super::monitors::Resumption;
 use super::outbox::{Full, Outbox};
 use super::packet_in_limit::PacketInLimit;
-use super::packet_ins::{Listener, Paused};
+use super::packet_ins::{Listener, Paused, ToldMeta};
 use super::tables;
+use super::views::Views;
 use crate::server::event_fd;
 use crate::switch::{OnBridge, Switch};
 use flow::types::OfVersion;
@@ -38,6 +39,8 @@ pub(super) struct Hub {
     listeners: Mutex<Arc<[Listener]>>,
     /// The packets that wait for one of the members.
     paused: Mutex<Paused>,
+    /// What the latest packet-in told beside the packet.
+    told_meta: Mutex<ToldMeta>,
     /// The newest generation id of an election; `None` before the first one.
     generation: Mutex<Option<u64>>,
     /// What transactions did to the rules of the bridge.
@@ -45,6 +48,8 @@ pub(super) struct Hub {
     /// The number of the first entry of the journal whose counters may not be final.
     settled: Mutex<u64>,
     resumption: Mutex<Resumption>,
+    /// What the monitors of the members look at.
+    views: Views,
     hubs: Arc<Hubs>,
 }
 
@@ -120,10 +125,12 @@ impl Hub {
             members: Mutex::default(),
             listeners: Mutex::default(),
             paused: Mutex::default(),
+            told_meta: Mutex::default(),
             generation: Mutex::default(),
             journal: Journal::default(),
             settled: Mutex::default(),
             resumption: Mutex::default(),
+            views: Views::default(),
             hubs: Arc::clone(switch.hubs()),
         });
         let taker: Weak<Self> = Arc::downgrade(&hub);
@@ -145,6 +152,11 @@ impl Hub {
     /// The packets that wait for one of the members.
     pub(super) fn paused(&self) -> &Mutex<Paused> {
         &self.paused
+    }
+
+    /// What the latest packet-in told beside the packet.
+    pub(super) fn told_meta(&self) -> &Mutex<ToldMeta> {
+        &self.told_meta
     }
 
     /// Makes a member for a new connection.
@@ -258,6 +270,17 @@ impl Hub {
     /// Whether a connection may end its pause now.
     pub(super) fn begin_to_resume(&self) -> bool {
         self.resumption.lock().begin()
+    }
+
+    /// What the monitors of the members look at.
+    pub(super) fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// Has connections wait with the ends of their pauses for a moment, because another one looks at all rules while more changes
+    /// come.
+    pub(super) fn look_goes_on(&self) {
+        self.resumption.lock().look_goes_on();
     }
 
     /// Has connections wait with the ends of their pauses, because a look at all rules took `time` while more changes came.

@@ -5,17 +5,23 @@
 //! behind it. The journal is bounded: the connection whose place is the oldest in a full journal is closed.
 
 use super::hub::Member;
+use super::views::Tellings;
 use flowtable::policy::effects::Effects;
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The largest number of transactions in a journal: about 100 MB if each changed one rule.
 const MAX_ENTRIES: usize = 1 << 19;
 /// The largest number of steps that the transactions of a journal have together: four for each rule that a table can have.
 const MAX_STEPS: usize = 1 << 22;
+/// How many entries a connection that [rests](Place::rest) leaves unread before it is woken to go past them.
+const MAX_UNREAD: u64 = 1024;
+/// How many steps the transactions of a journal have together when connections that rest are woken to go past them.
+const MANY_STEPS: usize = MAX_STEPS / 16;
 
 /// What transactions did to the rules of one bridge.
 #[derive(Debug, Default)]
@@ -32,6 +38,8 @@ struct Log {
     steps: usize,
     /// The sum of the steps of all entries that there ever were.
     all_steps: u64,
+    /// The number behind the latest entry that removed rules.
+    behind_removal: u64,
     places: Vec<Arc<Place>>,
 }
 
@@ -50,6 +58,8 @@ pub(super) struct Entry {
     pub(super) author: Option<Author>,
     /// When the transaction took effect, on the switch's monotonic clock.
     pub(super) at: Duration,
+    /// What monitors tell of the transaction.
+    pub(super) tellings: Tellings,
 }
 
 /// The message that caused a change.
@@ -107,6 +117,16 @@ pub(super) struct Place {
     subject: Subject,
     /// The number of the next entry. Changed under the lock of the log.
     next: Mutex<u64>,
+    /// See [`Place::rest`].
+    rests: AtomicBool,
+}
+
+impl Place {
+    /// Says whether the connection need not be woken for now, unless rules are removed. A connection that has rested looks into
+    /// the journal itself.
+    pub(super) fn rest(&self, rests: bool) {
+        self.rests.store(rests, Ordering::Relaxed);
+    }
 }
 
 impl Journal {
@@ -123,8 +143,12 @@ impl Journal {
         log.all_steps += effects.steps() as u64;
         let (effects, author) = (Arc::clone(effects), Author::current());
         let all_steps = log.all_steps;
-        let entry = Entry { number, all_steps, effects, has_removed_rules, author, at };
+        let tellings = Tellings::default();
+        let entry = Entry { number, all_steps, effects, has_removed_rules, author, at, tellings };
         log.entries.push_back(Arc::new(entry));
+        if has_removed_rules {
+            log.behind_removal = number + 1;
+        }
         while log.entries.len() > MAX_ENTRIES || log.steps > MAX_STEPS {
             if !log.cut_off_oldest() {
                 break;
@@ -137,7 +161,8 @@ impl Journal {
     pub(super) fn begin(&self, member: &Arc<Member>, subject: Subject) -> Arc<Place> {
         let mut log = self.log.lock();
         let next = Mutex::new(log.end());
-        let place = Arc::new(Place { member: Arc::clone(member), subject, next });
+        let (member, rests) = (Arc::clone(member), AtomicBool::new(false));
+        let place = Arc::new(Place { member, subject, next, rests });
         log.places.push(Arc::clone(&place));
         place
     }
@@ -194,7 +219,14 @@ impl Journal {
     pub(super) fn wake(&self) -> usize {
         let log = self.log.lock();
         let end = log.end();
-        let behind = log.places.iter().filter(|place| *place.next.lock() < end);
+        let has_many = log.steps > MANY_STEPS;
+        // A place that rests has to be behind this number, any other one at the end.
+        let for_resting = log.behind_removal.max(end.saturating_sub(MAX_UNREAD));
+        let has_to_read = |place: &&Arc<Place>| {
+            let rests = place.rests.load(Ordering::Relaxed) && !has_many;
+            *place.next.lock() < if rests { for_resting } else { end }
+        };
+        let behind = log.places.iter().filter(has_to_read);
         behind.map(|place| place.member.outbox().wake()).count()
     }
 }

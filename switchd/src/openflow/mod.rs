@@ -33,6 +33,7 @@ mod tables;
 mod teller;
 mod tls;
 mod transport;
+mod views;
 
 pub use acceptor::MAX_CONNECTIONS;
 pub(crate) use controller_states::{ControllerStates, ControllerStatus};

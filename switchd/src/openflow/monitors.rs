@@ -1,7 +1,8 @@
 //! The flow monitors of one connection.
 //!
 //! What a monitor tells is gathered from the [journal](super::journal), and told before every reply, so that a barrier reply
-//! comes behind the changes that came before the barrier. One transaction is one message.
+//! comes behind the changes that came before the barrier. One transaction is one message, which is encoded once for all
+//! connections whose monitors are equal ([`views`](super::views)).
 //!
 //! ```text
 //!            the peer reads too slowly, or the thread lags behind
@@ -17,8 +18,9 @@
 //! removal up to that version is told before them: a rule that went and came again would be taken for gone otherwise.
 
 use super::hub::{Hub, Member};
-use super::journal::{Entry, Place, Subject};
+use super::journal::{Author, Entry, Place, Subject};
 use super::teller::reason;
+use super::views::View;
 use crate::switch::OnBridge;
 use flow::Match;
 use flow::dialect;
@@ -43,7 +45,7 @@ const TAKEN: usize = 32;
 /// How many bytes wait for the peer when a pause begins.
 const PAUSE_AT: usize = 128 << 10;
 /// How many changes of rules the thread is behind when a pause begins.
-const LAG: u64 = 512;
+const LAG: u64 = 2048;
 /// How many bytes wait for the peer at most: a connection with more is closed.
 const MAX_WAITING: usize = 64 << 20;
 
@@ -55,8 +57,10 @@ pub(super) struct Monitors {
     /// How far the monitors have told; `None` if there are none.
     place: Option<Arc<Place>>,
     state: State,
+    /// What the monitors look at; `None` before it is asked for.
+    view: Option<Arc<View>>,
     /// Messages that wait to be sent, the oldest first.
-    ready: VecDeque<Vec<u8>>,
+    ready: VecDeque<Arc<Vec<u8>>>,
     /// The bytes of these messages.
     waiting: usize,
 }
@@ -187,6 +191,7 @@ impl Monitors {
             of_id: BTreeMap::new(),
             place: None,
             state: State::Telling,
+            view: None,
             ready: VecDeque::new(),
             waiting: 0,
         }
@@ -243,6 +248,7 @@ impl Monitors {
 
     /// Has a place in the journal while there are monitors.
     fn follow(&mut self) {
+        self.view = None;
         match (self.of_id.is_empty(), &self.place) {
             (false, None) => {
                 self.place = Some(self.hub.begin_place(&self.member, Subject::Changes));
@@ -354,7 +360,8 @@ impl Monitors {
             let is_slow = self.waiting + unsent > PAUSE_AT || lag > LAG;
             if is_slow && self.state == State::Telling {
                 self.state = State::Paused(entry.effects.version());
-                self.push(pause_message(encoding, false));
+                place.rest(true);
+                self.push(Arc::new(pause_message(encoding, false)));
             }
         }
         if self.waiting > MAX_WAITING {
@@ -373,6 +380,47 @@ impl Monitors {
             return;
         }
         let own = entry.author.filter(|author| author.is(&self.member));
+        let version = entry.effects.version();
+        let is_told_alike =
+            known.is_none() && own.is_none() && self.of_id.values().all(|m| m.since < version);
+        let has_missed = if is_told_alike {
+            let view = self.view(encoding);
+            let tell = || self.tell_entry(on, encoding, entry, None, None);
+            let told = self.hub.views().told(&entry.tellings, &view, tell);
+            told.messages.iter().for_each(|message| self.push(Arc::clone(message)));
+            told.has_missed
+        } else {
+            let (messages, has_missed) = self.tell_entry(on, encoding, entry, known, own);
+            messages.into_iter().for_each(|message| self.push(Arc::new(message)));
+            has_missed
+        };
+        if has_missed {
+            // The peer would believe something that is not so.
+            self.member.close();
+        }
+    }
+
+    /// What the monitors look at, shared with those connections whose monitors look at the same.
+    fn view(&mut self, encoding: Encoding) -> Arc<View> {
+        if let Some(view) = self.view.as_ref().filter(|view| view.encoding == encoding) {
+            return Arc::clone(view);
+        }
+        let monitors = self.of_id.values().map(|m| (m.flags, m.filter.clone())).collect();
+        let view = self.hub.views().share(View { encoding, monitors });
+        self.view = Some(Arc::clone(&view));
+        view
+    }
+
+    /// The messages about a transaction, and whether rules were freed before they were told. `known` is the version at which a
+    /// pause began, and `own` the peer's message that caused the transaction.
+    fn tell_entry(
+        &self,
+        on: &OnBridge<'_>,
+        encoding: Encoding,
+        entry: &Entry,
+        known: Option<Version>,
+        own: Option<Author>,
+    ) -> (Vec<Vec<u8>>, bool) {
         let mut parts = ReplyParts::flow_updates(encoding, 0);
         let (mut told, mut has_abbreviated) = (0, false);
         let mut walk = on.policy().effects(&entry.effects);
@@ -403,13 +451,8 @@ impl Monitors {
                 }
             }
         }
-        if walk.missed() > 0 {
-            // The peer would believe something that is not so.
-            self.member.close();
-        }
-        if told > 0 {
-            parts.finish().into_iter().for_each(|part| self.push(part));
-        }
+        let messages = if told > 0 { parts.finish() } else { Vec::new() };
+        (messages, walk.missed() > 0)
     }
 
     /// Whether a monitor tells of a change at `version` of the tables: with actions, and in full even if it is the peer's
@@ -425,13 +468,13 @@ impl Monitors {
         flags.reduce(|(a, b), (c, d)| (a || c, b || d))
     }
 
-    fn push(&mut self, message: Vec<u8>) {
+    fn push(&mut self, message: Arc<Vec<u8>>) {
         self.waiting += message.len();
         self.ready.push_back(message);
     }
 
     /// The next message that waits.
-    pub(super) fn next_ready(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn next_ready(&mut self) -> Option<Arc<Vec<u8>>> {
         let message = self.ready.pop_front()?;
         self.waiting -= message.len();
         Some(message)
@@ -473,7 +516,7 @@ impl Monitors {
             unread = unread.saturating_sub(entries.len());
             entries.iter().for_each(|entry| self.gather_entry(on, encoding, entry));
             while let Some(message) = self.next_ready() {
-                send(vec![message])?;
+                send(vec![Arc::unwrap_or_clone(message)])?;
             }
         }
         let (began, end) = (Instant::now(), hub.journal().end_number());
@@ -490,6 +533,9 @@ impl Monitors {
             }
         };
         self.tell_rules(walk, &mut parts, encoding, event, |parts| {
+            if hub.journal().end_number() > end {
+                hub.look_goes_on();
+            }
             // A list of nothing is not sent.
             let parts: Vec<_> = parts.into_iter().filter(|part| part.len() > EMPTY_REPLY).collect();
             if parts.is_empty() {
@@ -502,6 +548,9 @@ impl Monitors {
         })?;
         send(vec![pause_message(encoding, true)])?;
         self.state = State::Telling;
+        place.rest(false);
+        // Nobody has woken this thread for what came meanwhile.
+        self.member.outbox().wake();
         if hub.journal().end_number() > end {
             hub.rest_behind(began.elapsed().saturating_sub(sending));
         }
@@ -533,6 +582,8 @@ impl Resumption {
     const REST: u32 = 10;
     /// The shortest time between two looks.
     const STEP: Duration = Duration::from_millis(1);
+    /// How long others wait for a look that goes on, from each sign that it does.
+    const PATIENCE: Duration = Duration::from_millis(10);
 
     /// When a pause may end.
     pub(super) fn at(&self) -> Instant {
@@ -547,6 +598,11 @@ impl Resumption {
             self.next = Some(now + Self::STEP);
         }
         is_time
+    }
+
+    /// Takes into account that a look goes on, while more changes come. A look that waits for its peer goes not on.
+    pub(super) fn look_goes_on(&mut self) {
+        self.next = Some(Instant::now() + Self::PATIENCE);
     }
 
     /// Takes into account that a look took `time`, while more changes came.

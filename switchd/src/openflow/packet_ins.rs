@@ -9,6 +9,7 @@
 
 use super::hub::{Hub, Member, MemberSettings, Served};
 use crate::punts::PuntTaker;
+use flow::Match;
 use flow::fields::FieldId;
 use flow::key::PipelineKey;
 use flow::types::Cookie;
@@ -41,6 +42,7 @@ impl PuntTaker for Hub {
             None => Vec::new(),
         };
         let bytes = packet.len() + meta.userdata.len() + OVERHEAD;
+        let metadata = self.told_meta().lock().metadata(&meta);
         let message = Arc::new(OfMessage::PacketIn(Box::new(PacketIn {
             total_len: packet.len() as u32,
             packet,
@@ -48,7 +50,7 @@ impl PuntTaker for Hub {
             reason: meta.reason,
             table: meta.table,
             cookie: (meta.cookie != NO_COOKIE).then_some(Cookie(meta.cookie)),
-            metadata: PacketIn::metadata_of(meta.state.in_port.get(), &meta.state),
+            metadata,
             userdata: meta.userdata.clone(),
             continuation,
         })));
@@ -104,6 +106,23 @@ impl Hub {
             field.write(&mut state, field.read(sent_back), u128::MAX);
         }
         Ok(Resumed { packet: packet_in.packet, state, continuation })
+    }
+}
+
+/// What the latest packet-in told beside the packet. The packets of a flow have it in common, and it takes longer to find out than
+/// everything else in a packet-in.
+#[derive(Debug, Default)]
+pub(super) struct ToldMeta(Option<(Arc<ControllerMeta>, Match)>);
+
+impl ToldMeta {
+    fn metadata(&mut self, meta: &Arc<ControllerMeta>) -> Match {
+        match &self.0 {
+            Some((latest, metadata)) if Arc::ptr_eq(latest, meta) => *metadata,
+            _ => {
+                let metadata = PacketIn::metadata_of(meta.state.in_port.get(), &meta.state);
+                self.0.insert((Arc::clone(meta), metadata)).1
+            }
+        }
     }
 }
 
