@@ -206,7 +206,7 @@ fn decode_10_rest<'a>(
         false => (EVERY_TABLE, number.try_into().map_err(|_| ErrorCode::BadCommand)?),
     };
     let command = command(number)?;
-    let table = decode_table(table, ErrorCode::BadTableId)?;
+    let table = decode_table(table, ErrorCode::RequestPermission)?;
     let common = Common { command, table, matching, priority, timeouts };
     let mut flow_mod = common.flow_mod(OpenFlow10);
     flow_mod.cookie_filter = filter;

@@ -74,7 +74,7 @@ impl<'a> Argument<'a> {
     }
 
     pub(super) fn table(self, text: &str) -> Result<TableId, Fault> {
-        super::table_number(text)?
+        super::table_number(text, self.context.ports)?
             .ok_or_else(|| Fault::new(format!("{}: table 255 means \"all tables\"", self.name)))
     }
 
@@ -346,7 +346,7 @@ impl<'a> Argument<'a> {
         };
         let table = match table {
             "" => None,
-            _ => super::table_number(table).map_err(|f| f.of("resubmit"))?,
+            _ => super::table_number(table, self.context.ports).map_err(|f| f.of("resubmit"))?,
         };
         match parts.next() {
             None | Some("") => {}

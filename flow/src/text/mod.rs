@@ -64,7 +64,7 @@ pub use parse_flow::{
 pub use parse_group::{GroupCommand, parse_group, parse_group_file_line, parse_saved_group};
 pub use parse_meter::{MeterCommand, parse_meter, parse_meter_id, parse_saved_meter};
 pub use port::write as write_port;
-pub use port::{NoPortNames, PortNames};
+pub use port::{BridgeNames, NoPortNames, PortNames};
 pub use print::duration as write_duration;
 pub use print::subfield as write_subfield;
 pub use print::{
@@ -84,6 +84,7 @@ use crate::flow_mod::Command;
 use crate::matching::Match;
 use crate::types::{MacAddr, OfVersion, TableId, mac_of_bits};
 use error::Fault;
+use std::fmt::Write;
 
 /// The priority of a rule without `priority=`, as in Open vSwitch (`OFP_DEFAULT_PRIORITY`).
 pub const DEFAULT_PRIORITY: u16 = 32768;
@@ -193,15 +194,31 @@ fn is_reply_header(line: &str) -> bool {
         && line.ends_with("):")
 }
 
-/// Parses the number of a table, 0 to 253; `None` for 255, which means all tables.
-fn table_number(text: &str) -> Result<Option<TableId>, Fault> {
+/// Parses the number of a table, 0 to 253, or its name, with or without quotes; `None` for 255, which means all tables.
+fn table_number(text: &str, names: &dyn PortNames) -> Result<Option<TableId>, Fault> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<u8>() {
         Ok(u8::MAX) if plain => Ok(None),
         Ok(n) if plain => TableId::new(n).map(Some).ok_or_else(|| {
             Fault::new(format!("table {n} is reserved")).hint("tables are 0 to 253")
         }),
-        _ => Err(Fault::new(format!("{} is not a table", printable::quoted(text)))
-            .hint("tables are 0 to 253")),
+        _ => {
+            let name = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            let named = names.table(name.unwrap_or(text)).map(Some);
+            named.ok_or_else(|| {
+                Fault::new(format!("{} is not a table", printable::quoted(text)))
+                    .hint("tables are 0 to 253, or have names that mod-table gives them")
+            })
+        }
+    }
+}
+
+/// Appends a table: its name if it has one to be printed, with quotes where a word could be read otherwise, else its number.
+fn write_table(out: &mut String, table: TableId, names: &dyn PortNames) {
+    match names.table_name(table) {
+        Some(name) => port::write_name(out, name),
+        None => {
+            let _ = write!(out, "{table}");
+        }
     }
 }

@@ -1,12 +1,12 @@
-//! Parses and prints ports: numbers, names of reserved ports, and names of the bridge's ports.
+//! Parses and prints ports: numbers, names of reserved ports, and names of the bridge's ports. What names a bridge has is here, too.
 
 use super::error::Fault;
 use super::printable::quoted;
 use super::words::closest;
-use crate::types::OfPort;
+use crate::types::{OfPort, TableId};
 use std::fmt::Write;
 
-/// The names of a bridge's ports.
+/// The names of a bridge's ports, and of its tables.
 pub trait PortNames {
     /// The number of the port with this name; `None` if no port has the name.
     fn number(&self, name: &str) -> Option<OfPort>;
@@ -14,7 +14,17 @@ pub trait PortNames {
     /// The name of the port with this number; `None` prints the number.
     fn name(&self, port: OfPort) -> Option<&str>;
 
-    /// Every name. A misspelt one gets the nearest of them as a hint.
+    /// The table with this name; `None` if no table has the name.
+    fn table(&self, _name: &str) -> Option<TableId> {
+        None
+    }
+
+    /// The name of a table; `None` prints the number.
+    fn table_name(&self, _table: TableId) -> Option<&str> {
+        None
+    }
+
+    /// Every name of a port. A misspelt one gets the nearest of them as a hint.
     fn all(&self) -> Vec<&str> {
         Vec::new()
     }
@@ -46,6 +56,37 @@ impl PortNames for Vec<(OfPort, String)> {
 
     fn all(&self) -> Vec<&str> {
         self.iter().map(|(_, name)| name.as_str()).collect()
+    }
+}
+
+/// The names of ports and of tables.
+#[derive(Clone, Debug, Default)]
+pub struct BridgeNames {
+    /// Ports, as `(number, name)`.
+    pub ports: Vec<(OfPort, String)>,
+    /// Tables, as `(number, name)`; tables without a name are missing.
+    pub tables: Vec<(TableId, String)>,
+}
+
+impl PortNames for BridgeNames {
+    fn number(&self, name: &str) -> Option<OfPort> {
+        self.ports.number(name)
+    }
+
+    fn name(&self, port: OfPort) -> Option<&str> {
+        self.ports.name(port)
+    }
+
+    fn table(&self, name: &str) -> Option<TableId> {
+        self.tables.iter().find(|(_, n)| n == name).map(|(table, _)| *table)
+    }
+
+    fn table_name(&self, table: TableId) -> Option<&str> {
+        self.tables.iter().find(|(t, _)| *t == table).map(|(_, name)| name.as_str())
+    }
+
+    fn all(&self) -> Vec<&str> {
+        self.ports.all()
     }
 }
 
@@ -118,17 +159,22 @@ pub fn write(out: &mut String, port: OfPort, names: &dyn PortNames) {
     if let Some((name, _)) = RESERVED.iter().find(|(_, p)| *p == port) {
         out.push_str(name);
     } else if let Some(name) = names.name(port) {
-        let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric());
-        if is_plain {
-            out.push_str(name);
-        } else {
-            out.push('"');
-            out.push_str(name);
-            out.push('"');
-        }
+        write_name(out, name);
     } else {
         let _ = write!(out, "{}", port.0);
+    }
+}
+
+/// Appends a name, with quotes around it unless it is alphanumeric.
+pub(super) fn write_name(out: &mut String, name: &str) {
+    let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    if is_plain {
+        out.push_str(name);
+    } else {
+        out.push('"');
+        out.push_str(name);
+        out.push('"');
     }
 }
 

@@ -227,7 +227,7 @@ impl<'a, 'c> RuleReader<'a, 'c> {
     }
 
     fn table(&self, text: &str) -> Result<Option<TableId>, Fault> {
-        let table = table_number(text)?;
+        let table = table_number(text, self.context.ports)?;
         if table.is_none() && has_actions(self.context.command) && !self.context.lenient {
             return Err(Fault::new("255 means \"all tables\"").hint("tables are 0 to 253"));
         }

@@ -426,3 +426,36 @@ fn every_field_is_parsed_and_printed() {
     }
     assert!(faults.is_empty(), "{faults:#?}");
 }
+
+#[test]
+fn tables_have_numbers_and_names() {
+    let names = BridgeNames {
+        ports: vec![(OfPort(1), "veth0".to_owned())],
+        tables: vec![
+            (TableId::new(5).unwrap(), "five".to_owned()),
+            (TableId::new(6).unwrap(), "a-b".to_owned()),
+        ],
+    };
+    let context =
+        ParseContext { version: OfVersion::OpenFlow13, ports: &names, ..ParseContext::default() };
+    let text = "table=five,priority=7,in_port=veth0,actions=resubmit(,five),learn(table=\"a-b\",in_port=1),goto_table:a-b";
+    let rule = parse_flow(text, &context).unwrap();
+    assert_eq!(rule.table, TableId::new(5));
+    let print = |ports: &dyn PortNames| {
+        let options =
+            PrintOptions { version: OfVersion::OpenFlow13, ports, stats: false, ages: true };
+        let mut text = String::new();
+        FlowLine::of(&rule).write(&mut text, &options);
+        text
+    };
+    assert_eq!(
+        print(&names),
+        "table=five, priority=7,in_port=veth0 actions=resubmit(,five),learn(table=\"a-b\",in_port=veth0),goto_table:\"a-b\""
+    );
+    assert_eq!(
+        print(&NoPortNames),
+        "table=5, priority=7,in_port=1 actions=resubmit(,5),learn(table=6,in_port=1),goto_table:6"
+    );
+    let unknown = parse_flow("table=four,actions=drop", &context).unwrap_err();
+    assert!(unknown.to_string().contains("\"four\" is not a table"), "{unknown}");
+}

@@ -13,10 +13,11 @@ use control::record::{Aggregate, FlowRecord};
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
 use flow::text::{
-    FlowLine, NoPortNames, ParseContext, PrintOptions, Protocols, parse_file_line_with_formats,
-    parse_filter, parse_flow_with_formats, strip_comment, write_match,
+    BridgeNames, FlowLine, NoPortNames, ParseContext, PrintOptions, Protocols,
+    parse_file_line_with_formats, parse_filter, parse_flow_with_formats, strip_comment,
+    write_match,
 };
-use flow::types::{OfPort, OfVersion, TableId};
+use flow::types::{OfVersion, TableId};
 use oftext::{Printer, flow_line};
 use openflow::{
     BundleControl, BundleStep, Encoding, FlowStats, MessageHeader, MultipartReply,
@@ -301,7 +302,7 @@ fn write(
     rules: &[FlowStats<'_>],
     how: &How,
     version: OfVersion,
-    names: &Vec<(OfPort, String)>,
+    names: &BridgeNames,
 ) -> anyhow::Result<()> {
     if how.json {
         let mut array = JsonArray::new(out);

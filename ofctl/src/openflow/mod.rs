@@ -25,8 +25,7 @@ use crate::output::{print, print_json};
 use crate::{Outcome, connect};
 use channel::Channel;
 use control::{Reason, Refusal};
-use flow::text::{NoPortNames, PortNames, Protocols};
-use flow::types::OfPort;
+use flow::text::{BridgeNames, NoPortNames, PortNames, Protocols};
 use oftext::Printer;
 use openflow::{ErrorCode, MessageHeader, MessageKind};
 use place::Place;
@@ -162,9 +161,12 @@ impl Call<'_> {
         }
     }
 
-    /// Names for the port numbers that are printed: those of the switch, if the options ask for names.
-    fn shown_names(&self, channel: &mut Channel) -> anyhow::Result<Vec<(OfPort, String)>> {
-        if self.options.how.names() { ports::names(channel) } else { Ok(Vec::new()) }
+    /// Names for the numbers of ports and tables that are printed: those of the switch, if the options ask for names.
+    fn shown_names(&self, channel: &mut Channel) -> anyhow::Result<BridgeNames> {
+        match self.options.how.names() {
+            true => ports::names(channel),
+            false => Ok(BridgeNames::default()),
+        }
     }
 
     /// Prints replies as `ovs-ofctl` does, or with `--json` as a list of messages.

@@ -8,8 +8,8 @@ use anyhow::bail;
 use clap::ValueEnum;
 use control::{Reason, Refusal};
 use flow::key::PipelineKey;
-use flow::text::{NoPortNames, ParseContext, PortNames, TextError, parse_packet_out};
-use flow::types::{OfPort, OfVersion};
+use flow::text::{BridgeNames, NoPortNames, ParseContext, PortNames, TextError, parse_packet_out};
+use flow::types::{OfPort, OfVersion, TableId};
 use openflow::{MultipartReply, MultipartRequest, OfMessage, PortDesc, PortMod, port_config};
 
 /// The descriptions of all ports of the switch.
@@ -43,12 +43,39 @@ fn is_full(reply: &[u8]) -> bool {
     reply.len() + PORT_SIZE > usize::from(u16::MAX)
 }
 
-/// Number and name of each port of the switch.
-pub(super) fn names(channel: &mut Channel) -> anyhow::Result<Vec<(OfPort, String)>> {
-    Ok(descriptions(channel)?.into_iter().map(|port| (port.port, port.name)).collect())
+/// The names of the switch's ports and tables.
+pub(super) fn names(channel: &mut Channel) -> anyhow::Result<BridgeNames> {
+    let ports = descriptions(channel)?.into_iter().map(|port| (port.port, port.name)).collect();
+    Ok(BridgeNames { ports, tables: table_names(channel) })
 }
 
-/// Parses text that may name ports of the switch. The switch is asked for the names only if the text cannot be parsed
+/// The names of tables, which stand in their counters up to OpenFlow 1.2, and in their features since.
+fn table_names(channel: &mut Channel) -> Vec<(TableId, String)> {
+    let (version, encoding) = (channel.version(), channel.encoding());
+    let request = match version >= OfVersion::OpenFlow13 {
+        true => MultipartRequest::TableFeatures(Vec::new()),
+        false => MultipartRequest::Table,
+    };
+    let mut names = Vec::new();
+    // A switch that does not know the request has no names of tables to tell.
+    let _ = channel.parts(&OfMessage::MultipartRequest(request), |part| {
+        match OfMessage::decode(&part, encoding)? {
+            OfMessage::MultipartReply(MultipartReply::TableFeatures(tables), _) => {
+                names.extend(tables.into_iter().map(|table| (table.table, table.name)));
+            }
+            OfMessage::MultipartReply(MultipartReply::Table(tables), _) => {
+                names.extend(tables.into_iter().map(|table| (table.table, table.name)));
+            }
+            _ => {}
+        }
+        Ok(())
+    });
+    // Some switches give a table without a name the name "table5".
+    names.retain(|(table, name)| !name.is_empty() && *name != format!("table{table}"));
+    names
+}
+
+/// Parses text that may name ports and tables of the switch. The switch is asked for the names only if the text cannot be parsed
 /// without.
 pub(super) fn with_names<T>(
     channel: &mut Channel,

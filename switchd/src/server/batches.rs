@@ -6,13 +6,12 @@
 
 use super::ineffective::IneffectiveParts;
 use super::lines::Lines;
-use super::names::NameTable;
 use super::refuse::{self, Line};
 use crate::state::AddedRules;
 use control::{FlowCommand, FlowMods, Refusal};
 use crossbeam::channel;
 use flow::flow_mod::{Command, FlowMod};
-use flow::text::{ParseContext, parse_flow, parse_flow_file_line, strip_comment};
+use flow::text::{ParseContext, PortNames, parse_flow, parse_flow_file_line, strip_comment};
 use std::thread;
 
 /// The number of rules in a batch; the last batch may have fewer.
@@ -43,7 +42,7 @@ pub(super) struct BatchReader<'a, 's> {
     lines: Lines<'a>,
     mods: &'a FlowMods,
     is_lenient: bool,
-    names: &'a NameTable,
+    names: &'a (dyn PortNames + Sync),
     ineffective: &'s mut IneffectiveParts,
     /// What is kept of the rules; `None` if the switch keeps no state.
     added: Option<&'s mut AddedRules>,
@@ -56,7 +55,7 @@ impl<'a, 's> BatchReader<'a, 's> {
         lines: Lines<'a>,
         mods: &'a FlowMods,
         is_lenient: bool,
-        names: &'a NameTable,
+        names: &'a (dyn PortNames + Sync),
         ineffective: &'s mut IneffectiveParts,
         added: Option<&'s mut AddedRules>,
     ) -> Self {
@@ -138,7 +137,7 @@ impl<'a, 's> BatchReader<'a, 's> {
 pub(super) fn context<'a>(
     mods: &FlowMods,
     is_lenient: bool,
-    ports: &'a NameTable,
+    ports: &'a dyn PortNames,
 ) -> ParseContext<'a> {
     let command = match mods.command {
         FlowCommand::Add => Command::Add,
@@ -153,6 +152,7 @@ pub(super) fn context<'a>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::NameTable;
     use super::*;
 
     /// Counts the rules that are applied until one is refused, by its cookie.

@@ -2,7 +2,7 @@
 //! a piece of the list is in memory.
 
 use super::answer::{Failure, Sender};
-use super::names::{port_names, shown};
+use super::names::{Names, shown};
 use super::refuse::{self, Line};
 use crate::bridge::flows::{self, Totals};
 use crate::event_text::flow_line;
@@ -25,7 +25,7 @@ pub(super) fn dump(
 ) -> Result<Reply, Failure> {
     let filter = filter(switch, query)?;
     switch.settle();
-    let names = port_names(switch.bridge());
+    let names = Names::of(*switch);
     let names = shown(&names, query.names);
     let options = PrintOptions {
         version: query.version,
@@ -72,7 +72,7 @@ pub(super) fn aggregate(switch: &OnBridge<'_>, query: &FlowQuery) -> Result<Repl
 }
 
 fn filter(switch: &OnBridge<'_>, query: &FlowQuery) -> Result<FlowMod, Box<Refusal>> {
-    let names = port_names(switch.bridge());
+    let names = Names::of(*switch);
     let context = ParseContext {
         version: query.version,
         lenient: switch.is_lenient() || query.lenient,

@@ -3,7 +3,7 @@
 use super::batches::{BatchReader, RuleBatch, context};
 use super::ineffective::{IneffectiveParts, has_controllers, has_group};
 use super::lines::Lines;
-use super::names::port_names;
+use super::names::Names;
 use super::progress::Progress;
 use super::refuse::{self, Line};
 use crate::bridge::flows::Replacement;
@@ -21,7 +21,7 @@ pub(super) fn change(
     text: &[u8],
     progress: &Progress,
 ) -> Result<Reply, Box<Refusal>> {
-    let names = port_names(switch.bridge());
+    let names = Names::of(*switch);
     let lines = Lines::new(text, mods.file, mods.name.as_deref())?;
     let mut ineffective = IneffectiveParts::default();
     let mut added = switch.keeps_state().then(AddedRules::default);
@@ -59,7 +59,7 @@ pub(super) fn change(
     transaction.commit();
     Ok(Reply::Changed(Changed {
         count,
-        notes: ineffective.notes(&names, has_group(switch), has_controllers(switch)),
+        notes: ineffective.notes(&names.ports, has_group(switch), has_controllers(switch)),
     }))
 }
 
@@ -73,7 +73,7 @@ pub(super) fn replace(
     progress: &Progress,
 ) -> Result<Reply, Box<Refusal>> {
     let before = SavedSwitch::of(switch);
-    let names = port_names(switch.bridge());
+    let names = Names::of(*switch);
     let context =
         ParseContext { command: Command::Add, ..context(mods, switch.is_lenient(), &names) };
     let lines = || Lines::new(text, true, mods.name.as_deref());
@@ -102,6 +102,6 @@ pub(super) fn replace(
     }
     Ok(Reply::Changed(Changed {
         count,
-        notes: ineffective.notes(&names, has_group(switch), has_controllers(switch)),
+        notes: ineffective.notes(&names.ports, has_group(switch), has_controllers(switch)),
     }))
 }

@@ -3,7 +3,7 @@
 use super::answer::{Failure, Sender};
 use super::ineffective::{IneffectiveParts, has_controllers, has_group};
 use super::lines::Lines;
-use super::names::{port_names, shown};
+use super::names::{Names, shown};
 use super::progress::Progress;
 use super::refuse;
 use crate::bridge::groups::{self, GroupList};
@@ -27,7 +27,7 @@ pub(super) fn change(
     text: &[u8],
     progress: &Progress,
 ) -> Result<Reply, Box<Refusal>> {
-    let names = port_names(switch.bridge());
+    let names = Names::of(*switch);
     let context = ParseContext {
         version: mods.version,
         lenient: mods.lenient || switch.is_lenient(),
@@ -52,7 +52,7 @@ pub(super) fn change(
     let count = changes.len() as u64;
     Ok(Reply::Changed(Changed {
         count,
-        notes: ineffective.notes(&names, has_group(switch), has_controllers(switch)),
+        notes: ineffective.notes(&names.ports, has_group(switch), has_controllers(switch)),
     }))
 }
 
@@ -73,7 +73,7 @@ pub(super) fn dump(
     query: &GroupQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
-    let names = port_names(switch.bridge());
+    let names = Names::of(*switch);
     let names = shown(&names, query.names);
     let options = PrintOptions { version: query.version, ports: &names, stats: true, ages: true };
     list(switch, query, to, |out, entry, _| match query.format {
@@ -91,7 +91,7 @@ pub(super) fn dump_stats(
     query: &GroupQuery,
     to: &mut Sender<'_>,
 ) -> Result<Reply, Failure> {
-    let names = port_names(switch.bridge());
+    let names = Names::of(*switch);
     let names = shown(&names, query.names);
     let options = PrintOptions { version: query.version, ports: &names, stats: true, ages: true };
     list(switch, query, to, |out, entry, groups| {

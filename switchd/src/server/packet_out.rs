@@ -1,6 +1,6 @@
 //! Packets that a client hands over to be sent.
 
-use super::names::port_names;
+use super::names::Names;
 use super::refuse::{self, Line};
 use crate::bridge::packet_out::{self, PacketOutError};
 use crate::switch::OnBridge;
@@ -15,7 +15,7 @@ pub(super) fn send(
     switch: &OnBridge<'_>,
     request: &PacketOutRequest,
 ) -> Result<Reply, Box<Refusal>> {
-    let names = port_names(switch.bridge());
+    let names = Names::of(*switch);
     let lenient = request.lenient || switch.is_lenient();
     let version = request.version;
     let context = ParseContext { version, lenient, ports: &names, ..ParseContext::default() };

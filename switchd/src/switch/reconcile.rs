@@ -17,7 +17,7 @@ use crate::parallel;
 use ::ports::PortError;
 use flow::Match;
 use flow::flow_mod::{Command, FlowMod};
-use flow::types::OfPort;
+use flow::types::{OfPort, TableId};
 use flowtable::policy::PortRef;
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -27,6 +27,16 @@ impl Switch {
     /// A copy of the state that is wanted now.
     pub fn desired(&self) -> Desired {
         self.desired.lock().clone()
+    }
+
+    /// The tables of a bridge that have names, with their names.
+    pub fn table_names(&self, bridge: &str) -> Vec<(TableId, String)> {
+        let desired = self.desired.lock();
+        let Ok(bridge) = desired.bridge(bridge) else {
+            return Vec::new();
+        };
+        let tables = (0..=u8::MAX).filter_map(TableId::new);
+        tables.filter_map(|table| Some((table, bridge.tables.settings(table).name?))).collect()
     }
 
     /// Adds a bridge without ports. Its only rule is the one that every new bridge has.

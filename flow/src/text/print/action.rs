@@ -5,12 +5,13 @@
 //! two names of one action.
 
 use super::PrintOptions;
-use super::{decimal, hex, ipv4, learn, put, subfield, value};
+use super::{hex, ipv4, learn, put, subfield, value};
 use crate::action::{Action, Clause, SetFieldForm, Subfield};
 use crate::ct::{Ct, CtZone};
 use crate::fields::{FieldId, ones};
 use crate::nat::{Nat, NatAddresses, NatPorts, PortChoice};
 use crate::text::port::{self, PortNames};
+use crate::text::write_table;
 use crate::types::{OfPort, OfVersion};
 use std::fmt::Write;
 
@@ -161,7 +162,7 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
             }
             out.push(',');
             if let Some(table) = table {
-                decimal(out, table.get().into());
+                write_table(out, *table, names);
             }
             out.push(')');
         }
@@ -196,7 +197,8 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
             }
         }
         Action::GotoTable(table) => {
-            put!(out, "goto_table:{table}");
+            out.push_str("goto_table:");
+            write_table(out, *table, names);
         }
     }
 }
@@ -211,7 +213,9 @@ fn connection(out: &mut String, ct: &Ct, options: &PrintOptions<'_>) {
         out.push_str("force,");
     }
     if let Some(table) = ct.table {
-        put!(out, "table={table},");
+        out.push_str("table=");
+        write_table(out, table, options.ports);
+        out.push(',');
     }
     match ct.zone {
         CtZone::Number(0) => {}

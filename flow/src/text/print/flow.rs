@@ -5,7 +5,7 @@ use crate::action::Action;
 use crate::dialect;
 use crate::flow_mod::{Command, FlowFlags, FlowMod};
 use crate::matching::Match;
-use crate::text::{DEFAULT_PRIORITY, NoPortNames};
+use crate::text::{DEFAULT_PRIORITY, NoPortNames, write_table};
 use crate::types::{Cookie, OfVersion, TableId};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -134,7 +134,9 @@ impl FlowLine<'_> {
             out.push_str(", ");
         }
         if options.stats || self.table.get() != 0 {
-            put!(out, "table={}, ", self.table);
+            out.push_str("table=");
+            write_table(out, self.table, options.ports);
+            out.push_str(", ");
         }
         if options.stats {
             put!(out, "n_packets={}, n_bytes={}, ", self.packets, self.bytes);
@@ -186,7 +188,9 @@ impl FlowLine<'_> {
     /// `table=1 idle_timeout=30 cookie=0x2a priority=10,icmp actions=drop`. With [`PrintOptions::stats`], duration
     /// and counters follow the cookie.
     pub fn write_for_monitor(&self, out: &mut String, options: &PrintOptions<'_>) {
-        put!(out, "table={} ", self.table);
+        out.push_str("table=");
+        write_table(out, self.table, options.ports);
+        out.push(' ');
         let timeouts = [("idle_timeout", self.idle_timeout), ("hard_timeout", self.hard_timeout)];
         for (name, seconds) in timeouts.into_iter().filter(|(_, seconds)| *seconds != 0) {
             put!(out, "{name}={seconds} ");

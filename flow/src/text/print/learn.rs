@@ -6,13 +6,14 @@ use crate::fields::ones;
 use crate::learn::{DEFAULT_PRIORITY, LearnSource, LearnedPart, Learner};
 use crate::members::{Multipath, PortBundle};
 use crate::sampling::{FlowSampling, SampledDirection};
-use crate::text::port;
+use crate::text::{port, write_table};
 use crate::types::OfPort;
 use std::fmt::Write;
 
 /// Appends the action `learn(...)`: the table first, then the attributes that differ from their defaults, then the parts.
 pub(super) fn learn(out: &mut String, learner: &Learner, options: &PrintOptions<'_>) {
-    put!(out, "learn(table={}", learner.table);
+    out.push_str("learn(table=");
+    write_table(out, learner.table, options.ports);
     let numbers = [
         ("idle_timeout", learner.idle_timeout, 0),
         ("hard_timeout", learner.hard_timeout, 0),
