@@ -14,13 +14,14 @@ use std::time::Instant;
 /// The name of a target, its function, and how many inputs it gets. These take a few seconds.
 type Target = (&'static str, fn(&[u8]), u32);
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     ("frame", fuzz::frame, 1_500_000),
     ("offload", fuzz::offload, 40_000),
     ("rule", fuzz::rule, 400_000),
     ("file", fuzz::file, 4_000),
     ("control", fuzz::control, 2_000_000),
     ("openflow", fuzz::openflow, 400_000),
+    ("tunnel", fuzz::tunnel, 1_000_000),
     ("verdict", fuzz::verdict, 12_000),
 ];
 

@@ -8,10 +8,12 @@
 mod file;
 mod offload;
 mod openflow;
+mod tunnel;
 
 pub use file::file;
 pub use offload::offload;
 pub use openflow::openflow;
+pub use tunnel::tunnel;
 
 use flow::extract::{Arrival, extract};
 use flow::flow_mod::{Command, FlowMod};

@@ -43,6 +43,11 @@ fn openflow_messages_of_the_corpus_are_decoded_or_refused() {
 }
 
 #[test]
+fn datagrams_of_the_corpus_are_unwrapped_or_refused() {
+    replay("tunnel", fuzz::tunnel);
+}
+
+#[test]
 fn verdicts_of_the_corpus_are_the_same_with_and_without_caches() {
     replay("verdict", fuzz::verdict);
 }

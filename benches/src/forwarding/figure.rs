@@ -13,7 +13,7 @@ pub enum Figure {
     SwitchCpu,
     /// Throughput of this many TCP streams together.
     Tcp(usize),
-    /// Processors that two billion bits a second of TCP take, of the ends and the switches together.
+    /// Processors of the whole machine that two billion bits a second of TCP take.
     PacedTcp,
     /// Requests of one byte that are answered in a second.
     RoundTrips,

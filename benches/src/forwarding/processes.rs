@@ -38,6 +38,24 @@ fn cpu_time_of(pid: u32) -> anyhow::Result<Duration> {
     Ok(clock_gettime(clock)?.into())
 }
 
+/// Time that all processors of the machine have been busy so far, whoever had them busy.
+///
+/// # Errors
+/// `/proc` is not mounted.
+pub(crate) fn busy_time() -> anyhow::Result<Duration> {
+    let text = fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    busy_ticks(&text).map(|ticks| Duration::from_millis(10 * ticks)).context("no cpu in /proc/stat")
+}
+
+/// Hundredths of a second that processors did something, from the first line of `/proc/stat` (proc_stat(5)).
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let numbers = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let numbers: Vec<u64> = numbers.filter_map(|number| number.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq; time in guests is part of that of users.
+    let [user, nice, system, _idle, _waiting, irq, softirq, ..] = numbers[..] else { return None };
+    Some(user + nice + system + irq + softirq)
+}
+
 /// The kernel's threads for work that interrupts leave behind. Some of the forwarding is done there,
 /// when it is too much for the thread that was interrupted.
 pub(crate) fn softirq_threads() -> Vec<u32> {
@@ -92,6 +110,13 @@ pub(crate) fn reset_peak(pid: u32) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processors_that_wait_are_not_busy() {
+        let stat = "cpu  100 20 3 7000 800 4 5 600 70 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), Some(132));
+        assert_eq!(busy_ticks("intr 7\n"), None);
+    }
 
     #[test]
     fn a_process_has_used_time_and_memory() {

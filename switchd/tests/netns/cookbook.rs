@@ -1,4 +1,4 @@
-//! The recipes of docs/cookbook.md: the blocks of each section are run by `sh -e` on a network of their own, behind the
+//! The recipes of docs/cookbook.md and docs/tunnels-cookbook.md: the blocks of each section are run by `sh -e` on a network of their own, behind the
 //! blocks of the first section, which builds it.
 
 use crate::fixture::SWITCHD;
@@ -10,15 +10,22 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(crate) const TESTS: &[Test] = &[("cookbook::every_recipe_works", every_recipe_works)];
+pub(crate) const TESTS: &[Test] = &[
+    ("cookbook::every_recipe_works", || every_recipe_works(PAGE, 9)),
+    ("cookbook::every_recipe_of_tunnels_works", || every_recipe_works(TUNNELS, 3)),
+];
 
 const PAGE: &str = include_str!("../../../docs/cookbook.md");
+const TUNNELS: &str = include_str!("../../../docs/tunnels-cookbook.md");
 
 /// What a line begins with that says what the commands in front of it print.
 const PRINTS: &str = "# prints ";
 
-/// Stops the switch when the script ends. `$!` is the process that the script has started last in the background.
-const TIDY: &str = "trap 'kill $! 2> /dev/null; wait; ip -all netns delete' EXIT\n";
+/// Stops the switches when the script ends. `$!` is the process that the script has started last in the background; others are in network
+/// namespaces with names.
+const TIDY: &str = "trap 'kill $! 2> /dev/null || true; wait
+for name in $(ip netns list | cut -d\" \" -f1); do ip netns pids $name | xargs -r kill || true; done
+ip -all netns delete' EXIT\n";
 
 /// A section of the page.
 struct Recipe {
@@ -27,8 +34,8 @@ struct Recipe {
     script: String,
 }
 
-fn recipes() -> Vec<Recipe> {
-    let sections = PAGE.split("\n## ").skip(1);
+fn recipes(page: &'static str) -> Vec<Recipe> {
+    let sections = page.split("\n## ").skip(1);
     let recipe = |section: &'static str| {
         let (title, text) = section.split_once('\n').unwrap_or((section, ""));
         let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
@@ -37,16 +44,17 @@ fn recipes() -> Vec<Recipe> {
     sections.map(recipe).collect()
 }
 
-fn every_recipe_works() -> anyhow::Result<()> {
+/// Runs the recipes of a page, of which there are at least `count`.
+fn every_recipe_works(page: &'static str, count: usize) -> anyhow::Result<()> {
     for program in ["ip", "tc"] {
         need(program)?;
     }
     let ofctl = ofctl()?;
     // `ip netns` keeps names of namespaces below /run.
     let _names = Names::new()?;
-    let recipes = recipes();
+    let recipes = recipes(page);
     let (network, recipes) = recipes.split_first().context("sections")?;
-    ensure!(recipes.len() >= 9, "the page has lost recipes");
+    ensure!(recipes.len() >= count, "the page has lost recipes");
     for recipe in recipes {
         if let Some(lacking) = lacking(recipe) {
             println!("skipped: {}: this machine has no {lacking}", recipe.title);
