@@ -10,10 +10,10 @@
 
 use anyhow::{Context, bail, ensure};
 use control::record::FlowRecord;
-use control::{Client, Operation, Reply};
+use control::{Client, Operation, OverlayRequest, Reply};
 use flow::metric::{CacheCounts, CacheMetric};
 use lab::traffic::{Ping, TcpTransfer, Transfer};
-use lab::{Counters, Daemon, Host, HostPlan, enter, has_taps};
+use lab::{Counters, Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, enter, has_taps};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -103,6 +103,7 @@ impl Stage {
         self.a_rule_rewrites()?;
         self.rules_count()?;
         self.most_packets_are_known()?;
+        self.an_overlay_joins_machines()?;
         self.the_kernel_has_no_complaints()?;
         let (status, said) = self.daemon.stop()?;
         ensure!(status.success(), "the switch ended with {status} and said: {said}");
@@ -268,6 +269,45 @@ impl Stage {
             "{:.2} % of the frames needed no rule to be looked at",
             100.0 * hits as f64 / (hits + misses) as f64
         ));
+        Ok(())
+    }
+
+    /// The other machine is a namespace, too, at the end of a cable. Its switch ends with this step.
+    fn an_overlay_joins_machines(&mut self) -> anyhow::Result<()> {
+        heading(
+            7,
+            "An overlay makes one network of several machines",
+            "Another machine has a switch and host d; a cable joins 192.0.2.1, here, with 192.0.2.2.",
+        );
+        let machine = Namespace::new()?;
+        let up = LinkSpec { up: true, ..LinkSpec::default() };
+        let far = LinkSpec { netns: Some(&machine), ..up.clone() };
+        Netlink::open()?.create_veth("cable", &up, "cable", &far)?;
+        let give_address = |number| -> anyhow::Result<()> {
+            let mut netlink = Netlink::open()?;
+            let index = netlink.link("cable")?.index;
+            Ok(netlink.add_address(index, IpAddr::from([192, 0, 2, number]), 24)?)
+        };
+        give_address(1)?;
+        machine.run(|| give_address(2))??;
+        let d = machine.run(|| Host::on_veth(HostPlan::number(4), "veth4"))??;
+        let overlay = "vxlan:net,vni=7,peer=192.0.2.1";
+        command(&format!("switchd --port veth4 --overlay {overlay}     (there)"));
+        let program = std::env::current_exe().context("find this program's own file")?;
+        let ports = ["--port", "veth4", "--overlay", overlay];
+        let other = machine.run(|| Daemon::start(&program, ports))??;
+        command("ofctl overlay add vxlan:net vni=7 peer=192.0.2.2     (here)");
+        let overlay = "vxlan:net,vni=7,peer=192.0.2.2".to_owned();
+        self.client.ask(Operation::Overlay(OverlayRequest::Add { overlay }))?;
+        let report = Ping::to(d.v4()).run(self.a.namespace())?;
+        ensure!(report.is_complete(), "a pings d: {report:?}");
+        seen(&format!("a pings d: {} of {} answers", report.received(), report.sent));
+        let transfer = transfer(&self.a, &d, 50 * MEGABYTE)?;
+        seen(&format!("a sends d {}", describe(&transfer)));
+        ensure!(Counters::read(d.namespace())?.checksum_errors() == 0, "d found wrong checksums");
+        seen("neither host has a smaller MTU: the switches cut TCP to what fits into the tunnel");
+        let (status, said) = other.stop()?;
+        ensure!(status.success(), "the other switch ended with {status} and said: {said}");
         Ok(())
     }
 
