@@ -21,6 +21,8 @@ pub enum Figure {
     RoundTripMedian,
     /// The time that 99 % of the answers do not exceed.
     RoundTripTail,
+    /// TCP connections that are opened, used for one request and closed in a second, one after the other.
+    Calls,
     /// Processor time that the switch takes while nothing comes.
     IdleCpu,
     /// Memory that the switch's processes occupy.
@@ -50,6 +52,7 @@ impl Figure {
             Self::RoundTrips => "round trips".to_owned(),
             Self::RoundTripMedian => "p50".to_owned(),
             Self::RoundTripTail => "p99".to_owned(),
+            Self::Calls => "connections".to_owned(),
             Self::IdleCpu => "idle CPU".to_owned(),
             Self::Memory => "memory".to_owned(),
         }
@@ -62,7 +65,7 @@ impl Figure {
             Self::CpuPerFrame(_) => "s/M frames",
             Self::Tcp(_) => "Gbit/s",
             Self::PacedTcp => "cores",
-            Self::RoundTrips => "/s",
+            Self::RoundTrips | Self::Calls => "/s",
             Self::RoundTripMedian | Self::RoundTripTail => "µs",
             Self::IdleCpu | Self::SwitchCpu => "% of a core",
             Self::Memory => "MiB",
@@ -72,7 +75,7 @@ impl Figure {
     /// Which of two is better.
     pub fn better(self) -> Better {
         match self {
-            Self::Frames(..) | Self::Tcp(_) | Self::RoundTrips => Better::Higher,
+            Self::Frames(..) | Self::Tcp(_) | Self::RoundTrips | Self::Calls => Better::Higher,
             _ => Better::Lower,
         }
     }

@@ -18,8 +18,12 @@ pub fn goals(median: impl Fn(Through, Figure) -> Option<f64>) -> Vec<Goal> {
     let quick = median(Through::KernelCache, Figure::RoundTrips);
     let of_bridge = median(Through::Bridge, Figure::RoundTrips);
     let of_tc = median(Through::TcRedirect, Figure::RoundTrips);
-    use Through::{Bridge, Cable, KernelCache, Ovs, OvsTso, Switchd, SwitchdRules, Tap, TapLoop};
-    let (tcp, idle) = (Figure::Tcp(1), median(Switchd, Figure::IdleCpu));
+    use Through::{
+        Bridge, Cable, KernelCache, Ovs, OvsNat, OvsTso, Switchd, SwitchdCt, SwitchdNat,
+        SwitchdRules, Tap, TapLoop,
+    };
+    let (tcp, calls) = (Figure::Tcp(1), Figure::Calls);
+    let idle = median(Switchd, Figure::IdleCpu);
     let of_bridge_time = |name: &str, flows| {
         let time = |through| median(through, Figure::CpuPerFrame(flows));
         let share = time(KernelCache).zip(time(Bridge)).map(|(ours, theirs)| ours / theirs);
@@ -36,6 +40,13 @@ pub fn goals(median: impl Fn(Through, Figure) -> Option<f64>) -> Vec<Goal> {
         ratio("1 TCP stream, against OVS with its TSO option", 1.5, (Switchd, tcp), (OvsTso, tcp)),
         ratio("1 TCP stream, against the Linux bridge", 0.75, (Switchd, tcp), (Bridge, tcp)),
         Goal::ratio("round trips, against OVS userspace", round_trips, 2.5, ovs_round_trips),
+        ratio("1 TCP stream through ct, against without", 0.9, (SwitchdCt, tcp), (Switchd, tcp)),
+        ratio(
+            "TCP connections through ct and NAT, against OVS",
+            2.0,
+            (SwitchdNat, calls),
+            (OvsNat, calls),
+        ),
         ratio("60 B frames on TAP, against a read/write loop", 1.0, (Tap, small), (TapLoop, small)),
         ratio(
             "60 B frames, 1,000 rules against NORMAL alone",

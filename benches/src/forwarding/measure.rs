@@ -3,7 +3,7 @@
 use super::processes::{self, on_core};
 use super::{Figure, Network};
 use clap::ValueEnum;
-use lab::traffic::{RoundTrips, TcpLoad};
+use lab::traffic::{Calls, RoundTrips, TcpLoad};
 use lab::{FrameSocket, FrameSource, Host, InterfaceCounters};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -29,13 +29,15 @@ pub enum Measure {
     Tcp,
     /// One byte there and back over TCP
     RoundTrips,
+    /// TCP connections, each with one request, one after the other
+    Calls,
     /// What the switch takes while nothing comes
     Idle,
 }
 
 impl Measure {
     /// All of them, in the order of the table.
-    pub const ALL: &[Self] = &[Self::Frames, Self::Tcp, Self::RoundTrips, Self::Idle];
+    pub const ALL: &[Self] = &[Self::Frames, Self::Tcp, Self::RoundTrips, Self::Calls, Self::Idle];
 
     /// The steps it is measured in. Each gives one or several figures.
     pub fn steps(self) -> Vec<Step> {
@@ -49,6 +51,7 @@ impl Measure {
                 .collect(),
             Self::Tcp => vec![Step::Tcp { streams: 1 }, Step::Tcp { streams: STREAMS }],
             Self::RoundTrips => vec![Step::RoundTrips],
+            Self::Calls => vec![Step::Calls],
             Self::Idle => vec![Step::Idle],
         }
     }
@@ -73,6 +76,8 @@ pub enum Step {
     PacedTcp,
     /// One byte there and back over TCP, again and again.
     RoundTrips,
+    /// Connect, ask, close, again and again.
+    Calls,
     /// The hosts are silent, and the switch is watched.
     Idle,
 }
@@ -93,6 +98,7 @@ impl Step {
             Self::RoundTrips => {
                 vec![Figure::RoundTrips, Figure::RoundTripMedian, Figure::RoundTripTail]
             }
+            Self::Calls => vec![Figure::Calls],
             Self::Idle => vec![Figure::IdleCpu, Figure::Memory],
         }
     }
@@ -117,6 +123,7 @@ impl Step {
                 let quantile = |share| report.quantile(share).as_secs_f64() * 1e6;
                 Ok(vec![report.per_second(), quantile(0.5), quantile(0.99)])
             }
+            Self::Calls => Ok(vec![Calls { address: at(5003), duration }.run(from, to)?]),
             Self::Idle => idle(&network.pids(), duration),
         }
     }

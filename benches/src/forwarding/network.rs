@@ -2,7 +2,7 @@
 
 use super::idle_ports::IdlePorts;
 use super::measure::slow_source;
-use super::rules::filters;
+use super::through::SHARED_ADDRESS;
 use super::{RingGeometry, Through, on_core};
 use anyhow::{Context, bail, ensure};
 use control::{Client, FlowCommand};
@@ -147,11 +147,16 @@ fn build_here(
         return Ok((a, b, middle));
     }
     let a = Host::on_veth(plans[0], &devices[0])?;
-    let b = Host::on_veth(plans[1], &devices[1])?;
+    let mut b = Host::on_veth(plans[1], &devices[1])?;
+    b.add_neighbour(SHARED_ADDRESS.into(), a.mac())?;
     let middle = match through {
-        Through::Ovs | Through::OvsTso => {
-            let tso = through == Through::OvsTso;
-            Middle::Ovs(on_core(SWITCH_CORE, || OpenVswitch::start(&devices, tso))?)
+        Through::Ovs | Through::OvsTso | Through::OvsNat => {
+            let tso = through != Through::Ovs;
+            let ovs = on_core(SWITCH_CORE, || OpenVswitch::start(&devices, tso))?;
+            for rule in through.rules().iter().flat_map(|rules| rules.lines()) {
+                ovs.ofctl("add-flow", &["br0", rule])?;
+            }
+            Middle::Ovs(ovs)
         }
         Through::Bridge => {
             bridge(&devices)?;
@@ -203,8 +208,8 @@ fn start_switchd(program: &Path, ports: &[String], through: Through) -> anyhow::
     // A child inherits the processors of the thread that starts it.
     let daemon =
         on_core(SWITCH_CORE, || Daemon::start(program, arguments).context("start the switch"))?;
-    if through.has_rules() {
-        daemon.client()?.change_flows(FlowCommand::Add, &filters())?;
+    if let Some(rules) = through.rules() {
+        daemon.client()?.change_flows(FlowCommand::Add, &rules)?;
     }
     Ok(daemon)
 }

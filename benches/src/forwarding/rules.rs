@@ -1,6 +1,7 @@
-//! A table of a thousand rules, as somebody might have who filters between hosts.
+//! Tables as somebody might have who filters between hosts: a thousand rules, and a stateful firewall.
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 /// Number of rules besides the default one.
 const RULES: u32 = 999;
@@ -21,6 +22,20 @@ pub(super) fn filters() -> String {
         let _ = writeln!(text, "priority={},{matching},actions=drop", 1000 + n % 50);
     }
     text
+}
+
+/// A firewall that lets the first host open connections to the second one, with this source address if one is given.
+pub(super) fn firewall(source: Option<Ipv4Addr>) -> String {
+    let (look_up, commit) = match source {
+        None => ("ct(table=1)", "ct(commit)".to_owned()),
+        Some(source) => ("ct(nat,table=1)", format!("ct(commit,nat(src={source}))")),
+    };
+    format!(
+        "priority=10,ip,ct_state=-trk,actions={look_up}\n\
+         table=1,priority=10,ip,ct_state=+trk+new,in_port=1,actions={commit},output:2\n\
+         table=1,priority=10,ip,ct_state=+trk+est,in_port=1,actions=output:2\n\
+         table=1,priority=10,ip,ct_state=+trk+est,in_port=2,actions=output:1\n"
+    )
 }
 
 #[cfg(test)]

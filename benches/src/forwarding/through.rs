@@ -1,7 +1,12 @@
 //! What can be between two hosts.
 
+use super::rules;
 use crate::report::Role;
 use clap::ValueEnum;
+use std::net::Ipv4Addr;
+
+/// The address that the first host has behind source NAT.
+pub(super) const SHARED_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 200);
 
 /// What is put between two hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,6 +23,10 @@ pub enum Through {
     KernelCache,
     /// The switch with 1,000 rules
     SwitchdRules,
+    /// The switch with a stateful firewall: ct(...)
+    SwitchdCt,
+    /// The switch with a stateful firewall and source NAT: ct(nat(...))
+    SwitchdNat,
     /// The switch, hosts on TAP devices
     Tap,
     /// The switch with 1,000 rules, hosts on TAP devices
@@ -28,6 +37,8 @@ pub enum Through {
     Ovs,
     /// Open vSwitch's userspace datapath with userspace-tso-enable
     OvsTso,
+    /// The same with a stateful firewall and source NAT
+    OvsNat,
 }
 
 impl Through {
@@ -39,8 +50,11 @@ impl Through {
         Self::Switchd,
         Self::KernelCache,
         Self::SwitchdRules,
+        Self::SwitchdCt,
+        Self::SwitchdNat,
         Self::Ovs,
         Self::OvsTso,
+        Self::OvsNat,
         Self::Tap,
         Self::TapRules,
         Self::TapLoop,
@@ -55,11 +69,14 @@ impl Through {
             Self::Switchd => "switchd",
             Self::KernelCache => "switchd, kernel cache",
             Self::SwitchdRules => "switchd, 1,000 rules",
+            Self::SwitchdCt => "switchd, ct",
+            Self::SwitchdNat => "switchd, ct and NAT",
             Self::Tap => "switchd on TAP",
             Self::TapRules => "on TAP, 1,000 rules",
             Self::TapLoop => "TAP read/write loop",
             Self::Ovs => "OVS userspace",
             Self::OvsTso => "OVS with TSO option",
+            Self::OvsNat => "OVS with TSO, ct, NAT",
         }
     }
 
@@ -67,12 +84,19 @@ impl Through {
     pub fn role(self) -> Role {
         match self {
             Self::Cable => Role::Limit,
-            Self::Switchd | Self::KernelCache | Self::SwitchdRules | Self::Tap | Self::TapRules => {
-                Role::Ours
-            }
-            Self::Bridge | Self::TcRedirect | Self::TapLoop | Self::Ovs | Self::OvsTso => {
-                Role::Rival
-            }
+            Self::Switchd
+            | Self::KernelCache
+            | Self::SwitchdRules
+            | Self::SwitchdCt
+            | Self::SwitchdNat
+            | Self::Tap
+            | Self::TapRules => Role::Ours,
+            Self::Bridge
+            | Self::TcRedirect
+            | Self::TapLoop
+            | Self::Ovs
+            | Self::OvsTso
+            | Self::OvsNat => Role::Rival,
         }
     }
 
@@ -83,12 +107,17 @@ impl Through {
 
     /// It opens /dev/net/tun: Open vSwitch does so for the bridge's own port.
     pub fn needs_tun(self) -> bool {
-        self.uses_taps() || matches!(self, Self::Ovs | Self::OvsTso)
+        self.uses_taps() || matches!(self, Self::Ovs | Self::OvsTso | Self::OvsNat)
     }
 
-    /// The rule table is not the default one.
-    pub fn has_rules(self) -> bool {
-        matches!(self, Self::SwitchdRules | Self::TapRules)
+    /// The rules that come to the default one, a line for each; `None` for none.
+    pub(super) fn rules(self) -> Option<String> {
+        match self {
+            Self::SwitchdRules | Self::TapRules => Some(rules::filters()),
+            Self::SwitchdCt => Some(rules::firewall(None)),
+            Self::SwitchdNat | Self::OvsNat => Some(rules::firewall(Some(SHARED_ADDRESS))),
+            _ => None,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each function opens its sockets in the namespaces that it is given, and may be called from any thread.
 //! Receivers compare the bytes with those that were sent, except in [`TcpLoad`].
 
+mod calls;
 mod load;
 mod numbered;
 mod pattern;
@@ -11,6 +12,7 @@ mod round_trips;
 mod tcp;
 mod udp;
 
+pub use calls::Calls;
 pub use load::{LoadReport, TcpLoad};
 pub use numbered::{NumberedReport, NumberedStream};
 pub use ping::{Ping, PingReport};
