@@ -574,6 +574,71 @@ fn a_monitor_tells_what_was_there_and_every_change_before_the_barrier_reply() {
     }
 }
 
+/// A frame whose source address ends in this number.
+fn frame_from(host: u8) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend([2, 0, 0, 0, 0, host, 0x88, 0xb5]);
+    frame.resize(60, 0);
+    frame
+}
+
+#[test]
+fn rules_that_packets_make_are_told_as_others_are() {
+    for version in [OfVersion::OpenFlow10, OfVersion::OpenFlow13, OfVersion::OpenFlow15] {
+        let served = Served::start();
+        let mut watching = Controller::connect(&served, version);
+        let mut changing = Controller::connect(&served, OfVersion::OpenFlow13);
+        let learner = |table: u8, more: &str| {
+            format!(
+                "priority=3,in_port=1,actions=learn(table={table},priority=9,cookie=0x77,{more},send_flow_rem,\
+                 NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:NXM_OF_IN_PORT[]),output:2"
+            )
+        };
+        let pass = |host: u8| {
+            served.far[0].inject(&frame_from(host));
+            lab::eventually("the frame leaves", || served.far[1].next_sent().is_some()).unwrap();
+        };
+        changing.flow_mod(FlowCommand::Delete, "cookie=0/0");
+        changing.flow_mod(FlowCommand::Add, &learner(1, "delete_learned"));
+        assert_eq!(changing.until_barrier(), []);
+        assert_eq!(watching.monitor(5, EVERYTHING, "table=1"), []);
+        pass(1);
+        assert_eq!(told(&watching.until_barrier()), ["added 9 0x77"], "{version:?}");
+        pass(1);
+        assert_eq!(told(&watching.until_barrier()), [""; 0], "the rule is there already");
+        pass(2);
+        assert_eq!(told(&watching.until_barrier()), ["added 9 0x77"]);
+        // With the rule that made them go those that it made.
+        changing.flow_mod(FlowCommand::Delete, "table=0,in_port=1");
+        let gone = removed(&changing.until_barrier());
+        assert_eq!(gone.len(), 2, "{version:?}");
+        for rule in gone {
+            let is_one = rule.priority == 9 && rule.cookie == Cookie(0x77);
+            assert!(is_one && rule.reason == FlowRemovedReason::Delete, "{rule:?}");
+        }
+        let is_removal = |message: &OfMessage| matches!(message, OfMessage::FlowRemoved(_));
+        let (gone, updates): (Vec<_>, Vec<_>) =
+            watching.until_barrier().into_iter().partition(is_removal);
+        assert_eq!(removed(&gone).len(), 2);
+        assert_eq!(told(&updates), ["removed Delete 9 0x77"; 2], "{version:?}");
+        // Their timeouts are told, too.
+        changing.flow_mod(FlowCommand::Add, &learner(2, "hard_timeout=1"));
+        assert_eq!(changing.until_barrier(), []);
+        pass(3);
+        let mut gone = Vec::new();
+        lab::eventually("the rule expires", || {
+            served.switch.sweep();
+            gone = removed(&changing.until_barrier());
+            !gone.is_empty()
+        })
+        .unwrap();
+        let expected = flow_mod(FlowCommand::Delete, "dl_dst=02:00:00:00:00:03", version);
+        assert_eq!(gone[0].matching, expected.matching);
+        assert_eq!(gone[0].reason, FlowRemovedReason::HardTimeout);
+        assert_eq!(gone[0].table, TableId::new(2));
+    }
+}
+
 #[test]
 fn own_changes_are_abbreviated_unless_the_monitor_wants_them() {
     for version in [OfVersion::OpenFlow10, OfVersion::OpenFlow13, OfVersion::OpenFlow14] {

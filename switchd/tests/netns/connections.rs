@@ -4,6 +4,7 @@ use crate::fixture::{Cable, Network};
 use anyhow::{Context, bail, ensure};
 use control::{Operation, Reply};
 use flow::ct_filter::CtFilter;
+use lab::Host;
 use lab::harness::Test;
 use lab::traffic::{Ping, TcpTransfer};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,10 +23,15 @@ fn spare(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, last)
 }
 
-fn add_rules(network: &Network, rules: &[String]) -> anyhow::Result<()> {
+pub(crate) fn add_rules(network: &Network, rules: &[String]) -> anyhow::Result<()> {
     let mut client = network.client()?;
     client.del_flows("")?;
     rules.iter().try_for_each(|rule| client.add_flow(rule).with_context(|| rule.clone()))
+}
+
+/// The MAC address of a host, as rules have it.
+pub(crate) fn mac_text(host: &Host) -> String {
+    flow::types::MacAddr(host.mac()).to_string()
 }
 
 /// A transfer to port `port` of a host, which the sender calls by another address and port if `called` is given.
@@ -59,16 +65,11 @@ fn shared_address() -> anyhow::Result<()> {
     let outside = spare(200);
     let (inner, server) = (network.hosts[0].mac(), network.hosts[2].v4());
     network.hosts[2].add_neighbour(outside.into(), inner)?;
-    let mac = |host: usize| {
-        let text: Vec<String> =
-            network.hosts[host].mac().iter().map(|byte| format!("{byte:02x}")).collect();
-        text.join(":")
-    };
     let to_host = |host: usize| {
         let (address, port) = (network.hosts[host].v4(), host + 1);
         format!(
             "table=1,priority=9,ip,ct_state=+trk+est,in_port=3,nw_dst={address},actions=mod_dl_dst:{},output:{port}",
-            mac(host)
+            mac_text(&network.hosts[host])
         )
     };
     let rules = [

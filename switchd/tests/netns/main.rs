@@ -30,6 +30,7 @@ mod saved;
 mod shield;
 mod taps;
 mod traffic;
+mod translations;
 mod trouble;
 mod tunnels;
 mod tunnels_life;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         shield::TESTS,
         taps::TESTS,
         traffic::TESTS,
+        translations::TESTS,
         trouble::TESTS,
         tunnels::TESTS,
         tunnels_life::TESTS,
