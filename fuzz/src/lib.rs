@@ -85,7 +85,7 @@ pub fn frame(data: &[u8]) {
         recirculations: &mut asked,
         punts: None,
         meters: &[],
-        tracker: Tracker { table: &table, is_trial: false, budget: None },
+        tracker: Tracker { table: &table, in_port: PortNo(0), is_trial: false, budget: None },
         found: &mut found,
         now: Duration::ZERO,
     };

@@ -106,7 +106,8 @@ fn render(stats: &ConnectionStatsRecord) -> String {
         "connections: {} of at most {}\ncommitted: {}\nexpired: {}\nevicted because the table was full: {}\n\
          refused: {} because the table was full, {} beyond the share of an address, {} beyond the limit of a zone, \
          {} too many at once at a port\n\
-         dropped because no address and port was free: {}\n",
+         dropped because no address and port was free: {}\nfragments: {} wait, {} packets put together\n\
+         fragments dropped: {} waited in vain, {} were too many, {} overlap\n",
         stats.connections,
         stats.max,
         stats.created,
@@ -116,6 +117,11 @@ fn render(stats: &ConnectionStatsRecord) -> String {
         stats.refused_source,
         stats.refused_zone,
         stats.refused_port,
-        stats.nat_exhausted
+        stats.nat_exhausted,
+        stats.fragments_waiting,
+        stats.reassembled,
+        stats.fragments_expired,
+        stats.fragments_evicted,
+        stats.fragments_overlapping
     )
 }

@@ -91,4 +91,14 @@ pub struct ConnectionStatsRecord {
     pub refused_port: u64,
     /// Packets that were dropped because no address and port was free for their connection.
     pub nat_exhausted: u64,
+    /// Fragments that wait for the rest of their packets at the moment.
+    pub fragments_waiting: u64,
+    /// Packets that were put together of fragments.
+    pub reassembled: u64,
+    /// Fragments that were dropped because the rest of their packet did not come in time.
+    pub fragments_expired: u64,
+    /// Fragments that were dropped because those of their source address or port were too many.
+    pub fragments_evicted: u64,
+    /// Fragments that were dropped because they, or others of their packet, overlap.
+    pub fragments_overlapping: u64,
 }

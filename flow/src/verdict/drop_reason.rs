@@ -52,6 +52,8 @@ reasons! {
     TooManyLabels "too_many_labels" "more than 3 MPLS labels";
     TooManyActions "too_many_actions" "the rules ask for more steps than one frame may take";
     NatExhausted "nat_exhausted" "no address and port of the range of nat(...) was free for a new connection";
+    FragmentOverlap "fragment_overlap" "the fragment overlaps another one of its packet";
+    FragmentBudget "fragment_budget" "more fragments wait for the rest of their packets than the source may have";
     RecirculationLimit "recirculation_limit" "the frame went round too often";
     InvalidTtl "invalid_ttl" "the TTL ran out";
     NoLiveBucket "no_live_bucket" "the group has no bucket that is alive";

@@ -14,14 +14,15 @@
 //!   [`Connections::sweep`] and at each packet that adds one. A connection whose time has come counts as unknown at once.
 //! - Time is an argument.
 //! - `nat` chooses addresses and ports. The executor of datapath actions translates the frames (`datapath/nat`).
+//! - `fragments` keeps fragments until their packets are whole and can be tracked.
 //! - `filter` selects connections for commands, and `kept` hands connections over to the next program.
 //!
-//! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`). Not here: fragments, helpers of
-//! protocols.
+//! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`). Not here: helpers of protocols.
 
 mod budget;
 mod connection;
 mod filter;
+mod fragments;
 mod kept;
 mod limits;
 mod nat;
@@ -32,6 +33,8 @@ mod tuple;
 
 pub use budget::CtBudget;
 pub use connection::ConnectionInfo;
+pub use fragments::FragmentStats;
+pub(crate) use fragments::Kept;
 pub use kept::KeptConnection;
 pub use limits::{CtZoneUse, DEFAULT_MAX_CONNECTIONS, KeptLimits};
 pub use nat::CtTranslation;
@@ -46,6 +49,7 @@ use flow::key::{HotKey, KeyRef, RareHeaders, Segment, ct_state};
 use flow::nat::Nat;
 use flow::types::PortNo;
 use flow::verdict::{CtAction, DropReason};
+use fragments::Fragments;
 use limits::{CtLimits, CtRefusal};
 use nat::{CtAlias, CtNat, Located};
 use packet::Frame;
@@ -81,6 +85,8 @@ pub struct FoundConnection {
     pub original: Option<CtTuple>,
     /// Where the connection is in the table; `None` if it is not there.
     place: Option<CtPlace>,
+    /// Whether the packet came in fragments, and goes on in fragments.
+    is_fragmented: bool,
 }
 
 /// Where a connection is in the table. Another connection may be there later, with another serial number.
@@ -137,7 +143,21 @@ impl FoundConnection {
     /// Whether the action is about the connection that was found, and need not look for another one.
     fn is_of(&self, action: &CtAction) -> bool {
         let is_forced = action.commit.is_some_and(|commit| commit.force);
-        self.place.is_some() && self.zone == action.zone && !is_forced
+        self.place.is_some()
+            && self.zone == action.zone
+            && !is_forced
+            && !(self.is_fragmented && self.may_be_translated(action))
+    }
+
+    /// Whether the action may translate the packet, which is possible once.
+    fn may_be_translated(&self, action: &CtAction) -> bool {
+        action.nat.is_some() && self.state & (ct_state::SRC_NAT | ct_state::DST_NAT) == 0
+    }
+
+    /// The same of each fragment of the packet. Only the whole packet can be translated, so the fragments have to be put
+    /// together again for that.
+    pub(crate) fn of_fragment(self) -> Self {
+        Self { is_fragmented: true, ..self }
     }
 
     /// A key with what is known in the segments that are for it.
@@ -189,6 +209,8 @@ pub struct CtStats {
     pub refused_port: u64,
     /// Packets that were dropped because no address and port was free for their connection.
     pub nat_exhausted: u64,
+    /// What happened to fragments.
+    pub fragments: FragmentStats,
 }
 
 /// The counts of [`CtStats`] that grow.
@@ -212,6 +234,7 @@ pub struct Connections {
     hasher: ahash::RandomState,
     checks_windows: AtomicBool,
     counts: CtCounts,
+    fragments: Mutex<Fragments>,
 }
 
 /// The table of connections, as an executor of datapath actions uses it.
@@ -219,6 +242,8 @@ pub struct Connections {
 pub struct Tracker<'a> {
     /// The connections of all bridges.
     pub table: &'a Connections,
+    /// The port that the frames have come in at.
+    pub in_port: PortNo,
     /// Whether the table stays as it is, because somebody asks what would happen to a packet.
     pub is_trial: bool,
     /// The worker's budget, and the port whose frames begin connections within it. `None` sets no limit.
@@ -249,6 +274,15 @@ impl Tracker<'_> {
         }
         Ok(tracked)
     }
+
+    /// Keeps a frame that cannot be tracked because it has a fragment, until the whole packet is there.
+    pub(crate) fn keep_fragment(&self, now: Duration, frame: &Frame<'_>, zone: u16) -> Kept {
+        let mut fragments = self.table.fragments.lock();
+        match self.is_trial {
+            false => fragments.keep(ms(now), frame, self.in_port, zone),
+            true => fragments.look_at(frame, self.in_port, zone),
+        }
+    }
 }
 
 impl Connections {
@@ -258,6 +292,7 @@ impl Connections {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             limits: CtLimits::new(&hasher),
+            fragments: Mutex::new(Fragments::new(&hasher)),
             hasher,
             checks_windows: AtomicBool::new(true),
             counts: CtCounts::default(),
@@ -580,9 +615,10 @@ impl Connections {
         }
     }
 
-    /// Removes connections whose time has come.
+    /// Removes connections and fragments whose time has come.
     pub fn sweep(&self, now: Duration) {
         let now = ms(now);
+        self.fragments.lock().sweep(now);
         let mut gone = Vec::new();
         for shard in &self.shards {
             loop {
@@ -688,6 +724,7 @@ impl Connections {
             refused_zone: get(&counts.refused_zone),
             refused_port: get(&counts.refused_port),
             nat_exhausted: get(&counts.nat_exhausted),
+            fragments: self.fragments.lock().stats(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! is found to belong to that packet's connection (RFC 5508 §4).
 //!
 //! A packet has no tuple, and is invalid, if its headers are cut off or contradict themselves, if a checksum is wrong, or
-//! if the packet is a fragment: fragments are not put together.
+//! if the packet is a fragment: `fragments` puts the whole packet together first.
 
 use flow::key::RareHeaders;
 use packet::wire::{

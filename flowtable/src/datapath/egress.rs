@@ -86,12 +86,22 @@ impl Egress {
     /// Copies `frame` so that it can be edited without changing what is queued already. `origin` is
     /// the index of the received frame it stands for. `None` when the batch has too many copies.
     pub fn copy(&mut self, batch: &mut Batch<'_>, frame: FrameId, origin: u16) -> Option<FrameId> {
+        let buf = self.spare.pop().unwrap_or_default();
+        let copy = batch.frame(frame).copy_in(buf);
+        self.add(batch, copy, origin)
+    }
+
+    /// Adds a frame that stands for the received frame `origin`. `None` when the batch has too many copies.
+    pub fn add<'a>(
+        &mut self,
+        batch: &mut Batch<'a>,
+        frame: Frame<'a>,
+        origin: u16,
+    ) -> Option<FrameId> {
         if self.origins.is_empty() {
             batch.give_room(std::mem::take(&mut self.room));
         }
-        let buf = self.spare.pop().unwrap_or_default();
-        let copy = batch.frame(frame).copy_in(buf);
-        let id = batch.add_copy(copy)?;
+        let id = batch.add_copy(frame)?;
         self.origins.push(origin);
         Some(id)
     }

@@ -6,7 +6,7 @@ use super::egress::Egress;
 use super::meter_use::MeterUse;
 use super::nat;
 use super::punt::Punts;
-use crate::conntrack::{FoundConnection, Tracked, Tracker};
+use crate::conntrack::{FoundConnection, Kept, Tracked, Tracker};
 use flow::verdict::{ControllerMeta, CtAction, DpAction, DropReason, MeterRef};
 use packet::{Batch, Frame, FrameId, Segmentation};
 use std::sync::Arc;
@@ -57,6 +57,10 @@ pub struct Executed {
     pub refused: Option<DropReason>,
     /// Why actions were left out; `None` if they were all executed.
     pub cut: Option<DropReason>,
+    /// Whether the frame or a copy of it waits for the other fragments of its packet.
+    pub waits: bool,
+    /// Number of frames that the actions went on with in place of one fragment, because a packet was complete.
+    pub fragments: u32,
 }
 
 /// Executes `actions` on the frame of `subject`, which stands for the received frame `origin`. The subject's recirculation
@@ -82,8 +86,13 @@ pub fn execute(
     run.done
 }
 
-/// The frame is dropped: no further action of the list is executed on it.
-struct Gone;
+/// Why no further action of a list is executed on the frame.
+enum Stop {
+    /// The frame is dropped, or kept elsewhere.
+    Gone,
+    /// The frame was the last fragment of a packet to come. The actions go on with the frames of all of them.
+    Reassembled(Vec<FrameId>),
+}
 
 struct Run<'e, 'a> {
     env: Env<'e, 'a>,
@@ -102,20 +111,39 @@ struct Run<'e, 'a> {
 }
 
 impl<'a> Run<'_, 'a> {
-    fn list(&mut self, actions: &[DpAction]) -> Result<(), Gone> {
-        for action in actions {
+    fn list(&mut self, actions: &[DpAction]) -> Result<(), Stop> {
+        for (index, action) in actions.iter().enumerate() {
             self.steps += 1;
             if self.steps > MAX_STEPS {
                 self.done.cut = Some(DropReason::TooManyActions);
                 return Ok(());
             }
-            self.step(action)?;
+            match self.step(action) {
+                Ok(()) => {}
+                Err(Stop::Reassembled(fragments)) => {
+                    return self.go_on_with(&fragments, &actions[index + 1..]);
+                }
+                Err(gone) => return Err(gone),
+            }
         }
         Ok(())
     }
 
+    /// Executes the rest of a list on each fragment of a packet, in place of the one frame. All have the packet's connection.
+    #[cold]
+    fn go_on_with(&mut self, fragments: &[FrameId], rest: &[DpAction]) -> Result<(), Stop> {
+        let found = self.found;
+        for &fragment in fragments {
+            (self.id, self.queued, self.waits) = (fragment, false, false);
+            self.found = found;
+            // A meter of the list drops this fragment only.
+            let _ = self.list(rest);
+        }
+        Err(Stop::Gone)
+    }
+
     #[inline]
-    fn step(&mut self, action: &DpAction) -> Result<(), Gone> {
+    fn step(&mut self, action: &DpAction) -> Result<(), Stop> {
         match action {
             DpAction::Output(port) => {
                 if self.waits && self.editable().is_none() {
@@ -157,7 +185,7 @@ impl<'a> Run<'_, 'a> {
             DpAction::Controller(meta) => self.punt(meta),
             DpAction::Meter(meter) => {
                 if !self.passes(*meter) {
-                    return Err(Gone);
+                    return Err(Stop::Gone);
                 }
             }
             DpAction::CheckLen { len, longer, fits } => {
@@ -228,14 +256,18 @@ impl<'a> Run<'_, 'a> {
 
     /// Looks the frame's connection up, and translates the frame.
     #[inline(never)]
-    fn track(&mut self, action: &CtAction) -> Result<(), Gone> {
+    fn track(&mut self, action: &CtAction) -> Result<(), Stop> {
         let frame = self.env.batch.frame(self.id);
         let before = (self.found as usize).checked_sub(1).and_then(|at| self.env.found.get(at));
         let Tracked { found, translation } =
             self.env.tracker.track(self.env.now, frame, action, before).map_err(|reason| {
                 self.done.cut = Some(reason);
-                Gone
+                Stop::Gone
             })?;
+        // The tracker has not been able to read the packet. That may be because it is a fragment.
+        if found.original.is_none() {
+            self.track_fragment(action)?;
+        }
         self.env.found.push(found);
         self.found = self.env.found.len() as u32;
         if let Some(translation) = translation
@@ -244,6 +276,41 @@ impl<'a> Run<'_, 'a> {
             nat::translate(frame, &translation);
         }
         Ok(())
+    }
+
+    /// Keeps a fragment until its packet is complete, and then tracks the packet. Returns if the frame has no fragment that
+    /// could be part of a packet.
+    #[cold]
+    fn track_fragment(&mut self, action: &CtAction) -> Result<(), Stop> {
+        let frame = self.env.batch.frame(self.id);
+        let mut packet = match self.env.tracker.keep_fragment(self.env.now, frame, action.zone) {
+            Kept::Unusable => return Ok(()),
+            Kept::Waits => {
+                self.done.waits = true;
+                return Err(Stop::Gone);
+            }
+            Kept::Refused(reason) => {
+                self.done.cut = Some(reason);
+                return Err(Stop::Gone);
+            }
+            Kept::Complete(packet) => packet,
+        };
+        let tracked = self.env.tracker.track(self.env.now, &packet.whole, action, None);
+        let Tracked { found, translation } = tracked.map_err(|reason| {
+            self.done.cut = Some(reason);
+            Stop::Gone
+        })?;
+        self.env.found.push(found.of_fragment());
+        self.found = self.env.found.len() as u32;
+        if let Some(translation) = translation {
+            nat::translate(&mut packet.whole, &translation);
+        }
+        let Env { egress, batch, .. } = &mut self.env;
+        let frames = packet.into_pieces();
+        let fragments: Vec<FrameId> =
+            frames.map_while(|frame| egress.add(batch, frame, self.origin)).collect();
+        self.done.fragments += fragments.len() as u32;
+        Err(Stop::Reassembled(fragments))
     }
 
     fn copy(&mut self) -> Option<FrameId> {

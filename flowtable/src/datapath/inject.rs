@@ -121,7 +121,7 @@ impl Datapath {
         let mut tally = Tally::new(counters);
         let Rounds { asked, found, .. } = &mut *self.rounds;
         let table = self.caches.policy.connections();
-        let tracker = Tracker { table, is_trial: false, budget: None };
+        let tracker = Tracker { table, in_port, is_trial: false, budget: None };
         let punts = self.punts.as_deref().map(|queue| self.caches.policy.punts_into(queue));
         let (recirculations, meters) = (asked, &*flow.meters);
         let env = Env { batch, egress, recirculations, punts, meters, tracker, found, now };

@@ -128,7 +128,8 @@ pub struct Datapath {
 /// How many received frames of a batch were queued, and how many dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Processed {
-    /// Frames with at least one output, which wait in the [`Egress`], or of which packets wait for controllers.
+    /// Frames with at least one output, which wait in the [`Egress`], of which packets wait for controllers, or which wait
+    /// for the other fragments of their packet.
     pub queued: u64,
     /// Frames without an output, which are counted with their [`DropReason`].
     pub dropped: u64,
@@ -521,6 +522,7 @@ impl Datapath {
                     meters: &flow.meters,
                     tracker: Tracker {
                         table: caches.policy.connections(),
+                        in_port: moment.in_port,
                         is_trial: false,
                         budget: Some((&*begun, moment.in_port)),
                     },

@@ -69,7 +69,11 @@ pub(super) struct Outcome {
     /// Number of packets that wait for controllers because of the frame.
     pub(super) punted: u32,
     /// Number of look-ups after recirculation.
-    lookups: u8,
+    lookups: u32,
+    /// Number of fragments for which the received frame stands besides itself. Each may be looked up [`MAX_LOOKUPS`] times.
+    more_frames: u32,
+    /// Whether the frame waits for other fragments of its packet.
+    waits: bool,
     /// The latest reason why nothing was sent.
     reason: Option<DropReason>,
 }
@@ -82,15 +86,22 @@ impl Outcome {
         Self {
             outputs: self.outputs + executed.outputs,
             punted: self.punted + executed.punted,
+            more_frames: self.more_frames + executed.fragments,
+            waits: self.waits || executed.waits,
             reason: executed.cut.or(executed.refused).or(drop).or(self.reason),
             ..self
         }
     }
 
-    /// Why the received frame is dropped; `None` if something of it was sent or waits for controllers.
+    /// How often the received frame and what it stands for may be looked up after recirculation.
+    fn max_lookups(&self) -> u32 {
+        u32::from(MAX_LOOKUPS) * (1 + self.more_frames)
+    }
+
+    /// Why the received frame is dropped; `None` if something of it was sent, or waits for controllers or other fragments.
     #[inline]
     pub(super) fn fate(&self) -> Option<DropReason> {
-        let is_sent = self.outputs > 0 || self.punted > 0;
+        let is_sent = self.outputs > 0 || self.punted > 0 || self.waits;
         (!is_sent).then(|| self.reason.unwrap_or(DropReason::RuleDrop))
     }
 }
@@ -173,7 +184,7 @@ impl Rounds {
         let before = if member.round == 0 { Outcome::default() } else { self.outcomes[origin] };
         let mut outcome = before.with(executed, drop);
         self.push_asked(member, &mut outcome);
-        if outcome.lookups == MAX_LOOKUPS && self.tops[origin].take().is_some() {
+        if outcome.lookups >= outcome.max_lookups() && self.tops[origin].take().is_some() {
             outcome.reason = Some(DropReason::RecirculationLimit);
         }
         let bit = 1 << origin;

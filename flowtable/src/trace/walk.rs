@@ -74,7 +74,12 @@ pub fn walk(
             recirculations: &mut asked,
             punts: None,
             meters: &[],
-            tracker: Tracker { table: policy.connections(), is_trial: true, budget: None },
+            tracker: Tracker {
+                table: policy.connections(),
+                in_port: port_no,
+                is_trial: true,
+                budget: None,
+            },
             found: &mut found,
             now,
         };

@@ -59,6 +59,11 @@ pub(super) fn stats(switch: &Switch) -> Reply {
         refused_zone: stats.refused_zone,
         refused_port: stats.refused_port,
         nat_exhausted: stats.nat_exhausted,
+        fragments_waiting: stats.fragments.waiting,
+        reassembled: stats.fragments.reassembled,
+        fragments_expired: stats.fragments.expired,
+        fragments_evicted: stats.fragments.evicted,
+        fragments_overlapping: stats.fragments.overlapping,
     })
 }
 

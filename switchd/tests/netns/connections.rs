@@ -54,6 +54,8 @@ fn firewall() -> anyhow::Result<()> {
     ];
     add_rules(&network, &rules.map(str::to_owned))?;
     ensure!(Ping::to(b.v4()).run(a.namespace())?.is_complete());
+    // In fragments.
+    ensure!(Ping::to(b.v4()).with_payload(60_000).run(a.namespace())?.is_complete());
     ensure!(Ping::brief(a.v4()).run(b.namespace())?.received() == 0, "a ping came in");
     transfer(b.v4(), 7001, None).run(a.namespace(), b.namespace())?;
     Ok(())
@@ -87,8 +89,10 @@ fn shared_address() -> anyhow::Result<()> {
     for host in &hosts[..2] {
         ensure!(Ping::to(server).run(host.namespace())?.is_complete());
         transfer(server, 7001, None).run(host.namespace(), hosts[2].namespace())?;
-        let large = Ping::to(server).with_payload(1400);
-        ensure!(large.run(host.namespace())?.is_complete());
+        for payload in [1_400, 4_000] {
+            let large = Ping::to(server).with_payload(payload);
+            ensure!(large.run(host.namespace())?.is_complete());
+        }
     }
     let known = network.client()?.connections(CtFilter::default())?;
     ensure!(known.len() >= 4, "{known:?}");
@@ -98,6 +102,7 @@ fn shared_address() -> anyhow::Result<()> {
         bail!("counters of connections");
     };
     ensure!(stats.nat_exhausted == 0, "{stats:?}");
+    ensure!(stats.reassembled > 0 && stats.fragments_waiting == 0, "{stats:?}");
     Ok(())
 }
 

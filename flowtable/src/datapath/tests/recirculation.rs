@@ -54,7 +54,7 @@ fn a_frame_that_goes_round_is_nobody_elses() {
         recirculations: &mut asked,
         punts: None,
         meters: &[],
-        tracker: Tracker { table: &table, is_trial: false, budget: None },
+        tracker: Tracker { table: &table, in_port: PortNo(0), is_trial: false, budget: None },
         found: &mut found,
         now: Duration::ZERO,
     };
