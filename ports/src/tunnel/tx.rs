@@ -63,6 +63,10 @@ pub(super) struct Work {
     paths: Paths,
     /// The frames in the order in which they are sent.
     order: Vec<Ordered>,
+    /// The places in the queue of the frames of one socket.
+    places: Vec<usize>,
+    /// Those of frames that were too long for what was known of the way, and are cut anew.
+    again: Vec<usize>,
     /// Datagrams, one behind the other.
     bytes: Vec<u8>,
     datagrams: Vec<Datagram>,
@@ -103,6 +107,8 @@ impl Default for Work {
             sender: DatagramSender::new(MAX_MESSAGES),
             paths: Paths::default(),
             order: Vec::new(),
+            places: Vec::new(),
+            again: Vec::new(),
             bytes: Vec::new(),
             datagrams: Vec::new(),
             messages: Vec::new(),
@@ -222,21 +228,22 @@ impl TunnelTx {
         let Some(lanes) = self.lanes(first.is_v6) else { return 0 };
         let socket = &lanes.sockets[usize::from(first.lane)];
         let mut segments = 0;
-        // A second time for frames that were too long for what was known of the way.
-        let mut again: Vec<usize> = Vec::new();
+        let mut places = std::mem::take(&mut work.places);
+        places.clear();
+        places.extend(frames.iter().map(|frame| frame.place));
+        work.again.clear();
         for is_second in [false, true] {
-            let mut places = frames.iter().map(|frame| frame.place).collect::<Vec<_>>();
             if is_second {
-                if again.is_empty() {
-                    break;
-                }
-                places = std::mem::take(&mut again);
+                std::mem::swap(&mut places, &mut work.again);
+            }
+            if places.is_empty() {
+                break;
             }
             work.bytes.clear();
             work.datagrams.clear();
             work.messages.clear();
             work.members.clear();
-            for place in places {
+            for &place in &places {
                 let key = &keys[place];
                 let path =
                     work.paths.path(&lanes.asking, self.group, key.destination, now, &self.state);
@@ -261,9 +268,9 @@ impl TunnelTx {
                     }
                 }
             }
-            let again = (!is_second).then_some(&mut again);
-            self.send_messages(work, socket, lanes, now, again);
+            self.send_messages(work, socket, lanes, now, is_second);
         }
+        work.places = places;
         segments
     }
 
@@ -376,14 +383,15 @@ impl TunnelTx {
         }
     }
 
-    /// Sends the messages that are ready. Frames that the kernel finds too long come into `again`, if there is one.
+    /// Sends the messages that are ready. Frames that the kernel finds too long come into `work.again`, but for the second
+    /// time.
     fn send_messages(
         &self,
         work: &mut Work,
         socket: &OwnedFd,
         lanes: &Lanes,
         now: Instant,
-        mut again: Option<&mut Vec<usize>>,
+        is_second: bool,
     ) {
         let mut at = 0;
         while at < work.messages.len() {
@@ -401,24 +409,24 @@ impl TunnelTx {
             let remote = work.messages[at].to.ip();
             let is_group = work.messages[at].segment_size.is_some();
             let code = error.raw_os_error().unwrap_or_default();
-            match (code, &mut again) {
-                (libc::EMSGSIZE, Some(again)) => {
+            match code {
+                libc::EMSGSIZE if !is_second => {
                     work.paths.ask_again(&lanes.asking, self.group, remote, now, &self.state);
-                    again.extend(places);
+                    work.again.extend(places);
                 }
-                (libc::EIO | libc::EINVAL, _) if is_group => {
+                libc::EIO | libc::EINVAL if is_group => {
                     work.paths.refuse_groups(remote, now, &self.state);
                     self.split(work, at);
                     continue;
                 }
-                (libc::EAGAIN | libc::ENOBUFS, _) => {
+                libc::EAGAIN | libc::ENOBUFS => {
                     // The messages behind this one would find the buffer as full.
                     let rest = work.members[at].start;
                     let places = work.datagrams[rest..].iter().map(|d| d.place);
                     work.failed.extend(places.map(|place| (place, TxFailure::QueueFull)));
                     return;
                 }
-                (code, _) => {
+                code => {
                     let size = places.first().map_or(0, |_| work.messages[at].bytes.len() as u32);
                     let failure = failure(code, size, work.paths.known_mtu(remote));
                     work.failed.extend(places.into_iter().map(|place| (place, failure)));

@@ -8,7 +8,7 @@ use flow::text::{ParseContext, parse_match};
 use flow::types::OfVersion;
 use lab::harness::{Test, Unsupported};
 use lab::{Daemon, RunDir, eventually};
-use openflow::{BundleControl, BundleStep, Encoding, OfMessage, Session};
+use openflow::{BundleControl, BundleStep, Encoding, HEADER_SIZE, OfMessage, Session};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) const TESTS: &[Test] = &[
     ("restart::a_monitor_goes_on_with_the_next_process", monitor_goes_on),
@@ -87,7 +87,6 @@ fn monitor_goes_on() -> anyhow::Result<()> {
 /// A client that speaks OpenFlow 1.4.
 struct OpenFlowClient {
     stream: UnixStream,
-    session: Session,
 }
 
 impl OpenFlowClient {
@@ -96,53 +95,46 @@ impl OpenFlowClient {
     fn connect(socket: &Path) -> anyhow::Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(DEADLINE))?;
-        let mut client = Self { stream, session: Session::new(&[Self::VERSION]) };
-        client.flush()?;
-        while client.session.encoding().is_none() {
-            client.receive()?;
-            let greeted = client.session.next_message(Instant::now())?;
-            ensure!(greeted.is_none(), "{greeted:?} instead of a hello");
-        }
+        let mut client = Self { stream };
+        // Both sides begin with the same message.
+        client.stream.write_all(Session::new(&[Self::VERSION]).unsent())?;
+        let greeting = client.receive()?;
+        ensure!(greeting[1] == 0, "{greeting:?} instead of a hello");
         Ok(client)
     }
 
-    fn flush(&mut self) -> anyhow::Result<()> {
-        self.stream.write_all(self.session.unsent())?;
-        self.session.sent(self.session.unsent().len());
-        Ok(())
-    }
-
-    fn receive(&mut self) -> anyhow::Result<()> {
-        let mut buffer = [0; 4096];
-        let size = self.stream.read(&mut buffer)?;
-        ensure!(size > 0, "the switch has closed the connection");
-        self.session.receive(&buffer[..size]);
-        Ok(())
+    /// The next message of the switch, with its header.
+    fn receive(&mut self) -> anyhow::Result<Vec<u8>> {
+        let mut message = vec![0; HEADER_SIZE];
+        self.stream.read_exact(&mut message)?;
+        let size = u16::from_be_bytes([message[2], message[3]]);
+        message.resize(size.into(), 0);
+        self.stream.read_exact(&mut message[HEADER_SIZE..])?;
+        Ok(message)
     }
 
     /// Adds two rules of this priority in one bundle. Returns when the switch has answered that both are in force and kept.
     fn add_pair(&mut self, priority: u16) -> anyhow::Result<()> {
+        let encoding = Encoding::new(Self::VERSION);
         let (id, flags) = (priority.into(), 3);
         let control =
             |step| OfMessage::BundleControl(BundleControl { id, step, is_reply: false, flags });
-        self.session.send(&control(BundleStep::Open), 1);
+        let mut bytes = control(BundleStep::Open).encode(encoding, 1);
         for dl_type in PAIR {
             let matching = parse_match(dl_type, &ParseContext::default())
                 .map_err(|error| anyhow::anyhow!(error.render(dl_type)))?;
             let rule = FlowMod::new(Command::Add, priority, matching, Vec::new());
-            let message = OfMessage::FlowMod(Box::new(rule));
-            let message = message.encode(Encoding::new(Self::VERSION), 2);
-            self.session.send(&OfMessage::BundleAdd { id, flags, message }, 2);
+            let message = OfMessage::FlowMod(Box::new(rule)).encode(encoding, 2);
+            bytes.extend(OfMessage::BundleAdd { id, flags, message }.encode(encoding, 2));
         }
-        self.session.send(&control(BundleStep::Commit), 3);
-        self.session.send(&OfMessage::BarrierRequest, 4);
-        self.flush()?;
+        bytes.extend(control(BundleStep::Commit).encode(encoding, 3));
+        bytes.extend(OfMessage::BarrierRequest.encode(encoding, 4));
+        self.stream.write_all(&bytes)?;
         loop {
-            match self.session.next_message(Instant::now())?.map(|incoming| incoming.message) {
-                Some(OfMessage::BarrierReply) => return Ok(()),
-                Some(OfMessage::BundleControl(_)) => {}
-                Some(other) => anyhow::bail!("{other:?} instead of a reply"),
-                None => self.receive()?,
+            match OfMessage::decode(&self.receive()?, encoding) {
+                Ok(OfMessage::BarrierReply) => return Ok(()),
+                Ok(OfMessage::BundleControl(_)) => {}
+                other => anyhow::bail!("{other:?} instead of a reply"),
             }
         }
     }
