@@ -28,6 +28,8 @@ mod limits;
 mod nat;
 mod shard;
 mod tcp;
+#[cfg(test)]
+mod tcp_property;
 mod timeouts;
 mod tuple;
 
