@@ -4,7 +4,7 @@ use crate::record::{
     Aggregate, BfdRecord, BridgeRecord, CacheRecord, ConnectionLimitsRecord, ConnectionStatsRecord,
     ControllerRecord, DropsRecord, FdbStatsRecord, HistoryRecord, LogRecord, OverlayRecord,
     PacketOutRecord, PortRecord, PortStatsRecord, RestartRecord, SslRecord, SwitchRecord,
-    TableDescRecord, TableRecord, TraceRecord, WorkerRecord,
+    TableDescRecord, TableRecord, TraceRecord, WorkerRecord, ZoneTimeoutsRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,8 @@ pub enum Reply {
     ConnectionStats(ConnectionStatsRecord),
     /// How many connections there may be.
     ConnectionLimits(ConnectionLimitsRecord),
+    /// The zones with timeouts of their own, by number.
+    ZoneTimeouts(Vec<ZoneTimeoutsRecord>),
     /// The counters of every worker's caches.
     Cache(CacheRecord),
     /// The counts of dropped frames, by port and reason.

@@ -2,6 +2,7 @@
 
 use crate::record::SslRecord;
 use flow::ct_filter::CtFilter;
+use flow::ct_timeout::CtTimeouts;
 use flow::text::Protocols;
 use flow::types::{Fragments, OfVersion};
 use serde::{Deserialize, Serialize};
@@ -230,6 +231,26 @@ pub enum Operation {
         zones: Vec<(u16, Option<u32>)>,
     },
 
+    /// Lists the zones with timeouts of their own for connections. [`Reply::ZoneTimeouts`](crate::Reply::ZoneTimeouts)
+    ZoneTimeouts,
+    /// Gives a zone timeouts of its own for connections. They hold for a connection from its next packet on.
+    /// [`Reply::Done`](crate::Reply::Done)
+    AddZoneTimeouts {
+        /// The number of the zone.
+        zone: u16,
+        /// The timeouts. Those that are not named have their defaults.
+        timeouts: CtTimeouts,
+        /// Whether nothing is to happen if the zone has timeouts of its own; otherwise, that is an error.
+        may_exist: bool,
+    },
+    /// Takes the timeouts of its own from a zone. [`Reply::Done`](crate::Reply::Done)
+    DelZoneTimeouts {
+        /// The number of the zone.
+        zone: u16,
+        /// Whether nothing is to happen if the zone has none; otherwise, that is an error.
+        if_exists: bool,
+    },
+
     /// Shows the counters of every worker's caches. [`Reply::Cache`](crate::Reply::Cache)
     CacheShow,
     /// Lists cached flows. Answer: text as [`Format`] says.
@@ -331,6 +352,8 @@ impl Operation {
             | Self::SetFailMode { .. }
             | Self::SetProtocols { .. }
             | Self::SetSsl { .. }
+            | Self::AddZoneTimeouts { .. }
+            | Self::DelZoneTimeouts { .. }
             | Self::ModTable { .. }
             | Self::SetFrags(_) => true,
             Self::Overlay(request) => *request != OverlayRequest::List,
@@ -366,6 +389,7 @@ impl Operation {
             | Self::Trace(_)
             | Self::GetControllers
             | Self::GetSsl
+            | Self::ZoneTimeouts
             | Self::Log { .. }
             | Self::Workers
             | Self::Monitor(_)

@@ -14,6 +14,7 @@ pub mod bit_set;
 pub mod compose;
 pub mod ct;
 pub mod ct_filter;
+pub mod ct_timeout;
 pub mod dialect;
 pub mod extract;
 pub mod fields;

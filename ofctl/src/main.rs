@@ -41,6 +41,7 @@ mod status;
 mod tables;
 mod trace;
 mod utc;
+mod zone_timeouts;
 
 use options::{Options, Verb};
 use std::ffi::OsString;
@@ -152,6 +153,9 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::CtGetLimits(a) => connection_limits::show_zones(options, a),
         Verb::CtSetLimits(a) => connection_limits::set_zones(options, a),
         Verb::CtDelLimits(a) => connection_limits::delete_zones(options, a),
+        Verb::AddZoneTp(a) => zone_timeouts::add(options, a),
+        Verb::DelZoneTp(a) => zone_timeouts::delete(options, a),
+        Verb::ListZoneTp(a) => zone_timeouts::list(options, a),
         Verb::CtStats(a) => connections::stats(options, a),
         Verb::BfdShow(a) => bfd::show(options, a),
         Verb::Overlay(a) => overlay::overlay(options, a),

@@ -1,5 +1,6 @@
 //! Connections that the switch tracks.
 
+use flow::ct_timeout::CtTimeouts;
 use serde::{Deserialize, Serialize};
 
 /// One direction of a connection.
@@ -65,6 +66,15 @@ pub struct ZoneLimitRecord {
     pub limit: u32,
     /// How many connections the zone has.
     pub count: u32,
+}
+
+/// A zone with timeouts of its own for connections (`ofctl list-zone-tp`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneTimeoutsRecord {
+    /// The number of the zone, 0 to 65535.
+    pub zone: u16,
+    /// The timeouts in seconds, by name. Those that are not there have their defaults.
+    pub timeouts: CtTimeouts,
 }
 
 /// How many connections there are, and what became of others (`ofctl ct-stats`), since the switch started.

@@ -18,7 +18,7 @@ pub use cache::{CacheRecord, KernelCacheRecord};
 pub use confinement::{ConfinementRecord, Enforcement};
 pub use connection::{
     ConnectionLimitsRecord, ConnectionRecord, ConnectionStatsRecord, DirectionRecord,
-    ZoneLimitRecord,
+    ZoneLimitRecord, ZoneTimeoutsRecord,
 };
 pub use controller::{ControllerRecord, SslRecord};
 pub use event::{EventRecord, HostEventRecord, PortEventRecord};
@@ -216,7 +216,7 @@ pub struct WaitingRecord {
 pub struct PlanRecord {
     /// `add`, `remove` or `change`.
     pub action: String,
-    /// The kind of thing: `ssl`, `bridge`, `controller`, `port`, `group`, `flow` or `host`.
+    /// The kind of thing: `ssl`, `zone-tp`, `bridge`, `controller`, `port`, `group`, `flow` or `host`.
     pub kind: String,
     /// The name of the bridge; empty for what is the switch's and no bridge's.
     pub bridge: String,

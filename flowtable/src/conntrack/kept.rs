@@ -77,8 +77,8 @@ impl Connections {
             known.mark = if known.mark == 0 { *mark } else { known.mark };
             known.label = if known.label == 0 { *label } else { known.label };
             // Whose last packet came later knows which timeout holds.
-            let period = |timeout: Timeout| timeout.default_ms();
-            if known.expires + period(*timeout) <= now + left + period(known.timeout) {
+            let (zone, expires, period) = (original.zone, known.expires, known.period());
+            if expires + at.shard.period(zone, *timeout) <= now + left + period {
                 at.shard.begin_timeout_with(slot, *timeout, now, *left);
             }
             return;

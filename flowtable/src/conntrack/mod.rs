@@ -47,6 +47,7 @@ pub use tuple::{CtEnd, CtTuple};
 use connection::ProtocolState;
 use flow::FlowKey;
 use flow::ct_filter::CtFilter;
+use flow::ct_timeout::CtTimeouts;
 use flow::key::{HotKey, KeyRef, RareHeaders, Segment, ct_state};
 use flow::nat::Nat;
 use flow::types::PortNo;
@@ -62,7 +63,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tcp::Belonging;
-use timeouts::{Timeout, ms};
+use timeouts::{Timeout, ZoneTimeouts, is_answered, ms};
 use tuple::CtPacket;
 
 /// Number of shards. Several workers rarely want the same one of these.
@@ -441,7 +442,7 @@ impl Connections {
 
     /// Counts a connection among the answered ones of its source address, once it has come that far.
     fn count_answered(&self, connection: &mut CtEntry, timeout: Timeout) {
-        if timeout.is_answered() && !connection.is_answered {
+        if is_answered(timeout) && !connection.is_answered {
             connection.is_answered = true;
             self.limits.count_answered(&connection.original());
         }
@@ -748,6 +749,14 @@ impl Connections {
     /// The limit of zones without one of their own, and each zone that has a limit of its own or connections.
     pub fn zone_limits(&self) -> (Option<u32>, Vec<CtZoneUse>) {
         self.limits.zones()
+    }
+
+    /// Sets the timeouts of zones; those of other zones are the defaults. They hold for a connection from its next packet on.
+    pub fn set_timeouts(&self, zones: &[(u16, CtTimeouts)]) {
+        let timeouts = ZoneTimeouts::new(zones);
+        for shard in &self.shards {
+            shard.lock().set_timeouts(timeouts.clone());
+        }
     }
 
     /// Sets whether TCP segments outside the window of their sender are invalid.

@@ -4,10 +4,12 @@
 //! connections that end first are found at the heads of the lists, without looking at the others. A packet moves its
 //! connection to the end of the list only if it has not been moved for an eighth of the timeout: a connection in use
 //! touches its neighbours in memory rarely, and one that is idle is removed at most an eighth later than it could be.
+//! A timeout that a zone has of its own has no list, but its order of magnitude has: the heads of these lists hold up
+//! others for no longer than the others' own timeouts.
 
 use super::connection::{ConnectionInfo, ProtocolState};
 use super::nat::{CtAlias, CtNat};
-use super::timeouts::Timeout;
+use super::timeouts::{HALF_OPEN, Timeout, ZoneTimeouts};
 use super::tuple::CtTuple;
 use flow::verdict::CtCommit;
 use hashbrown::HashTable;
@@ -26,6 +28,8 @@ pub(super) struct CtEntry {
     /// How the connection is translated; `None` if it is not.
     pub(super) nat: Option<Box<CtNat>>,
     pub(super) timeout: Timeout,
+    /// The timeout in seconds, which is the zone's or the default.
+    seconds: u32,
     pub(super) state: ProtocolState,
     pub(super) mark: u32,
     pub(super) label: u128,
@@ -51,6 +55,19 @@ impl CtEntry {
     /// The tuple of the connection's answers.
     pub(super) fn reply(&self) -> CtTuple {
         self.nat.as_ref().map_or_else(|| self.original().reversed(), |nat| nat.reply)
+    }
+
+    /// The timeout in milliseconds.
+    pub(super) fn period(&self) -> u64 {
+        u64::from(self.seconds) * 1000
+    }
+
+    /// The list that the connection's slot is in.
+    fn list(&self) -> usize {
+        match self.seconds == self.timeout.default_seconds() {
+            true => self.timeout as usize,
+            false => Timeout::ALL.len() + self.seconds.max(1).ilog2() as usize,
+        }
     }
 
     fn has_alias(&self) -> bool {
@@ -85,6 +102,9 @@ impl CtEntry {
     }
 }
 
+/// Number of lists: one for each default timeout, and one for each order of magnitude of other ones.
+const LISTS: usize = Timeout::ALL.len() + u32::BITS as usize;
+
 /// The ends of a list of slots.
 #[derive(Clone, Copy, Debug)]
 struct SlotList {
@@ -102,7 +122,10 @@ pub(super) struct CtShard {
     slots: Vec<Option<CtEntry>>,
     /// Numbers of the slots without a connection.
     free: Vec<u32>,
-    lists: [SlotList; Timeout::ALL.len()],
+    lists: [SlotList; LISTS],
+    /// How many of the lists are in use: those of other than default timeouts once there are such.
+    used_lists: usize,
+    timeouts: ZoneTimeouts,
     /// The serial number of the next connection.
     serial: u32,
 }
@@ -114,13 +137,28 @@ impl Default for CtShard {
             aliases: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            lists: [SlotList { head: NONE, tail: NONE }; Timeout::ALL.len()],
+            lists: [SlotList { head: NONE, tail: NONE }; LISTS],
+            used_lists: Timeout::ALL.len(),
+            timeouts: ZoneTimeouts::default(),
             serial: 0,
         }
     }
 }
 
 impl CtShard {
+    /// Sets the timeouts of zones. They hold for a connection from its next packet on.
+    pub(super) fn set_timeouts(&mut self, timeouts: ZoneTimeouts) {
+        if !timeouts.is_empty() {
+            self.used_lists = LISTS;
+        }
+        self.timeouts = timeouts;
+    }
+
+    /// A timeout of a zone in milliseconds.
+    pub(super) fn period(&self, zone: u16, timeout: Timeout) -> u64 {
+        u64::from(self.timeouts.seconds(zone, timeout)) * 1000
+    }
+
     /// The connection in this slot.
     pub(super) fn get(&self, slot: u32) -> Option<&CtEntry> {
         self.slots.get(slot as usize)?.as_ref()
@@ -180,6 +218,7 @@ impl CtShard {
     pub(super) fn insert(&mut self, new: NewConnection, hash: u64, now: u64) -> u32 {
         let NewConnection { canonical, is_swapped, state, nat } = new;
         let timeout = state.first_timeout();
+        let seconds = self.timeouts.seconds(canonical.zone, timeout);
         self.serial = self.serial.wrapping_add(1);
         let connection = CtEntry {
             serial: self.serial,
@@ -187,11 +226,12 @@ impl CtShard {
             is_swapped,
             nat: nat.map(Box::new),
             timeout,
+            seconds,
             state,
             mark: 0,
             label: 0,
             is_answered: false,
-            expires: now + timeout.default_ms(),
+            expires: now + u64::from(seconds) * 1000,
             moved: now,
             hash,
             previous: NONE,
@@ -228,13 +268,18 @@ impl CtShard {
 
     /// Begins a timeout for the connection in this slot.
     pub(super) fn set_timeout(&mut self, slot: u32, timeout: Timeout, now: u64) {
-        let Some(connection) = self.get_mut(slot) else { return };
-        let period = timeout.default_ms();
+        let Some(connection) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let seconds = self.timeouts.seconds(connection.canonical.zone, timeout);
+        let period = u64::from(seconds) * 1000;
         connection.expires = now + period;
-        if connection.timeout != timeout || now.saturating_sub(connection.moved) >= period / 8 {
+        let is_other = connection.timeout != timeout || connection.seconds != seconds;
+        if is_other || now.saturating_sub(connection.moved) >= period / 8 {
             self.unlink(slot);
             if let Some(connection) = self.get_mut(slot) {
-                (connection.timeout, connection.moved) = (timeout, now);
+                (connection.timeout, connection.seconds) = (timeout, seconds);
+                connection.moved = now;
             }
             self.link(slot);
         }
@@ -244,19 +289,19 @@ impl CtShard {
     pub(super) fn begin_timeout_with(&mut self, slot: u32, timeout: Timeout, now: u64, left: u64) {
         self.set_timeout(slot, timeout, now);
         if let Some(connection) = self.get_mut(slot) {
-            connection.expires = now + left.min(timeout.default_ms());
+            connection.expires = now + left.min(connection.period());
         }
     }
 
     /// Removes a connection whose time has come. `None` if there is none at the head of any list.
     pub(super) fn expire_one(&mut self, now: u64) -> Option<CtEntry> {
-        for timeout in Timeout::ALL {
-            while let Some(connection) = self.get(self.lists[timeout as usize].head) {
-                let slot = self.lists[timeout as usize].head;
+        for list in 0..self.used_lists {
+            while let Some(connection) = self.get(self.lists[list].head) {
+                let slot = self.lists[list].head;
                 if connection.expires <= now {
                     return self.remove(slot);
                 }
-                if connection.moved + timeout.default_ms() > now {
+                if connection.moved + connection.period() > now {
                     break;
                 }
                 // A packet came since, which did not move the slot.
@@ -272,8 +317,12 @@ impl CtShard {
 
     /// Removes the half-open connection that was idle for the longest time. `None` if there is none.
     pub(super) fn evict_half_open(&mut self) -> Option<CtEntry> {
-        let mut heads = Timeout::HALF_OPEN.iter().map(|t| self.lists[*t as usize].head);
-        let slot = heads.find(|slot| *slot != NONE)?;
+        let mut heads = HALF_OPEN.iter().map(|t| self.lists[*t as usize].head);
+        let others = &self.lists[Timeout::ALL.len()..self.used_lists];
+        let mut others = others.iter().map(|list| list.head).filter(|slot| {
+            self.get(*slot).is_some_and(|connection| HALF_OPEN.contains(&connection.timeout))
+        });
+        let slot = heads.find(|slot| *slot != NONE).or_else(|| others.next())?;
         self.remove(slot)
     }
 
@@ -284,11 +333,11 @@ impl CtShard {
 
     /// Appends a slot to the list of its connection's timeout.
     fn link(&mut self, slot: u32) {
-        let Some(timeout) = self.get(slot).map(|c| c.timeout) else { return };
-        let tail = std::mem::replace(&mut self.lists[timeout as usize].tail, slot);
+        let Some(list) = self.get(slot).map(CtEntry::list) else { return };
+        let tail = std::mem::replace(&mut self.lists[list].tail, slot);
         match self.get_mut(tail) {
             Some(last) => last.next = slot,
-            None => self.lists[timeout as usize].head = slot,
+            None => self.lists[list].head = slot,
         }
         if let Some(connection) = self.get_mut(slot) {
             (connection.previous, connection.next) = (tail, NONE);
@@ -297,14 +346,15 @@ impl CtShard {
 
     /// Takes a slot out of the list of its connection's timeout.
     fn unlink(&mut self, slot: u32) {
-        let Some(&CtEntry { timeout, previous, next, .. }) = self.get(slot) else { return };
+        let Some(connection) = self.get(slot) else { return };
+        let (list, previous, next) = (connection.list(), connection.previous, connection.next);
         match self.get_mut(previous) {
             Some(before) => before.next = next,
-            None => self.lists[timeout as usize].head = next,
+            None => self.lists[list].head = next,
         }
         match self.get_mut(next) {
             Some(behind) => behind.previous = previous,
-            None => self.lists[timeout as usize].tail = previous,
+            None => self.lists[list].tail = previous,
         }
     }
 }

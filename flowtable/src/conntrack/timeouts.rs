@@ -1,84 +1,55 @@
-//! How long connections are kept after their last packet, by protocol and state.
+//! How long connections are kept after their last packet: the defaults, and the timeouts that zones have of their own.
 
-use serde::{Deserialize, Serialize};
+pub(super) use flow::ct_timeout::CtTimeout as Timeout;
+
+use flow::ct_timeout::CtTimeouts;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// A state of a connection that has a timeout of its own. The names are those of Open vSwitch's `CT_Timeout_Policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[repr(u8)]
-pub(super) enum Timeout {
-    /// One end of TCP has sent SYN (`tcp_syn_sent`).
-    TcpSynSent,
-    /// Both ends of TCP have sent SYN, or a connection is picked up in its middle (`tcp_syn_recv`).
-    TcpSynRecv,
-    /// Both ends of TCP have acknowledged the other's SYN (`tcp_established`).
-    TcpEstablished,
-    /// One end of TCP has sent FIN (`tcp_fin_wait`).
-    TcpFinWait,
-    /// Both ends of TCP have sent FIN (`tcp_time_wait`).
-    TcpTimeWait,
-    /// Both FINs are acknowledged, or there was a reset (`tcp_close`).
-    TcpClose,
-    /// The first packet of UDP or of another protocol (`udp_first`).
-    UdpFirst,
-    /// Several packets of UDP or of another protocol, all in one direction (`udp_single`).
-    UdpSingle,
-    /// Packets of UDP or of another protocol in both directions (`udp_multiple`).
-    UdpMultiple,
-    /// A query of ICMP or ICMPv6 without answer (`icmp_first`).
-    IcmpFirst,
-    /// A query of ICMP or ICMPv6 with an answer (`icmp_reply`).
-    IcmpReply,
+/// The states of connections of which one end alone has been heard. A full table forgets such connections first, in this
+/// order.
+pub(super) const HALF_OPEN: [Timeout; 4] =
+    [Timeout::TcpSynSent, Timeout::UdpFirst, Timeout::IcmpFirst, Timeout::UdpSingle];
+
+/// Whether both ends of a connection have been heard, and of TCP the whole handshake.
+pub(super) const fn is_answered(timeout: Timeout) -> bool {
+    match timeout {
+        Timeout::TcpEstablished
+        | Timeout::TcpFinWait
+        | Timeout::TcpTimeWait
+        | Timeout::UdpMultiple
+        | Timeout::IcmpReply => true,
+        Timeout::TcpSynSent
+        | Timeout::TcpSynRecv
+        | Timeout::TcpClose
+        | Timeout::UdpFirst
+        | Timeout::UdpSingle
+        | Timeout::IcmpFirst => false,
+    }
 }
 
-impl Timeout {
-    /// Every timeout; the one at index `n` has the discriminant `n`.
-    pub(super) const ALL: [Self; 11] = [
-        Self::TcpSynSent,
-        Self::TcpSynRecv,
-        Self::TcpEstablished,
-        Self::TcpFinWait,
-        Self::TcpTimeWait,
-        Self::TcpClose,
-        Self::UdpFirst,
-        Self::UdpSingle,
-        Self::UdpMultiple,
-        Self::IcmpFirst,
-        Self::IcmpReply,
-    ];
+/// The timeouts of zones that have some of their own, in seconds, by [`Timeout`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct ZoneTimeouts(Option<Arc<HashMap<u16, [u32; Timeout::ALL.len()]>>>);
 
-    /// The states of connections of which one end alone has been heard. A full table forgets such connections first, in
-    /// this order.
-    pub(super) const HALF_OPEN: [Self; 4] =
-        [Self::TcpSynSent, Self::UdpFirst, Self::IcmpFirst, Self::UdpSingle];
-
-    /// Whether both ends of the connection have been heard, and of TCP the whole handshake.
-    pub(super) const fn is_answered(self) -> bool {
-        match self {
-            Self::TcpEstablished
-            | Self::TcpFinWait
-            | Self::TcpTimeWait
-            | Self::UdpMultiple
-            | Self::IcmpReply => true,
-            Self::TcpSynSent
-            | Self::TcpSynRecv
-            | Self::TcpClose
-            | Self::UdpFirst
-            | Self::UdpSingle
-            | Self::IcmpFirst => false,
-        }
+impl ZoneTimeouts {
+    pub(super) fn new(zones: &[(u16, CtTimeouts)]) -> Self {
+        let of = |(zone, timeouts): &(u16, CtTimeouts)| {
+            (*zone, Timeout::ALL.map(|timeout| timeouts.seconds(timeout)))
+        };
+        Self((!zones.is_empty()).then(|| Arc::new(zones.iter().map(of).collect())))
     }
 
-    /// The time in milliseconds, as Open vSwitch's default (`lib/conntrack-tp.c`).
-    pub(super) const fn default_ms(self) -> u64 {
-        1000 * match self {
-            Self::TcpSynSent | Self::TcpSynRecv | Self::TcpClose => 30,
-            Self::TcpEstablished => 24 * 60 * 60,
-            Self::TcpFinWait => 15 * 60,
-            Self::TcpTimeWait => 45,
-            Self::UdpFirst | Self::UdpSingle | Self::IcmpFirst => 60,
-            Self::UdpMultiple | Self::IcmpReply => 30,
-        }
+    /// Whether no zone has timeouts of its own.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The timeout of a zone, in seconds.
+    pub(super) fn seconds(&self, zone: u16, timeout: Timeout) -> u32 {
+        let own = self.0.as_ref().and_then(|zones| zones.get(&zone));
+        own.map_or_else(|| timeout.default_seconds(), |own| own[timeout as usize])
     }
 }
 

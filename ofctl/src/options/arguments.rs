@@ -10,6 +10,28 @@ pub(crate) struct Words {
     pub(crate) words: Vec<String>,
 }
 
+/// The arguments of `add-zone-tp`.
+#[derive(Debug, Args)]
+pub(crate) struct AddZoneTp {
+    /// See the usage above
+    #[arg(value_name = "ARGUMENT", hide = true)]
+    pub(crate) words: Vec<String>,
+    /// Do nothing if the zone has timeouts of its own already
+    #[arg(long)]
+    pub(crate) may_exist: bool,
+}
+
+/// The arguments of `del-zone-tp`.
+#[derive(Debug, Args)]
+pub(crate) struct DelZoneTp {
+    /// See the usage above
+    #[arg(value_name = "ARGUMENT", hide = true)]
+    pub(crate) words: Vec<String>,
+    /// Do nothing if the zone has no timeouts of its own
+    #[arg(long)]
+    pub(crate) if_exists: bool,
+}
+
 /// The arguments of `trace`.
 #[derive(Debug, Args)]
 pub(crate) struct Trace {

@@ -7,8 +7,8 @@ mod tests;
 mod verb;
 
 pub(crate) use arguments::{
-    ApplyWords, CachedFlows, Check, Composed, File, HexMessage, Log, MatchVersion, PcapFile,
-    PlanWords, PortAction, Trace, Words,
+    AddZoneTp, ApplyWords, CachedFlows, Check, Composed, DelZoneTp, File, HexMessage, Log,
+    MatchVersion, PcapFile, PlanWords, PortAction, Trace, Words,
 };
 pub(crate) use verb::Verb;
 

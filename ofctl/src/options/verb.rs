@@ -1,8 +1,8 @@
 //! The verbs of `ofctl`, each with its help.
 
 use super::arguments::{
-    ApplyWords, CachedFlows, Check, Completions, Composed, File, Flow, HexMessage, Log,
-    MatchVersion, PcapFile, PlanWords, Trace, Words,
+    AddZoneTp, ApplyWords, CachedFlows, Check, Completions, Composed, DelZoneTp, File, Flow,
+    HexMessage, Log, MatchVersion, PcapFile, PlanWords, Trace, Words,
 };
 use clap::Subcommand;
 
@@ -12,6 +12,12 @@ const TUPLE_HELP: &str = "The first TUPLE is that of a connection's first packet
     tuple has parts like ct_nw_src=10.0.0.1,ct_nw_dst=10.0.0.2,ct_nw_proto=6,ct_tp_src=1000,ct_tp_dst=80, or \
     ct_ipv6_src and ct_ipv6_dst, or icmp_type, icmp_code and icmp_id; all of those that are given have to fit. With a \
     tuple, the zone is 0 unless zone=N says another one.";
+
+/// What the help of `add-zone-tp` says of timeouts.
+const ZONE_TP_HELP: &str = "The timeouts, with their defaults: tcp_syn_sent=30, tcp_syn_recv=30, tcp_established=86400, \
+    tcp_fin_wait=900, tcp_time_wait=45, tcp_close=30, udp_first=60, udp_single=60, udp_multiple=30, icmp_first=60, \
+    icmp_reply=30. Those that are not given have their defaults. As in Open vSwitch, the name of a datapath (netdev) may \
+    stand in front of zone=N.";
 
 /// The verbs of `ofctl`.
 #[derive(Debug, Subcommand)]
@@ -275,6 +281,18 @@ pub(crate) enum Verb {
     /// Remove the limits of zones, so that the default limit holds
     #[command(override_usage = "ofctl ct-del-limits zone=N[,N]...")]
     CtDelLimits(Words),
+    /// Give a zone timeouts of its own for connections, in seconds
+    #[command(
+        override_usage = "ofctl add-zone-tp [--may-exist] zone=N TIMEOUT=SECONDS...",
+        after_help = ZONE_TP_HELP
+    )]
+    AddZoneTp(AddZoneTp),
+    /// Take the timeouts of its own from a zone, so that the defaults hold
+    #[command(override_usage = "ofctl del-zone-tp [--if-exists] zone=N")]
+    DelZoneTp(DelZoneTp),
+    /// List the zones with timeouts of their own
+    #[command(override_usage = "ofctl list-zone-tp")]
+    ListZoneTp(Words),
     /// Show how many connections there are, and what became of others
     #[command(override_usage = "ofctl ct-stats")]
     CtStats(Words),
@@ -415,6 +433,7 @@ impl Verb {
             Self::FdbFlush(_) | Self::FdbAdd(_) | Self::FdbDel(_) => true,
             Self::FlushConntrack(_) | Self::CtFlushZone(_) | Self::CtSetMaxconns(_) => true,
             Self::CtSetLimits(_) | Self::CtDelLimits(_) => true,
+            Self::AddZoneTp(_) | Self::DelZoneTp(_) => true,
             Self::Overlay(words) => words.words.first().is_some_and(|word| word != "list"),
             // With words behind it, each of these changes what it shows otherwise.
             Self::FdbConfig(words) => words.words.iter().any(|word| word.contains('=')),
@@ -491,6 +510,9 @@ impl Verb {
             Self::CtGetLimits(_) => "ct-get-limits",
             Self::CtSetLimits(_) => "ct-set-limits",
             Self::CtDelLimits(_) => "ct-del-limits",
+            Self::AddZoneTp(_) => "add-zone-tp",
+            Self::DelZoneTp(_) => "del-zone-tp",
+            Self::ListZoneTp(_) => "list-zone-tp",
             Self::CtStats(_) => "ct-stats",
             Self::BfdShow(_) => "bfd-show",
             Self::Overlay(_) => "overlay",

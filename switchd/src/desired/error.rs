@@ -17,6 +17,17 @@ pub enum DesiredError {
     /// Two bridges have the same name.
     #[error("there is a bridge \"{0}\" already")]
     DuplicateBridge(String),
+    /// A zone that has timeouts of its own gets others.
+    #[error(
+        "zone {0} has timeouts of its own already; take them away first (ofctl del-zone-tp zone={0}), or say --may-exist"
+    )]
+    DuplicateZone(u16),
+    /// A zone has no timeouts of its own.
+    #[error("zone {0} has no timeouts of its own (ofctl list-zone-tp lists those that do)")]
+    NoZoneTimeouts(u16),
+    /// A zone gets timeouts, and none is named.
+    #[error("zone {0}: name a timeout, such as udp_first=10")]
+    NoTimeout(u16),
     /// There are as many bridges as there can be.
     #[error("bridge \"{0}\": the switch has as many bridges as there can be; take one away first")]
     TooManyBridges(String),

@@ -6,8 +6,8 @@
 use super::error::DesiredError;
 use super::port_draft::PortDraft;
 use super::{
-    AllowedVersions, Bridge, Controller, DatapathId, Desired, FailMode, MacAgeing, MacEntries,
-    Settings, SslFiles, TableList,
+    AllowedVersions, Bridge, Controller, CtZone, DatapathId, Desired, FailMode, MacAgeing,
+    MacEntries, Settings, SslFiles, TableList,
 };
 use flow::tlv_map::TlvMap;
 use flow::types::Fragments;
@@ -153,6 +153,8 @@ struct DesiredDraft<N, P> {
     #[serde(default)]
     switch: Settings,
     ssl: Option<SslFiles>,
+    #[serde(default, rename = "ct-zone")]
+    ct_zone: Vec<CtZone>,
     #[serde(default = "Vec::new")]
     bridge: Vec<BridgeDraft<N, P>>,
 }
@@ -221,6 +223,9 @@ impl<N: Placed<String>, P: Placed<PortDraft>> DesiredDraft<N, P> {
     /// Adds one entry after the other, as commands would. Returns the texts of the bridges, too.
     fn finish(self) -> Result<(Desired, Vec<BridgeTexts>), Mistake> {
         let mut desired = Desired { settings: self.switch, ssl: self.ssl, ..Desired::default() };
+        for zone in self.ct_zone {
+            desired.add_ct_zone(zone).map_err(|e| (e.to_string(), None))?;
+        }
         let mut texts = Vec::new();
         for bridge in self.bridge {
             let (name, place) = bridge.name.split();
@@ -283,6 +288,13 @@ lenient = true
 private_key = \"/etc/switchd/key.pem\"
 certificate = \"/etc/switchd/cert.pem\"
 ca_cert = \"/etc/switchd/ca.pem\"
+
+[[ct-zone]]
+zone = 5
+
+[ct-zone.timeouts]
+icmp_reply = 7
+udp_first = 10
 
 [[bridge]]
 name = \"br-int\"

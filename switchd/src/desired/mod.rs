@@ -14,6 +14,7 @@ mod bounded;
 mod bridge_name;
 mod controller;
 mod controller_target;
+mod ct_zone;
 mod datapath_id;
 mod error;
 mod fail_mode;
@@ -38,6 +39,7 @@ pub use allowed_versions::AllowedVersions;
 pub use bounded::Bounded;
 pub use controller::{ConnectionMode, Controller};
 pub use controller_target::{ControllerHost, ControllerPlace, ControllerTarget, OPENFLOW_PORT};
+pub use ct_zone::CtZone;
 pub use datapath_id::DatapathId;
 pub use error::DesiredError;
 pub use fail_mode::FailMode;
@@ -81,6 +83,9 @@ pub struct Desired {
     /// The files for TLS connections; `None`: no TLS. The file's `[ssl]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssl: Option<SslFiles>,
+    /// The zones with timeouts of their own, each once, by number. The file's `[[ct-zone]]`.
+    #[serde(rename = "ct-zone", skip_serializing_if = "Vec::is_empty")]
+    pub ct_zones: Vec<CtZone>,
     /// The bridges, in the order in which they were added. The file's `[[bridge]]`.
     #[serde(rename = "bridge", skip_serializing_if = "Vec::is_empty")]
     pub bridges: Vec<Bridge>,
@@ -188,6 +193,33 @@ impl Desired {
         }
         check_controllers(&bridge.name, &bridge.controllers)?;
         self.bridges.push(bridge);
+        Ok(())
+    }
+
+    /// Gives a zone of connections timeouts of its own.
+    ///
+    /// # Errors
+    /// The zone has some already, or no timeout is named.
+    pub fn add_ct_zone(&mut self, zone: CtZone) -> Result<(), DesiredError> {
+        if zone.timeouts.is_empty() {
+            return Err(DesiredError::NoTimeout(zone.zone));
+        }
+        match self.ct_zones.binary_search_by_key(&zone.zone, |zone| zone.zone) {
+            Ok(_) => return Err(DesiredError::DuplicateZone(zone.zone)),
+            Err(at) => self.ct_zones.insert(at, zone),
+        }
+        Ok(())
+    }
+
+    /// Takes the timeouts of its own from a zone of connections.
+    ///
+    /// # Errors
+    /// The zone has none.
+    pub fn remove_ct_zone(&mut self, zone: u16) -> Result<(), DesiredError> {
+        match self.ct_zones.binary_search_by_key(&zone, |zone| zone.zone) {
+            Ok(at) => self.ct_zones.remove(at),
+            Err(_) => return Err(DesiredError::NoZoneTimeouts(zone)),
+        };
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What has to be done to get from one state to another one.
 
 use super::{SavedFlow, SavedSwitch, SavedTables};
-use crate::desired::{Bridge, Controller, Port, SslFiles};
+use crate::desired::{Bridge, Controller, CtZone, Port, SslFiles};
 use flow::types::OfPort;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
@@ -25,6 +25,8 @@ pub struct PlanLine {
 pub enum PlanSubject {
     /// The files for TLS, as `ofctl set-ssl` takes them. They are the switch's, and no bridge's.
     Ssl,
+    /// The timeouts of a zone of connections, as `ofctl add-zone-tp` takes them. They are the switch's, too.
+    ZoneTimeouts,
     /// A bridge, with its settings as `key=value`.
     Bridge,
     /// A controller, as `switchd --controller` takes it.
@@ -46,6 +48,7 @@ impl PlanSubject {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ssl => "ssl",
+            Self::ZoneTimeouts => "zone-tp",
             Self::Bridge => "bridge",
             Self::Controller => "controller",
             Self::Port => "port",
@@ -74,7 +77,7 @@ impl Display for PlanLine {
         let Self { bridge, subject, before, after } = self;
         write!(f, "{} ", self.sign())?;
         match subject {
-            PlanSubject::Ssl => f.write_str("ssl")?,
+            PlanSubject::Ssl | PlanSubject::ZoneTimeouts => f.write_str(subject.name())?,
             PlanSubject::Bridge => write!(f, "bridge {bridge}")?,
             subject => write!(f, "{bridge} {}", subject.name())?,
         }
@@ -100,6 +103,11 @@ pub fn plan(before: &SavedSwitch, after: &SavedSwitch) -> Vec<PlanLine> {
     let new = names(after);
     let ssl = |switch: &SavedSwitch| switch.desired.ssl.as_ref().map(SslFiles::to_string);
     Differ { bridge: "", lines: &mut lines }.put(PlanSubject::Ssl, ssl(before), ssl(after));
+    let zones = |switch: &SavedSwitch| -> BTreeMap<u16, String> {
+        switch.desired.ct_zones.iter().map(|zone| (zone.zone, CtZone::to_string(zone))).collect()
+    };
+    let (was, is) = (zones(before), zones(after));
+    Differ { bridge: "", lines: &mut lines }.maps(PlanSubject::ZoneTimeouts, &was, &is);
     let gone = names(before).into_iter().filter(|name| !new.contains(name));
     for name in gone.collect::<Vec<_>>().iter().chain(&new) {
         let of = |switch: &SavedSwitch| switch.desired.bridge(name).ok().cloned();

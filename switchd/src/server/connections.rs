@@ -1,14 +1,16 @@
 //! Connections that the switch tracks.
 
 use super::answer::{Failure, Sender};
-use crate::switch::Switch;
+use crate::desired::{CtZone, DesiredError};
+use crate::switch::{StartError, Switch};
 use control::frame::{Kind, TEXT_SIZE};
 use control::record::{
     ConnectionLimitsRecord, ConnectionRecord, ConnectionStatsRecord, DirectionRecord,
-    ZoneLimitRecord,
+    ZoneLimitRecord, ZoneTimeoutsRecord,
 };
-use control::{Changed, Reply};
+use control::{Changed, Reason, Refusal, Reply};
 use flow::ct_filter::CtFilter;
+use flow::ct_timeout::CtTimeouts;
 use flowtable::conntrack::{ConnectionInfo, CtTuple, CtZoneUse};
 use packet::wire::ip_proto;
 
@@ -109,6 +111,43 @@ pub(super) fn set_limits(
     }
     let count = u64::from(max.is_some()) + u64::from(default.is_some()) + zones.len() as u64;
     Reply::Changed(Changed { count, notes: Vec::new() })
+}
+
+/// The zones with timeouts of their own.
+pub(super) fn zone_timeouts(switch: &Switch) -> Reply {
+    let zones = switch.desired().ct_zones.into_iter();
+    let record = |CtZone { zone, timeouts }| ZoneTimeoutsRecord { zone, timeouts };
+    Reply::ZoneTimeouts(zones.map(record).collect())
+}
+
+/// Gives a zone timeouts of its own.
+pub(super) fn add_zone_timeouts(
+    switch: &Switch,
+    zone: u16,
+    timeouts: &CtTimeouts,
+    may_exist: bool,
+) -> Result<Reply, Box<Refusal>> {
+    match switch.add_ct_zone(CtZone { zone, timeouts: timeouts.clone() }) {
+        Ok(()) => Ok(Reply::Done),
+        Err(StartError::Desired(DesiredError::DuplicateZone(_))) if may_exist => Ok(Reply::Done),
+        Err(StartError::Desired(error @ DesiredError::NoTimeout(_))) => {
+            Err(Box::new(Refusal::new(Reason::Text, error.to_string())))
+        }
+        Err(error) => Err(Box::new(Refusal::new(Reason::Switch, error.to_string()))),
+    }
+}
+
+/// Takes the timeouts of its own from a zone.
+pub(super) fn delete_zone_timeouts(
+    switch: &Switch,
+    zone: u16,
+    if_exists: bool,
+) -> Result<Reply, Box<Refusal>> {
+    match switch.remove_ct_zone(zone) {
+        Ok(()) => Ok(Reply::Done),
+        Err(StartError::Desired(DesiredError::NoZoneTimeouts(_))) if if_exists => Ok(Reply::Done),
+        Err(error) => Err(Box::new(Refusal::new(Reason::NotFound, error.to_string()))),
+    }
 }
 
 fn record(connection: &ConnectionInfo) -> ConnectionRecord {

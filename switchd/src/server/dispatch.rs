@@ -101,6 +101,13 @@ fn dispatch(
         Operation::SetConnectionLimits { max, default, zones } => {
             connections::set_limits(switch, *max, *default, zones)
         }
+        Operation::ZoneTimeouts => connections::zone_timeouts(switch),
+        Operation::AddZoneTimeouts { zone, timeouts, may_exist } => {
+            connections::add_zone_timeouts(switch, *zone, timeouts, *may_exist)?
+        }
+        Operation::DelZoneTimeouts { zone, if_exists } => {
+            connections::delete_zone_timeouts(switch, *zone, *if_exists)?
+        }
         Operation::ConnectionStats => connections::stats(switch),
         Operation::Workers => status::workers(switch),
         Operation::Log { filter } => status::log(filter.as_deref())?,

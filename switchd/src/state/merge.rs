@@ -50,6 +50,7 @@ pub(crate) fn merge(
     let mut merged = Desired {
         settings: configured.settings.clone(),
         ssl: one(&wanted.ssl, Some(&before.ssl), &configured.ssl),
+        ct_zones: one(&wanted.ct_zones, Some(&before.ct_zones), &configured.ct_zones),
         bridges: Vec::new(),
     };
     for bridge in &wanted.bridges {
@@ -83,7 +84,12 @@ pub(crate) fn configuration(before: &Desired, configured: &Desired) -> Desired {
         return configured.clone();
     }
     let ssl = configured.ssl.clone().or_else(|| before.ssl.clone());
-    Desired { settings: configured.settings.clone(), ssl, bridges: before.bridges.clone() }
+    let ct_zones = match configured.ct_zones.is_empty() {
+        true => before.ct_zones.clone(),
+        false => configured.ct_zones.clone(),
+    };
+    let settings = configured.settings.clone();
+    Desired { settings, ssl, ct_zones, bridges: before.bridges.clone() }
 }
 
 fn find<'a>(desired: &'a Desired, name: &str) -> Option<&'a Bridge> {

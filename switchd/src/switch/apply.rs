@@ -408,6 +408,7 @@ impl Switch {
         self.reconcile(tolerance, |desired| {
             desired.bridges = without_new_ports(desired, &wanted.desired);
             desired.ssl = wanted.desired.ssl.clone();
+            desired.ct_zones = wanted.desired.ct_zones.clone();
             Ok::<(), StartError>(())
         })?;
         for (name, tables) in &wanted.tables {

@@ -10,7 +10,7 @@
 use super::ports::Closing;
 use super::{StartError, Switch};
 use crate::desired::{
-    self, Bridge, Controller, Desired, DesiredError, MacAgeing, Resolved, SslFiles, Step,
+    self, Bridge, Controller, CtZone, Desired, DesiredError, MacAgeing, Resolved, SslFiles, Step,
     TableList, steps,
 };
 use crate::parallel;
@@ -77,6 +77,22 @@ impl Switch {
             desired.ssl = files;
             Ok::<(), DesiredError>(())
         })
+    }
+
+    /// Gives a zone timeouts of its own for connections.
+    ///
+    /// # Errors
+    /// The zone has some already.
+    pub fn add_ct_zone(&self, zone: CtZone) -> Result<(), StartError> {
+        self.reconcile(Tolerance::MissingDevice, |desired| desired.add_ct_zone(zone))
+    }
+
+    /// Takes the timeouts of its own from a zone.
+    ///
+    /// # Errors
+    /// The zone has none.
+    pub fn remove_ct_zone(&self, zone: u16) -> Result<(), StartError> {
+        self.reconcile(Tolerance::MissingDevice, |desired| desired.remove_ct_zone(zone))
     }
 
     /// Has `watcher` called whenever a bridge has been added or removed, or something about controllers was changed, before the one who asked for that goes on; `None`
@@ -176,6 +192,9 @@ impl Switch {
             };
             self.begin(step, &settings, &mut closing, &mut opening);
         }
+        if desired.ct_zones != wanted.ct_zones {
+            self.set_timeouts(&wanted.ct_zones);
+        }
         *desired = wanted;
         drop(desired);
         if has_other_bridges {
@@ -186,6 +205,12 @@ impl Switch {
         parallel::for_each(closing, drop);
         self.open_all(opening, tolerance)?;
         Ok(answer)
+    }
+
+    /// Has connections kept for as long as their zones say.
+    pub(super) fn set_timeouts(&self, zones: &[CtZone]) {
+        let zones = zones.iter().map(|zone| (zone.zone, zone.timeouts.clone()));
+        self.policy.connections().set_timeouts(&zones.collect::<Vec<_>>());
     }
 
     /// Does all of a step that takes no time.

@@ -20,6 +20,8 @@ impl Switch {
         wanted: &Desired,
         timeouts: Timeouts,
     ) -> Result<(), StartError> {
+        // Before connections are taken over, which may be kept for longer than others.
+        self.set_timeouts(&wanted.ct_zones);
         if kept.bridges.is_empty() {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::conntrack::CtZoneUse;
 use flow::ct_filter::CtFilter;
+use flow::ct_timeout::CtTimeouts;
 use flow::extract::extract;
 
 /// A firewall: port 1 may open connections to port 2, and port 2 may answer.
@@ -380,4 +381,60 @@ fn windows_are_checked_unless_that_is_off() {
     assert!(bench.send_frames(1, std::slice::from_ref(&far))[0].is_empty());
     bench.policy.connections().set_checks_windows(false);
     assert_eq!(bench.send_frames(1, &[far])[0].len(), 1);
+}
+
+#[test]
+fn a_zone_has_timeouts_of_its_own() {
+    let mut bench = Bench::cached(&[
+        "priority=9,udp,in_port=1,tp_src=1000,actions=ct(commit,zone=1),2",
+        "priority=1,udp,actions=ct(commit,zone=2),2",
+    ]);
+    let timeouts = |text: &str| CtTimeouts::parse(text.split(' ')).expect(text);
+    let connections = |bench: &Bench| {
+        bench.policy.connections().sweep(bench.now);
+        let known = bench.policy.connections().dump(bench.now, CtFilter::default());
+        let count = bench.policy.connections().stats().connections;
+        assert_eq!(count, known.len() as u64, "what is over is removed");
+        let mut zones: Vec<u16> = known.iter().map(|c| c.original.zone).collect();
+        zones.sort_unstable();
+        zones
+    };
+    bench.policy.connections().set_timeouts(&[(1, timeouts("udp_first=600 udp_single=5"))]);
+    let other = REQUEST.replace("tp_src=1000", "tp_src=1001");
+    bench.ports(1, headers(REQUEST));
+    bench.ports(1, headers(&other));
+    bench.now += Duration::from_secs(59);
+    assert_eq!(connections(&bench), [1, 2]);
+    bench.now += Duration::from_secs(2);
+    assert_eq!(connections(&bench), [1]);
+    // The second packet of the connection.
+    bench.ports(1, headers(REQUEST));
+    bench.ports(1, headers(&other));
+    bench.now += Duration::from_secs(6);
+    assert_eq!(connections(&bench), [2]);
+    // A connection learns of new timeouts with its next packet.
+    bench.policy.connections().set_timeouts(&[(2, timeouts("udp_single=3"))]);
+    bench.now += Duration::from_secs(40);
+    assert_eq!(connections(&bench), [2]);
+    bench.ports(1, headers(&other));
+    bench.now += Duration::from_secs(4);
+    assert!(connections(&bench).is_empty());
+    bench.policy.connections().set_timeouts(&[]);
+    bench.ports(1, headers(REQUEST));
+    bench.now += Duration::from_secs(59);
+    assert_eq!(connections(&bench), [1], "the default again");
+}
+
+#[test]
+fn a_full_table_forgets_half_open_connections_of_zones_with_timeouts_of_their_own() {
+    let mut bench = Bench::cached(&["udp,actions=ct(commit,zone=1),2"]);
+    let timeouts = CtTimeouts::parse(["udp_first=1000"]).expect("timeouts");
+    bench.policy.connections().set_timeouts(&[(1, timeouts)]);
+    bench.policy.connections().set_max_connections(300);
+    for source in 0..2_000u32 {
+        let source = format!("nw_src=10.1.{}.{}", source / 250, source % 250);
+        bench.ports(1, headers(&REQUEST.replace("nw_src=10.0.0.1", &source)));
+    }
+    let stats = bench.policy.connections().stats();
+    assert!(stats.connections <= 300 && stats.evicted > 500, "{stats:?}");
 }
