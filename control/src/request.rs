@@ -675,6 +675,10 @@ pub struct TraceQuery {
     /// The receiving host, named as `from` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    /// The states of the packet's connection that the actions `ct` find, in their order, as bits of `ct_state`. The actions
+    /// behind look up the real connection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ct_next: Vec<u16>,
     /// Whether each step comes with a sentence, and each lookup with the rules that lost.
     #[serde(default)]
     pub explain: bool,

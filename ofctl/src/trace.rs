@@ -4,15 +4,33 @@
 use crate::connect::{call, unexpected};
 use crate::options::{Options, Trace};
 use crate::output::{note, print, print_json};
-use crate::{Outcome, explain, files};
+use crate::{Outcome, Usage, explain, files};
 use control::record::{TraceEventRecord, TraceRecord, TraceStepRecord};
 use control::{Operation, Reply, TraceQuery};
+use flow::key::ct_state;
+use flow::text::CT_STATES;
 use std::fmt::Write;
+
+/// The state of a connection that flags such as `trk,est` say, with commas or blanks between. As in Open vSwitch, `trk` is always
+/// set.
+fn ct_state(text: &str) -> Result<u16, Usage> {
+    let mut flags = text.split([',', ' ']).filter(|flag| !flag.is_empty());
+    flags.try_fold(ct_state::TRACKED, |state, flag| {
+        match CT_STATES.iter().position(|name| *name == flag) {
+            Some(bit) => Ok(state | (1 << bit)),
+            None => Err(Usage(format!(
+                "--ct-next: \"{flag}\" is no state of a connection: write some of {}",
+                CT_STATES.join(", ")
+            ))),
+        }
+    })
+}
 
 /// Carries out the verb `trace`.
 pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outcome> {
     let how = &options.how;
-    let Trace { words, packet, from, to, explain } = arguments;
+    let Trace { words, packet, from, to, ct_next, explain } = arguments;
+    let ct_next = ct_next.iter().map(|text| ct_state(text)).collect::<Result<_, _>>()?;
     let has_hosts = from.is_some() || to.is_some();
     let needs_flow = packet.is_none() && !has_hosts;
     let packet = match packet.as_deref() {
@@ -27,6 +45,7 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
         packet: packet.or_else(|| call.words.get(1).cloned()),
         from: from.clone(),
         to: to.clone(),
+        ct_next,
         explain: *explain,
         version: how.version(),
         lenient: how.lenient,

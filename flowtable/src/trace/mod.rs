@@ -19,7 +19,7 @@ pub use dp_action::write_datapath_actions;
 pub use dp_flow::write_datapath_flow;
 pub use rivals::{Lost, Rival, Rivals};
 pub use sentence::{action_sentence, drop_meaning, note_sentence, outcome_sentence, port_words};
-pub use walk::{Pass, walk};
+pub use walk::{Pass, TracedFrame, walk};
 pub use why::{Cause, Reason, reasons};
 
 use crate::policy::learning::LearnedRule;

@@ -55,6 +55,11 @@ fn traced(rules: &[&str], packet: &str) -> String {
     out
 }
 
+/// A frame of a host.
+fn frame_of<'a>(bytes: &'a [u8], tunnel: &'a Headers) -> TracedFrame<'a> {
+    TracedFrame { bytes, tunnel, has_sender: true }
+}
+
 #[test]
 fn a_rewrite_reads_as_in_open_vswitch() {
     let rules = ["tcp,tp_dst=80,actions=dec_ttl,mod_nw_src:1.2.3.4,output:2"];
@@ -214,7 +219,8 @@ fn every_field_is_printed_parsed_and_traced() {
         );
         let in_port = PortRef { bridge: BridgeId::FIRST, port: OfPort(1) };
         let tunnel = Headers::default();
-        let passes = walk(&policy, in_port, &compose(&headers), &tunnel, true, 2, Duration::ZERO);
+        let passes =
+            walk(&policy, in_port, &frame_of(&compose(&headers), &tunnel), 2, Duration::ZERO, &[]);
         let [Pass { key, translation, steps }] = &passes[..] else { panic!("{name}: {passes:?}") };
         assert_eq!(key.headers, headers, "{name}");
         let won = steps.iter().filter(|step| matches!(step.event, TraceEvent::Rule(..))).count();
@@ -322,14 +328,21 @@ fn a_trace_finds_the_connection_and_changes_nothing() {
     let action = CtAction { zone: 0, commit: Some(commit), nat: None };
     let _ = policy.connections().track(Duration::ZERO, &frame, &action, None);
     let in_port = PortRef { bridge: BridgeId::FIRST, port: OfPort(2) };
+    let no_tunnel = Headers::default();
     for _ in 0..2 {
         let passes =
-            walk(&policy, in_port, &answer, &Headers::default(), true, 1, Duration::from_secs(1));
+            walk(&policy, in_port, &frame_of(&answer, &no_tunnel), 1, Duration::from_secs(1), &[]);
         let states: Vec<u16> = passes.iter().map(|p| p.key.headers.ct_state.get()).collect();
         let found = ct_state::TRACKED | ct_state::ESTABLISHED | ct_state::REPLY;
         assert_eq!(states, [0, found]);
         assert!(matches!(passes[1].translation.actions[..], [DpAction::Output(_)]));
     }
+    // The user may say what the look-up finds.
+    let states = [ct_state::TRACKED | ct_state::NEW];
+    let now = Duration::from_secs(1);
+    let passes = walk(&policy, in_port, &frame_of(&answer, &no_tunnel), 1, now, &states);
+    assert_eq!(passes[1].key.headers.ct_state.get(), states[0]);
+    assert!(passes[1].translation.actions.is_empty());
     let left = policy.connections().dump(Duration::ZERO, CtFilter::default())[0].left;
     assert_eq!(left.as_secs(), 60, "one packet alone has come");
 }

@@ -22,6 +22,17 @@ pub struct Pass {
     pub steps: Vec<TraceStep>,
 }
 
+/// A frame that somebody asks about.
+#[derive(Clone, Copy, Debug)]
+pub struct TracedFrame<'a> {
+    /// The bytes of the frame, from the destination MAC address on.
+    pub bytes: &'a [u8],
+    /// Headers of which only the tunnel matters: the one that the frame comes through.
+    pub tunnel: &'a Headers,
+    /// Whether the frame's source address is a host's, so that `NORMAL` learns the address.
+    pub has_sender: bool,
+}
+
 /// Follows a frame that comes in on `in_port`, which may be a patch port. Returns at least one
 /// pass. Nothing is sent, learned or counted: the actions are executed on a copy of the frame.
 ///
@@ -29,23 +40,24 @@ pub struct Pass {
 /// port.
 ///
 /// With [`OfPort::NONE`](flow::types::OfPort::NONE) as its number, `in_port` stands for no port of the bridge.
-/// The frame comes through the tunnel that the headers `tunnel` have, if they have one; their other fields do not matter.
-/// Connections are looked up as they are at the time `now`. `has_sender` says whether the frame's source address is a host's, so that `NORMAL` learns the address.
+/// Connections are looked up as they are at the time `now`.
+/// `ct_next` has the states, bits of `ct_state`, that the first actions `ct` find in place of the real ones.
 pub fn walk(
     policy: &Policy,
     in_port: PortRef,
-    frame: &[u8],
-    tunnel: &Headers,
-    has_sender: bool,
+    frame: &TracedFrame<'_>,
     vlan_limit: u8,
     now: Duration,
+    ct_next: &[u16],
 ) -> Vec<Pass> {
+    let TracedFrame { bytes, tunnel, has_sender } = *frame;
+    let mut ct_next = ct_next.iter();
     let port_no = {
         let snapshot = policy.bridge(in_port.bridge).snapshot();
         snapshot.ports().get(in_port.port).and_then(PortInfo::port_no).unwrap_or(PortNo::NONE)
     };
     let mut batch = Batch::new();
-    batch.push(Frame::owned(frame, Offload::NONE));
+    batch.push(Frame::owned(bytes, Offload::NONE));
     let mut egress = Egress::new(0);
     let mut passes = Vec::new();
     let first = FrameId::received(0);
@@ -68,6 +80,7 @@ pub fn walk(
         // A later pass finds its bridge and port in the state that the recirculation id names.
         let in_port = (recirc_id == 0).then_some(in_port);
         let (translation, steps) = policy.trace_in(Circumstances { in_port, has_sender }, &key);
+        let known_before = found.len();
         let env = Env {
             batch: &mut batch,
             egress: &mut egress,
@@ -84,6 +97,9 @@ pub fn walk(
             now,
         };
         execute(&translation.actions, env, subject, 0);
+        for known in &mut found[known_before..] {
+            known.state = ct_next.next().copied().unwrap_or(known.state);
+        }
         passes.push(Pass { key, translation, steps });
         // The first recirculation of the pass is the next one to follow.
         waiting.extend(asked.drain(..).rev());

@@ -49,6 +49,10 @@ pub(crate) struct Trace {
     /// The receiving host: a MAC address that was learned, or an IP address
     #[arg(long, value_name = "HOST")]
     pub(crate) to: Option<String>,
+    /// The state of the packet's connection that the next ct action finds, in place of the real one: flags like trk,est,rpl.
+    /// Each further --ct-next is for one more ct action
+    #[arg(long, value_name = "STATE")]
+    pub(crate) ct_next: Vec<String>,
     /// Explain each step in a sentence, and name the rules that came near to matching
     #[arg(long)]
     pub(crate) explain: bool,

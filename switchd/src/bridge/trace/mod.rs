@@ -21,7 +21,7 @@ use flow::key::PipelineKey;
 use flow::types::{MacAddr, OfPort, PortNo};
 use flowtable::policy::PortRef;
 use flowtable::policy::xlate::Learn;
-use flowtable::trace::{Pass, as_it_comes_in, walk};
+use flowtable::trace::{Pass, TracedFrame, as_it_comes_in, walk};
 use losers::Comparison;
 use packet::Meant;
 use std::net::IpAddr;
@@ -34,6 +34,8 @@ pub struct TraceRequest {
     pub flow: Match,
     /// Where the packet is from.
     pub packet: TracePacket,
+    /// The states of the connection that the actions `ct` find, in place of the real ones: bits of `ct_state`.
+    pub ct_next: Vec<u16>,
     /// Whether the rules that lost are wanted, too. That compares the packet with all rules of each table.
     pub finds_losers: bool,
 }
@@ -154,7 +156,9 @@ pub fn trace(switch: OnBridge<'_>, request: &TraceRequest) -> Result<Trace, Trac
     let in_port = PortRef { bridge: switch.bridge().id(), port: of_port };
     let has_sender = given.as_ref().is_none_or(|flow| FieldId::EthSrc.get_mask(flow.mask()) != 0);
     let (vlan_limit, now) = (switch.vlan_limit(), switch.now());
-    let passes = walk(policy, in_port, &frame, &tunnel, has_sender, vlan_limit, now);
+    let ct_next = &request.ct_next;
+    let frame = TracedFrame { bytes: &frame, tunnel: &tunnel, has_sender };
+    let passes = walk(policy, in_port, &frame, vlan_limit, now, ct_next);
     let assumed = given.map(|flow| assumed::assumed(switch, &flow, &passes)).unwrap_or_default();
     let rules = WonRules::of(policy, passes.iter().flat_map(|pass| &pass.steps));
     let mut comparison = request.finds_losers.then(|| Comparison::new(policy));

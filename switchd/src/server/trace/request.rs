@@ -35,7 +35,8 @@ pub(super) fn parse(
         None if has_hosts => TracePacket::Between { from, to },
         None => TracePacket::Described,
     };
-    Ok(TraceRequest { flow, packet, finds_losers: query.explain })
+    let ct_next = query.ct_next.clone();
+    Ok(TraceRequest { flow, packet, ct_next, finds_losers: query.explain })
 }
 
 fn parse_host(text: &str) -> Result<HostName, Box<Refusal>> {
