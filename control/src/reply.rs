@@ -42,6 +42,8 @@ pub enum Reply {
     FdbStats(FdbStatsRecord),
     /// How many connections there are, and what became of others.
     ConnectionStats(ConnectionStatsRecord),
+    /// How many connections each part of the table has.
+    ConnectionBuckets(Vec<u64>),
     /// How many connections there may be.
     ConnectionLimits(ConnectionLimitsRecord),
     /// The zones with timeouts of their own, by number.

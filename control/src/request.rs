@@ -219,6 +219,8 @@ pub enum Operation {
     },
     /// Counts connections. [`Reply::ConnectionStats`](crate::Reply::ConnectionStats)
     ConnectionStats,
+    /// Counts the connections in each part of the table. [`Reply::ConnectionBuckets`](crate::Reply::ConnectionBuckets)
+    ConnectionBuckets,
     /// Shows how many connections there may be, and how many there are. [`Reply::ConnectionLimits`](crate::Reply::ConnectionLimits)
     ConnectionLimits,
     /// Changes how many connections there may be. Connections that are too many stay. [`Reply::Changed`](crate::Reply::Changed)
@@ -381,6 +383,7 @@ impl Operation {
             | Self::DumpConnections { .. }
             | Self::FlushConnections { .. }
             | Self::ConnectionStats
+            | Self::ConnectionBuckets
             | Self::ConnectionLimits
             | Self::SetConnectionLimits { .. }
             | Self::CacheShow

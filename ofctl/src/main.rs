@@ -153,6 +153,7 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         Verb::CtGetLimits(a) => connection_limits::show_zones(options, a),
         Verb::CtSetLimits(a) => connection_limits::set_zones(options, a),
         Verb::CtDelLimits(a) => connection_limits::delete_zones(options, a),
+        Verb::CtBkts(a) => connections::buckets(options, a),
         Verb::AddZoneTp(a) => zone_timeouts::add(options, a),
         Verb::DelZoneTp(a) => zone_timeouts::delete(options, a),
         Verb::ListZoneTp(a) => zone_timeouts::list(options, a),

@@ -731,6 +731,11 @@ impl Connections {
         }
     }
 
+    /// How many connections each part of the table has. Every part has a lock of its own.
+    pub fn parts(&self) -> Vec<usize> {
+        self.shards.iter().map(|shard| shard.lock().len()).collect()
+    }
+
     /// How many connections there may be.
     pub fn max_connections(&self) -> usize {
         self.limits.max()

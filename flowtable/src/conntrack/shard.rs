@@ -326,6 +326,11 @@ impl CtShard {
         self.remove(slot)
     }
 
+    /// Number of connections.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
     /// The numbers of all slots that have ever had a connection.
     pub(super) fn slots(&self) -> u32 {
         self.slots.len() as u32

@@ -281,6 +281,9 @@ pub(crate) enum Verb {
     /// Remove the limits of zones, so that the default limit holds
     #[command(override_usage = "ofctl ct-del-limits zone=N[,N]...")]
     CtDelLimits(Words),
+    /// Show how many connections each part of the table has
+    #[command(override_usage = "ofctl ct-bkts [gt=NUMBER]")]
+    CtBkts(Words),
     /// Give a zone timeouts of its own for connections, in seconds
     #[command(
         override_usage = "ofctl add-zone-tp [--may-exist] zone=N TIMEOUT=SECONDS...",
@@ -510,6 +513,7 @@ impl Verb {
             Self::CtGetLimits(_) => "ct-get-limits",
             Self::CtSetLimits(_) => "ct-set-limits",
             Self::CtDelLimits(_) => "ct-del-limits",
+            Self::CtBkts(_) => "ct-bkts",
             Self::AddZoneTp(_) => "add-zone-tp",
             Self::DelZoneTp(_) => "del-zone-tp",
             Self::ListZoneTp(_) => "list-zone-tp",

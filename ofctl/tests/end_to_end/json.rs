@@ -54,6 +54,7 @@ const LINES: &[(&str, i32)] = &[
     ("del-flows --strict br0 priority=60000,ip", 0),
     ("dump-conntrack zone=5", 0),
     ("ct-stats", 0),
+    ("ct-bkts", 0),
     ("ct-set-limits default=9 zone=5,limit=7", 0),
     ("ct-get-limits", 0),
     ("ct-del-limits zone=5,6", 0),

@@ -69,6 +69,12 @@ pub(super) fn stats(switch: &Switch) -> Reply {
     })
 }
 
+/// How many connections each part of the table has.
+pub(super) fn buckets(switch: &Switch) -> Reply {
+    let parts = switch.policy().connections().parts();
+    Reply::ConnectionBuckets(parts.into_iter().map(|count| count as u64).collect())
+}
+
 /// How many connections there may be.
 pub(super) fn limits(switch: &Switch) -> Reply {
     let table = switch.policy().connections();

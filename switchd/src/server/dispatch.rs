@@ -97,6 +97,7 @@ fn dispatch(
         Operation::CacheShow => status::caches(switch),
         Operation::DumpConnections { filter } => connections::dump(switch, *filter, to)?,
         Operation::FlushConnections { filter } => connections::flush(switch, *filter),
+        Operation::ConnectionBuckets => connections::buckets(switch),
         Operation::ConnectionLimits => connections::limits(switch),
         Operation::SetConnectionLimits { max, default, zones } => {
             connections::set_limits(switch, *max, *default, zones)
