@@ -17,6 +17,7 @@ type Target = (&'static str, fn(&[u8]), u32);
 const TARGETS: [Target; 8] = [
     ("frame", fuzz::frame, 1_500_000),
     ("offload", fuzz::offload, 40_000),
+    ("connections", fuzz::connections, 60_000),
     ("rule", fuzz::rule, 400_000),
     ("file", fuzz::file, 4_000),
     ("control", fuzz::control, 2_000_000),

@@ -5,11 +5,13 @@
 //! - `cargo test` calls the targets with the corpus, which includes the inputs of all past crashes.
 #![forbid(unsafe_code)]
 
+mod connections;
 mod file;
 mod offload;
 mod openflow;
 mod tunnel;
 
+pub use connections::connections;
 pub use file::file;
 pub use offload::offload;
 pub use openflow::openflow;

@@ -23,6 +23,11 @@ fn offloads_of_the_corpus_are_refused_or_carried_out() {
 }
 
 #[test]
+fn frames_of_the_corpus_are_tracked_and_leave_once() {
+    replay("connections", fuzz::connections);
+}
+
+#[test]
 fn rules_of_the_corpus_parse_back_or_are_refused() {
     replay("rule", fuzz::rule);
 }
