@@ -93,7 +93,7 @@ fn track(table: &Connections, bytes: &[u8], kind: u8, now: Duration) -> usize {
         recirculations: &mut asked,
         punts: None,
         meters: &[],
-        tracker: Tracker { table, in_port: PortNo(0), is_trial: false },
+        tracker: Tracker { table, in_port: PortNo(0), is_trial: false, budget: None },
         found: &mut found,
         now,
     };
