@@ -14,7 +14,7 @@ use std::time::Instant;
 /// The name of a target, its function, and how many inputs it gets. These take a few seconds.
 type Target = (&'static str, fn(&[u8]), u32);
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("frame", fuzz::frame, 1_500_000),
     ("offload", fuzz::offload, 40_000),
     ("connections", fuzz::connections, 60_000),
