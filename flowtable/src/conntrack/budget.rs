@@ -22,7 +22,7 @@ const WHILE: u64 = 100;
 /// See [`WHILE`].
 const MUCH: u64 = 4;
 
-/// The budget of one worker. See the [module](self).
+/// How many connections the packets of each port may begin at one worker.
 #[derive(Debug, Default)]
 pub struct CtBudget {
     /// Frames of known connections, ever.

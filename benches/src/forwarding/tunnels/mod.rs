@@ -1,7 +1,7 @@
 //! Tunnels: two hosts at switches on two machines, whose frames cross the network between them inside VXLAN.
 //!
 //! Everything that carries the frames is measured in turn, over each kind of network between the machines
-//! ([`Underlay`]). The inner hosts have the kernel's default offloads, except those of Open vSwitch: through its
+//! (`Underlay`). The inner hosts have the kernel's default offloads, except those of Open vSwitch: through its
 //! tunnels TCP with checksum offload does not connect, so the offload is off at its hosts.
 //!
 //! - `sites` builds the two machines.
