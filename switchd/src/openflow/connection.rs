@@ -115,6 +115,9 @@ pub(super) fn serve(
                     };
                     // So that a reply comes behind the changes that came before its request.
                     wire.tell_changes(&on)?;
+                    if incoming.message == OfMessage::BarrierRequest {
+                        wire.tell_removed(&on)?;
+                    }
                     peer.handle(&on, incoming, &mut wire)?;
                 }
                 Err(error) => {
@@ -280,17 +283,26 @@ impl Wire<'_> {
         }
         self.tell_changes(on)?;
         self.flush()?;
+        self.tell_removed(on)?;
+        let Some(encoding) = self.session.encoding() else {
+            return Ok(());
+        };
+        if self.teller.monitors.resume_at().is_some_and(|at| at <= Instant::now()) {
+            self.with_teller(|wire, teller| {
+                teller.monitors.resume(on, encoding, |parts| wire.send_parts(parts))
+            })?;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what the peer wants to know of rules that are gone.
+    fn tell_removed(&mut self, on: &OnBridge<'_>) -> io::Result<()> {
         let Some(encoding) = self.session.encoding() else {
             return Ok(());
         };
         while let Some(messages) = self.teller.next_removed(on, encoding) {
             messages.iter().for_each(|message| self.session.send(message, 0));
-            self.flush()?;
-        }
-        if self.teller.monitors.resume_at().is_some_and(|at| at <= Instant::now()) {
-            self.with_teller(|wire, teller| {
-                teller.monitors.resume(on, encoding, |parts| wire.send_parts(parts))
-            })?;
             self.flush()?;
         }
         Ok(())

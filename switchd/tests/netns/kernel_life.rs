@@ -63,7 +63,8 @@ fn the_next_process_goes_on() -> anyhow::Result<()> {
             received == sent + dropped && of_rules == received
         })?;
         let in_kernel = kernel(&mut client)?;
-        ensure!(in_kernel.unmarked == 0, "{in_kernel:?}");
+        // A frame may come while a larger ring takes the place of a port's first one.
+        ensure!(in_kernel.unmarked <= 2, "{in_kernel:?}");
     }
     // A port that is made later has the programs, too.
     let mut client = network.client()?;
