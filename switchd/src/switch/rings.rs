@@ -99,11 +99,14 @@ impl Switch {
         open.iter_mut().zip(sizes).for_each(|(slot, size)| slot.ring = size);
     }
 
-    /// Gives ports that are in use the rings that the plan has for them, before another program takes the rings over.
-    /// Returns when workers read the new ones.
+    /// Gives ports that are in use the larger rings that the plan has for them, before another program takes the rings
+    /// over. Returns when workers read the new ones. A port with several queues keeps its rings, because it could lose a
+    /// frame.
     pub(crate) fn fit_rings_to_traffic(&self) {
         self.note_activity();
-        self.adjust_rings(true);
+        let mut changes = self.planned_changes();
+        changes.retain(|change| change.grows && change.opener.queues() == 1);
+        parallel::for_each(changes, |change| self.resize_rings(change));
     }
 
     /// Notes how much ports have received since the last look.
@@ -120,16 +123,19 @@ impl Switch {
     /// Plans anew, and resizes the rings that are not as planned: first the ones that shrink, then, if `may_grow`, the
     /// ones that grow.
     fn adjust_rings(&self, may_grow: bool) {
-        let changes = {
-            let mut slots = self.slots.lock();
-            self.replan(&mut slots);
-            slots.iter().filter_map(change).collect::<Vec<_>>()
-        };
-        let (grow, shrink): (Vec<_>, Vec<_>) = changes.into_iter().partition(|c| c.grows);
+        let (grow, shrink): (Vec<_>, Vec<_>) =
+            self.planned_changes().into_iter().partition(|change| change.grows);
         parallel::for_each(shrink, |change| self.resize_rings(change));
         if may_grow {
             parallel::for_each(grow, |change| self.resize_rings(change));
         }
+    }
+
+    /// Plans anew. Returns the rings that are not as planned.
+    fn planned_changes(&self) -> Vec<Change> {
+        let mut slots = self.slots.lock();
+        self.replan(&mut slots);
+        slots.iter().filter_map(change).collect()
     }
 
     /// Gives a port rings of another size. Its workers go on receiving meanwhile, and take the new rings

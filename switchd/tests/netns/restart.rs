@@ -35,9 +35,15 @@ pub(crate) const TESTS: &[Test] = &[
 const RESTARTS: usize = 5;
 
 fn no_frame_is_lost() -> anyhow::Result<()> {
-    for cables in [[Cable::Veth; 2], [Cable::Veth, Cable::tap_if_possible()]] {
+    let veths = [Cable::Veth; 2];
+    // With several queues a port may lose a frame when its rings grow: there is no memory for that.
+    let two = ["--workers=2", "--ring-memory=64M"];
+    let one = ["--workers=1", "--ring-memory=256M"];
+    for (cables, workers) in
+        [(veths, one), (veths, two), ([Cable::Veth, Cable::tap_if_possible()], two)]
+    {
         // All frames go through the rings, which are handed over.
-        let arguments = ["--workers", "2", "--kernel-cache=off"];
+        let arguments = [&workers[..], &["--kernel-cache=off"]].concat();
         let mut network = Network::with(&cables, None, &arguments)?;
         ensure!(Ping::to(network.b().v4()).run(network.a().namespace())?.is_complete());
         let Network { hosts, daemon } = &mut network;
@@ -56,10 +62,10 @@ fn no_frame_is_lost() -> anyhow::Result<()> {
         client.ask(Operation::Sync)?;
         let counted = client.flows("udp")?[0].n_packets;
         ensure!(counted == report.sent, "{counted} packets are counted of {report:?}");
-        // Rings of ports in use are large before frames have to wait in them.
         let first = client.ports()?.into_iter().find(|port| port.port == 1);
         let ring = first.and_then(|port| port.rx_ring).context("the first port has no ring")?;
-        ensure!(ring.slots == 1920, "{ring:?}");
+        // The ring of a port in use is large before frames have to wait in it.
+        ensure!(ring.slots == if workers == one { 1920 } else { 480 }, "{ring:?}");
     }
     Ok(())
 }
