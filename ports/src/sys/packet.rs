@@ -91,7 +91,8 @@ fn join(fd: BorrowedFd<'_>, kind: u32, group: Option<u32>) -> io::Result<u32> {
 }
 
 /// Prepares that frames of a device arrive at `new` instead of at `old`: they still arrive at `old` until
-/// [`change_over`]. Both sockets hear the same device.
+/// [`change_over`]. Both sockets hear the same device. The kernel takes `old` off the device for an instant, in which it
+/// adds it to a group: a frame that comes just then arrives at neither.
 ///
 /// # Errors
 /// `EEXIST` if `old` shares the frames with other sockets, or has taken another one's place like this; otherwise what the
