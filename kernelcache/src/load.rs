@@ -78,7 +78,7 @@ pub struct HandedPrograms {
     pub has_ipv6_sums: bool,
 }
 
-/// The maps.
+/// The names that the maps have in the object.
 const MAPS: [&str; 5] =
     ["shared_conf", "shared_table", "shared_flows", "shared_programs", "shared_counts"];
 /// The number of descriptors of programs and maps.

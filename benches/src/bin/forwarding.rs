@@ -113,7 +113,7 @@ fn many_ports(args: &Args, ports: u16) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Measures tunnels.
+/// Measures two hosts whose switches carry their frames through a tunnel, and others in the place of these switches.
 fn tunnel_report(args: &Args) -> anyhow::Result<Report> {
     let mut report = Report::new("Tunnels", Conditions::here());
     let (duration, runs, programs) = (args.seconds, args.runs, programs(args)?);

@@ -19,7 +19,7 @@ const FULL_AFTER: u64 = 100;
 /// Protection ends after a period of this length, in milliseconds, with more than [`MUCH`] new connections for each
 /// frame of a known one. It begins after a millisecond with more frames of known connections than new ones.
 const WHILE: u64 = 100;
-/// See [`WHILE`].
+/// New connections for each frame of a known one, in a period of [`WHILE`], with more of which protection ends.
 const MUCH: u64 = 4;
 
 /// How many connections the packets of each port may begin at one worker.

@@ -29,7 +29,7 @@ pub struct Neighbour {
     pub host: HostRef,
     /// The port at which the packet came in.
     pub port: flow::types::OfPort,
-    /// The address.
+    /// The IPv4 or IPv6 address that the packet says is the sender's.
     pub ip: IpAddr,
 }
 

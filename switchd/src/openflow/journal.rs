@@ -117,7 +117,7 @@ pub(super) struct Place {
     subject: Subject,
     /// The number of the next entry. Changed under the lock of the log.
     next: Mutex<u64>,
-    /// See [`Place::rest`].
+    /// The connection need not be woken, unless rules are removed; see [`Place::rest`].
     rests: AtomicBool,
 }
 

@@ -31,7 +31,7 @@ impl Piece {
         &self.frame()[self.payload_at..][..self.range.len()]
     }
 
-    /// The frame.
+    /// The frame, which owns its bytes, without offloads.
     pub(crate) fn into_frame(self) -> Frame<'static> {
         let mut frame = Frame::from_buffer(self.buffer, HEADROOM, Offload::NONE);
         frame.layers = self.layers;
