@@ -135,7 +135,7 @@ impl Switch {
         self.carry_out(&before, &wanted, author, confirm, Tolerance::MissingDevice, step)
     }
 
-    /// Revisions what the configuration changes: `configured` is what the command line and the file say now, and is compared
+    /// Changes what the configuration changes: `configured` is what the command line and the file say now, and is compared
     /// with what they said before. What commands have changed and the configuration has not stays. Returns what was done.
     ///
     /// # Errors
