@@ -19,6 +19,9 @@ use crate::sampling::FlowSampling;
 use crate::types::{GroupId, MacAddr, MeterId, OfPort, TableId, mac_bits};
 use serde::{Deserialize, Serialize};
 
+/// Number of queues that a port may have. They are numbered from 0 on.
+pub const QUEUES: u32 = 0xf000;
+
 /// Adjacent bits of a field, written `NXM_NX_REG0[4..7]` or `reg0[4..7]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Subfield {
@@ -129,8 +132,7 @@ pub enum Action {
         /// whole.
         max_len: u32,
     },
-    /// `enqueue:PORT:QUEUE`: sends the packet through a queue of a port (OpenFlow 1.0). Ports of this switch have
-    /// one queue, so translation ignores the number here, in `set_queue` and in `pop_queue`.
+    /// `enqueue:PORT:QUEUE`: sends the packet through a queue of a port (OpenFlow 1.0).
     Enqueue {
         /// A port of the bridge, `LOCAL` or `IN_PORT`.
         port: OfPort,
@@ -139,7 +141,8 @@ pub enum Action {
     },
     /// `set_queue:N`: later outputs go through queue N of their ports.
     SetQueue(u32),
-    /// `pop_queue`: later outputs go through the default queue of their ports.
+    /// `pop_queue`: later outputs go through the queue that the packet began with: the default queue of their ports, unless
+    /// an earlier pass has chosen one.
     PopQueue,
     /// `group:ID`: the packet goes through the buckets of a group.
     Group(GroupId),

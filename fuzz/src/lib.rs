@@ -115,7 +115,10 @@ fn action(bytes: &mut Bytes<'_>) -> DpAction {
     let (word, half, byte) = (n as u32, n as u16, n as u8);
     match kind % 14 {
         0 => DpAction::Output(PortNo(half % 4)),
-        1 => DpAction::OutputTrunc { port: PortNo(half % 4), max_len: word % 200 },
+        1 => {
+            let (port, max_len) = (PortNo(half % 4), word % 200);
+            DpAction::OutputTrunc { port, max_len, priority: word >> 24 }
+        }
         2 => DpAction::SetEth {
             src: Rewrite::<u64>::new(n, wide as u64 >> 16),
             dst: Rewrite::<u64>::new(n >> 3, wide as u64 >> 20),

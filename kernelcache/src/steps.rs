@@ -190,6 +190,7 @@ fn refused(action: &DpAction) -> Refusal {
             "the kernel does not change the body of ARP, ND or ICMP"
         }
         DpAction::OutputTrunc { .. } => "the kernel does not truncate frames",
+        DpAction::OutputQueued { .. } => "the kernel cache does not choose queues",
         _ => "the kernel has no step for an action",
     })
 }

@@ -38,6 +38,15 @@ impl FrameId {
     }
 }
 
+/// A frame in a port's queue that a queueing discipline is to tell from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prioritized {
+    /// The place of the frame in the queue; the first frame has 0.
+    pub place: u32,
+    /// The priority, which is not 0 (`SO_PRIORITY`, socket(7)).
+    pub priority: u32,
+}
+
 /// The frames of one receive call, and copies of them.
 ///
 /// Received frames stay in the slots of the receive queue. The borrow `'a` of the queue keeps it from reusing the

@@ -29,7 +29,7 @@ mod tunnel;
 mod vlan;
 pub mod wire;
 
-pub use batch::{Batch, FrameId, MAX_BATCH};
+pub use batch::{Batch, FrameId, MAX_BATCH, Prioritized};
 pub use complete::{CompleteError, complete, complete_bytes};
 pub use fit::limit_segments;
 pub use frame::{Frame, HEADROOM, Layers};

@@ -14,7 +14,7 @@
 use crate::egress::Takes;
 use crate::handover::{HandedDevice, HandedQueue, RingPositions};
 use crate::tunnel::{Membership, TunnelKind};
-use packet::{Batch, FrameId, TunnelKey};
+use packet::{Batch, FrameId, Prioritized, TunnelKey};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -102,6 +102,19 @@ pub trait TxQueue: Send {
         ids: &[FrameId],
         failures: &mut Vec<(FrameId, TxFailure)>,
     ) -> usize;
+
+    /// As [`send`](Self::send), for frames of which some, those of `prioritized`, have a priority for the queueing discipline
+    /// of the device. Frames of the same priority are sent in this order. A port without a queueing discipline sends all in this
+    /// order.
+    fn send_prioritized(
+        &mut self,
+        batch: &mut Batch<'_>,
+        ids: &[FrameId],
+        _prioritized: &[Prioritized],
+        failures: &mut Vec<(FrameId, TxFailure)>,
+    ) -> usize {
+        self.send(batch, ids, failures)
+    }
 
     /// As [`send`](Self::send), for the frames of a tunnel port, whose outer headers are to say what `keys` says, in the same
     /// order. A port that is no tunnel port has no outer headers.

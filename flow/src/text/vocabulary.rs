@@ -78,9 +78,10 @@ vocabulary! {
         /// the packet, it is dropped (`no_controller`). They get whole packets, whatever `max_len` says.
         Controller: "controller", "controller:MAX_LEN, controller(max_len=N,reason=R,id=N,userdata=HEX,pause,meter_id=N)",
             "add-flow \"arp,actions=controller(max_len=64,reason=no_match)\"";
-        /// Sends the packet through a queue of a port. Ports of this switch have one queue, so the queue's number has no effect.
+        /// Sends the packet through a queue of a port, as `set_queue` describes.
         Enqueue: "enqueue", "enqueue:PORT:QUEUE", "add-flow \"udp,actions=enqueue:2:1\"";
-        /// Chooses the queue of later outputs. Ports of this switch have one queue, so the number has no effect.
+        /// Chooses the queue of later outputs. Queue N of a network device is class 1:N+1, in hexadecimal, of its queueing
+        /// discipline with the handle 1: (tc-htb(8), tc-prio(8)). TAP devices and tunnels have no queues (docs/ports.md).
         SetQueue: "set_queue", "set_queue:QUEUE", "add-flow \"udp,actions=set_queue:1,output:2,pop_queue\"";
         /// Goes back to the default queue after `set_queue`.
         PopQueue: "pop_queue", "pop_queue", "add-flow \"udp,actions=set_queue:1,output:2,pop_queue\"";

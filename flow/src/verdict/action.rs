@@ -152,6 +152,15 @@ pub enum DpAction {
     },
     /// Sends the frame, as it is at this step, from a tunnel port.
     Tunnel {
+        /// As in [`OutputQueued`](Self::OutputQueued); 0 if no queue was chosen.
+        priority: u32,
+    },
+    /// Sends the frame, as it is at this step, from a port through a queue.
+    OutputQueued {
+        /// The port that sends the frame.
+        port: PortNo,
+        /// The priority by which the queueing discipline of the port's device chooses the queue (`SO_PRIORITY`, socket(7)).
+        priority: u32,
         /// The tunnel port that sends the frame.
         port: PortNo,
         /// What the outer headers are to say.

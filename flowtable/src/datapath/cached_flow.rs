@@ -105,6 +105,7 @@ fn copies(actions: &[DpAction]) -> u32 {
     let each = actions.iter().map(|action| match action {
         DpAction::Output(_)
         | DpAction::OutputTrunc { .. }
+        | DpAction::OutputQueued { .. }
         | DpAction::Tunnel { .. }
         | DpAction::Answer { .. } => 1,
         DpAction::Clone(nested) => copies(nested),

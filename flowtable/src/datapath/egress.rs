@@ -1,7 +1,7 @@
 //! The frames of a batch that wait to be sent, by egress port.
 
 use flow::types::PortNo;
-use packet::{Batch, Frame, FrameId, TunnelKey};
+use packet::{Batch, Frame, FrameId, Prioritized, TunnelKey};
 
 /// The queues of one batch: which frame goes to which port, and for each copy the received frame
 /// that it was made of.
@@ -11,6 +11,9 @@ pub struct Egress {
     /// What the outer headers of the frames in a tunnel port's queue are to say, in the order of the queue. Only tunnel ports
     /// have an entry that is not empty.
     tunnels: Vec<Vec<TunnelKey>>,
+    /// The frames in a port's queue that have a priority, in the order of the queue. Only ports with such frames have an entry
+    /// that is not empty.
+    prioritized: Vec<Vec<Prioritized>>,
     touched: Vec<PortNo>,
     /// The received frame of each copy, in the order in which the copies were made.
     origins: Vec<u16>,
@@ -61,6 +64,26 @@ impl Egress {
             self.tunnels.resize_with(index + 1, Vec::new);
         }
         self.tunnels[index].push(*key);
+    }
+
+    /// Queues a frame for a port with a priority, unless that is 0.
+    pub fn push_prioritized(&mut self, port: PortNo, frame: FrameId, priority: u32) {
+        self.push(port, frame);
+        if priority == 0 {
+            return;
+        }
+        let index = usize::from(port.0);
+        if self.prioritized.len() <= index {
+            self.prioritized.resize_with(index + 1, Vec::new);
+        }
+        let place = self.queues[index].len() as u32 - 1;
+        self.prioritized[index].push(Prioritized { place, priority });
+    }
+
+    /// The frames in a port's queue that have a priority.
+    #[inline]
+    pub fn prioritized(&self, port: PortNo) -> &[Prioritized] {
+        self.prioritized.get(usize::from(port.0)).map_or(&[], Vec::as_slice)
     }
 
     /// What the outer headers of the frames in a port's queue are to say; empty if the port is no tunnel port.
@@ -130,6 +153,9 @@ impl Egress {
             self.queues[port.0 as usize].clear();
             if let Some(keys) = self.tunnels.get_mut(usize::from(port.0)) {
                 keys.clear();
+            }
+            if let Some(frames) = self.prioritized.get_mut(usize::from(port.0)) {
+                frames.clear();
             }
         }
         if !self.origins.is_empty() {

@@ -153,7 +153,15 @@ impl<'a> Run<'_, 'a> {
                 self.queued = true;
                 self.done.outputs += 1;
             }
-            DpAction::OutputTrunc { port, max_len } => {
+            DpAction::OutputQueued { port, priority } => {
+                if self.waits && self.editable().is_none() {
+                    return Ok(());
+                }
+                self.env.egress.push_prioritized(*port, self.id, *priority);
+                self.queued = true;
+                self.done.outputs += 1;
+            }
+            DpAction::OutputTrunc { port, max_len, priority } => {
                 if let Some(copy) = self.copy() {
                     let frame = self.env.batch.frame_mut(copy);
                     if frame.size() > *max_len as usize {
@@ -162,7 +170,7 @@ impl<'a> Run<'_, 'a> {
                         // case.
                         frame.offload = packet::Offload::NONE;
                     }
-                    self.env.egress.push(*port, copy);
+                    self.env.egress.push_prioritized(*port, copy, *priority);
                     self.done.outputs += 1;
                 }
             }
@@ -361,6 +369,7 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         | DpAction::CtClear
         | DpAction::Recirculate(_) => {}
     }
+        | DpAction::OutputQueued { .. }
 }
 
 /// Size in bytes of the largest frame that this one will be on the wire: the size of one segment, if the frame

@@ -63,6 +63,8 @@ pub(super) struct FrozenState {
     pub(super) hashed: bool,
     /// Whether the packet is still known to belong to a connection, if it does.
     pub(super) keeps_connection: bool,
+    /// The priority of outputs that follow; 0 as long as no rule has chosen a queue.
+    pub(super) priority: u32,
 }
 
 impl FrozenState {
@@ -176,8 +178,9 @@ impl RecircTable {
             table,
             hashed,
             keeps_connection,
+            priority,
         } = &state;
-        let flags = (hashed, keeps_connection, has_tunnel);
+        let flags = (hashed, keeps_connection, has_tunnel, priority);
         let parts = (suspended, action_set, stack, key.words(), bridge, table, flags);
         let hash = self.hasher.hash_one(parts);
         let shard_no = hash as u32 % SHARDS as u32;
@@ -272,6 +275,7 @@ mod tests {
             table: TableId::default(),
             hashed: false,
             keeps_connection: false,
+            priority: 0,
             has_tunnel: false,
         }
     }

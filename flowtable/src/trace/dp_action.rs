@@ -19,7 +19,7 @@ pub fn write_datapath_actions<P: Display>(
     if actions.is_empty() {
         out.push_str("drop");
     }
-    let mut writer = Writer { out, of, is_first: true };
+    let mut writer = Writer { out, of, is_first: true, priority: 0 };
     let mut rest = actions;
     while !rest.is_empty() {
         let edits = rest.iter().take_while(|action| is_edit(action)).count();
@@ -29,6 +29,9 @@ pub fn write_datapath_actions<P: Display>(
             let growth: i32 = rest[..edits].iter().map(growth).sum();
             writer.comma();
             let _ = write!(writer.out, "trunc({})", max_len.saturating_add_signed(-growth));
+        }
+        if let Some(output) = rest.get(edits) {
+            writer.priority(output);
         }
         let (run, after) = rest.split_at(rest.len().min(edits + 1));
         for action in run {
@@ -44,6 +47,7 @@ fn is_edit(action: &DpAction) -> bool {
     match action {
         DpAction::Output(_)
         | DpAction::OutputTrunc { .. }
+        | DpAction::OutputQueued { .. }
         | DpAction::Tunnel { .. }
         | DpAction::Answer { .. }
         | DpAction::Controller(_)
@@ -73,6 +77,8 @@ struct Writer<'a, P> {
     of: &'a dyn Fn(PortNo) -> Option<P>,
     /// Nothing was written yet.
     is_first: bool,
+    /// The priority that was written last.
+    priority: u32,
 }
 
 macro_rules! put {
@@ -83,6 +89,22 @@ impl<P: Display> Writer<'_, P> {
     fn comma(&mut self) {
         if !std::mem::take(&mut self.is_first) {
             self.out.push(',');
+        }
+    }
+
+    /// Writes the priority of an output if it differs from that of the output before, as Open vSwitch does.
+    fn priority(&mut self, output: &DpAction) {
+        let priority = match output {
+            DpAction::Output(_) => 0,
+            DpAction::OutputQueued { priority, .. } | DpAction::OutputTrunc { priority, .. } => {
+                *priority
+            }
+            _ => return,
+        };
+        if priority != self.priority {
+            self.priority = priority;
+            self.comma();
+            put!(self, "set(skb_priority({priority:#x}))");
         }
     }
 
@@ -116,7 +138,9 @@ impl<P: Display> Writer<'_, P> {
 
     fn action(&mut self, action: &DpAction) {
         match action {
-            DpAction::Output(no) | DpAction::OutputTrunc { port: no, .. } => self.port(*no),
+            DpAction::Output(no)
+            | DpAction::OutputTrunc { port: no, .. }
+            | DpAction::OutputQueued { port: no, .. } => self.port(*no),
             DpAction::Tunnel { port, key } => {
                 self.tunnel(key);
                 self.port(*port);

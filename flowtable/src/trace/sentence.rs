@@ -68,9 +68,9 @@ pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
         Action::PushMpls(_) => "put an MPLS label on".into(),
         Action::PopMpls(_) => "take its outer MPLS label off".into(),
         Action::DecTtl(_) | Action::DecMplsTtl => "lower its TTL by one".into(),
-        Action::Note(_) | Action::Conjunction(_) | Action::SetQueue(_) | Action::PopQueue => {
-            "nothing that changes its way".into()
-        }
+        Action::SetQueue(queue) => format!("choose queue {queue} for what is sent from here on"),
+        Action::PopQueue => "go back to the queue that it began with".into(),
+        Action::Note(_) | Action::Conjunction(_) => "nothing that changes its way".into(),
         Action::StackPush(_) | Action::StackPop(_) | Action::CheckPktLarger { .. } => {
             list(std::slice::from_ref(action))
         }
@@ -268,6 +268,7 @@ impl Ends {
             match action {
                 DpAction::Output(port)
                 | DpAction::OutputTrunc { port, .. }
+                | DpAction::OutputQueued { port, .. }
                 | DpAction::Tunnel { port, .. } => {
                     self.ports.push(*port);
                 }

@@ -531,8 +531,8 @@ fn actions_that_have_no_effect_are_accepted_with_notes() {
             "in_port=2,actions=CONTROLLER",
             "no controller that wants packets is connected: ".to_owned(),
         ),
-        ("in_port=3,actions=enqueue:1:1", "ports have no queues: ".to_owned()),
-        ("in_port=3,actions=set_queue:1,output:1", "ports have no queues: ".to_owned()),
+        ("in_port=3,actions=enqueue:1:1", "port 1 has no queues: ".to_owned()),
+        ("in_port=3,actions=set_queue:1,output:1", "port 1 has no queues: ".to_owned()),
     ] {
         for verb in ["add-flow", "mod-flows"] {
             let notes = bench.notes(&[verb, rule]);

@@ -9,6 +9,10 @@
 //! takes, but not everything (how many tags a frame may have), and the switch learns late of a change. So a
 //! large frame that is refused is cut and sent again, and frames like it are cut for a while (`Refused`).
 //!
+//! A packet socket has one priority, by which the queueing discipline of the device chooses a class for what is sent. So frames
+//! with priorities are sent in groups, and the socket's priority is changed between two of these. That takes one system call
+//! for each priority in a batch, and works with every kernel; a priority that is told with each frame takes Linux 6.14.
+//!
 //! `calls` has the system calls.
 
 use super::calls::Calls;
@@ -18,7 +22,7 @@ use crate::sys::packet as socket;
 use crate::{PortStatus, TxFailure, TxQueue};
 use arrayvec::ArrayVec;
 use packet::wire::{ethernet, vlan};
-use packet::{Batch, Frame, FrameId, GsoType, MAX_BATCH, Offload, VNET_HDR_SIZE};
+use packet::{Batch, Frame, FrameId, GsoType, MAX_BATCH, Offload, Prioritized, VNET_HDR_SIZE};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -33,6 +37,9 @@ pub(crate) struct PacketTx {
     calls: Calls,
     cutter: Cutter,
     refused: Refused,
+    /// Scratch memory: the frames of a call with their priorities and their places in the queue, and those of one priority.
+    by_priority: Vec<(u32, u32, FrameId)>,
+    of_one_priority: Vec<FrameId>,
 }
 
 type Failures = Vec<(FrameId, TxFailure)>;
@@ -48,7 +55,17 @@ impl PacketTx {
         socket::set_option(fd, socket::PACKET_QDISC_BYPASS, i32::from(bypasses_qdisc))?;
         let calls = Calls::new(socket, Arc::clone(&status));
         let (cutter, refused) = (Cutter::default(), Refused::default());
-        Ok(Self { flood, status, bypasses_qdisc, calls, cutter, refused })
+        let (by_priority, of_one_priority) = (Vec::new(), Vec::new());
+        Ok(Self {
+            flood,
+            status,
+            bypasses_qdisc,
+            calls,
+            cutter,
+            refused,
+            by_priority,
+            of_one_priority,
+        })
     }
 
     fn follow_status(&mut self) {
@@ -63,6 +80,12 @@ impl PacketTx {
             if let Err(error) = set {
                 tracing::warn!(%error, bypass, "cannot change the use of the queueing discipline");
             }
+        }
+    }
+
+    fn set_priority(&self, priority: u32) {
+        if let Err(error) = socket::set_priority(self.calls.socket(), priority) {
+            tracing::warn!(%error, priority, "cannot choose the queue of a port");
         }
     }
 
@@ -161,6 +184,38 @@ impl TxQueue for PacketTx {
         }
         self.flush_direct(batch, &mut direct, failures);
         self.cutter.take_made()
+    }
+
+    fn send_prioritized(
+        &mut self,
+        batch: &mut Batch<'_>,
+        ids: &[FrameId],
+        prioritized: &[Prioritized],
+        failures: &mut Failures,
+    ) -> usize {
+        let mut all = std::mem::take(&mut self.by_priority);
+        all.extend((0..).zip(ids).map(|(place, id)| (0, place, *id)));
+        for Prioritized { place, priority } in prioritized {
+            if let Some((of_frame, ..)) = all.get_mut(*place as usize) {
+                *of_frame = *priority;
+            }
+        }
+        // The places keep frames of the same priority in order.
+        all.sort_unstable_by_key(|(priority, place, _)| (*priority, *place));
+        let mut group = std::mem::take(&mut self.of_one_priority);
+        let mut made = 0;
+        for frames in all.chunk_by(|a, b| a.0 == b.0) {
+            group.extend(frames.iter().map(|(.., id)| *id));
+            if frames[0].0 != 0 {
+                self.set_priority(frames[0].0);
+            }
+            made += self.send(batch, &group, failures);
+            group.clear();
+        }
+        self.set_priority(0);
+        all.clear();
+        (self.by_priority, self.of_one_priority) = (all, group);
+        made
     }
 }
 

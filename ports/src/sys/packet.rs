@@ -46,6 +46,11 @@ pub(crate) fn set_send_buffer(fd: BorrowedFd<'_>, size: libc::c_int) -> io::Resu
         .or_else(|_| set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &size))
 }
 
+/// Sets the priority of what the socket sends from now on, by which a queueing discipline chooses a class.
+pub(crate) fn set_priority(fd: BorrowedFd<'_>, priority: u32) -> io::Result<()> {
+    set(fd, libc::SOL_SOCKET, libc::SO_PRIORITY, &priority)
+}
+
 /// Binds to a device; receives every protocol from then on, or nothing.
 pub(crate) fn bind(fd: BorrowedFd<'_>, ifindex: u32, receives: bool) -> io::Result<()> {
     let protocol = if receives { (libc::ETH_P_ALL as u16).to_be() } else { 0 };

@@ -1,7 +1,7 @@
 //! Transactions on rules: text in, all of it applied or nothing.
 
 use super::batches::{BatchReader, RuleBatch, context};
-use super::ineffective::{IneffectiveParts, has_controllers, has_group};
+use super::ineffective::IneffectiveParts;
 use super::lines::Lines;
 use super::names::Names;
 use super::progress::Progress;
@@ -57,10 +57,7 @@ pub(super) fn change(
         transaction.annotate(Box::new(added));
     }
     transaction.commit();
-    Ok(Reply::Changed(Changed {
-        count,
-        notes: ineffective.notes(&names.ports, has_group(switch), has_controllers(switch)),
-    }))
+    Ok(Reply::Changed(Changed { count, notes: ineffective.notes_for(&names.ports, switch) }))
 }
 
 /// Makes the rules those of the text. Rules that are there already keep their counters. The
@@ -100,8 +97,5 @@ pub(super) fn replace(
         let what = format!("replace-flows {} {file}", switch.name());
         switch.remember(&before, &Author { who: who.to_owned(), what });
     }
-    Ok(Reply::Changed(Changed {
-        count,
-        notes: ineffective.notes(&names.ports, has_group(switch), has_controllers(switch)),
-    }))
+    Ok(Reply::Changed(Changed { count, notes: ineffective.notes_for(&names.ports, switch) }))
 }

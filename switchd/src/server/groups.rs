@@ -1,7 +1,7 @@
 //! Groups: transactions on them, and lists.
 
 use super::answer::{Failure, Sender};
-use super::ineffective::{IneffectiveParts, has_controllers, has_group};
+use super::ineffective::IneffectiveParts;
 use super::lines::Lines;
 use super::names::{Names, shown};
 use super::progress::Progress;
@@ -50,10 +50,7 @@ pub(super) fn change(
     groups::change(*switch, &changes)
         .map_err(|(index, error)| refuse::flow_mod(&error, lines[index]))?;
     let count = changes.len() as u64;
-    Ok(Reply::Changed(Changed {
-        count,
-        notes: ineffective.notes(&names.ports, has_group(switch), has_controllers(switch)),
-    }))
+    Ok(Reply::Changed(Changed { count, notes: ineffective.notes_for(&names.ports, switch) }))
 }
 
 fn command(command: GroupCommand) -> text::GroupCommand {

@@ -1,5 +1,6 @@
 //! Notes about what a switch accepts and what has no effect as things are: matches on, outputs to and buckets that
-//! watch ports that the bridge does not have, buckets that watch missing groups, packets for a controller, queues.
+//! watch ports that the bridge does not have, buckets that watch missing groups, packets for a controller, queues of ports without
+//! queues.
 //!
 //! Each rule is looked at once, while the request is read, and only numbers are kept: a request of a million rules has
 //! as many notes as a request of one.
@@ -7,7 +8,7 @@
 use super::names::NameTable;
 use crate::bridge::groups;
 use crate::switch::OnBridge;
-use flow::action::Action;
+use flow::action::{Action, QUEUES};
 use flow::bit_set::{BitSet, blocks};
 use flow::flow_mod::{Command, FlowMod};
 use flow::group::{Bucket, GroupMod};
@@ -34,8 +35,10 @@ pub(super) struct IneffectiveParts {
     watched_groups: BTreeSet<GroupId>,
     /// Whether an action sends packets to a controller.
     has_controller: bool,
-    /// Whether an action chooses a queue of a port.
-    has_queue: bool,
+    /// The numbers of all ports to which an action sends packets through a queue that it or an action of the same list chooses.
+    queued: PortNumbers,
+    /// The largest number of a queue.
+    largest_queue: u32,
 }
 
 impl IneffectiveParts {
@@ -52,17 +55,24 @@ impl IneffectiveParts {
 
     /// Looks at a list of actions, and at the lists inside `clone` and `write_actions`.
     pub(super) fn look_at(&mut self, actions: &[Action]) {
+        let mut has_queue = false;
         for action in actions {
             match action {
                 Action::Output { port: OfPort::CONTROLLER } | Action::Controller { .. } => {
                     self.has_controller = true;
                 }
-                Action::Output { port } | Action::OutputTrunc { port, .. } => self.output(*port),
-                Action::Enqueue { port, .. } => {
-                    self.output(*port);
-                    self.has_queue = true;
+                Action::Output { port } | Action::OutputTrunc { port, .. } => {
+                    self.output(*port, has_queue);
                 }
-                Action::SetQueue(_) => self.has_queue = true,
+                Action::Enqueue { port, queue } => {
+                    self.output(*port, true);
+                    self.largest_queue = self.largest_queue.max(*queue);
+                }
+                Action::SetQueue(queue) => {
+                    has_queue = true;
+                    self.largest_queue = self.largest_queue.max(*queue);
+                }
+                Action::PopQueue => has_queue = false,
                 action => self.look_at(action.nested().actions()),
             }
         }
@@ -86,15 +96,41 @@ impl IneffectiveParts {
         }
     }
 
-    fn output(&mut self, port: OfPort) {
+    fn output(&mut self, port: OfPort, has_queue: bool) {
         if port.is_real() {
             self.outputs.insert(usize::from(port.0));
+            if has_queue {
+                self.queued.insert(usize::from(port.0));
+            }
+        }
+    }
+
+    /// A sentence for each kind of part without effect, in a bridge. `ports` are the ports that it has.
+    pub(super) fn notes_for(&self, ports: &NameTable, on: &OnBridge<'_>) -> Vec<String> {
+        let has_controllers = on.policy().audience().is_anybody_there(on.bridge().id());
+        let has_group = |group| groups::exists(*on, group);
+        let mut notes = self.notes(ports, has_group, has_controllers);
+        if self.queued.iter().next().is_some() {
+            notes.extend(self.note_of_queues(&ports_without_queues(on)));
+        }
+        notes
+    }
+
+    /// A sentence about queues that these ports do not have.
+    fn note_of_queues(&self, without: &PortNumbers) -> Option<String> {
+        let ports = self.queued.iter().filter(|port| without.contains(*port));
+        let ports: Vec<String> = ports.map(|port| OfPort(port as u16).to_string()).collect();
+        let what = "TAP devices and tunnels send in order, whatever queue is chosen";
+        match &ports[..] {
+            [] => None,
+            [one] => Some(format!("port {one} has no queues: {what}")),
+            _ => Some(format!("ports {} have no queues: {what}", some_of(&ports))),
         }
     }
 
     /// A sentence for each kind of part without effect. `ports` are the ports that the bridge has, `has_group` says whether it has
     /// a group, and `has_controllers` whether a controller of the bridge wants packets.
-    pub(super) fn notes(
+    fn notes(
         &self,
         ports: &NameTable,
         has_group: impl Fn(GroupId) -> bool,
@@ -135,25 +171,23 @@ impl IneffectiveParts {
                     .to_owned(),
             );
         }
-        if self.has_queue {
-            notes.push(
-                "ports have no queues: the numbers of queues in enqueue and set_queue are ignored"
-                    .to_owned(),
-            );
+        if self.largest_queue >= QUEUES {
+            notes.push(format!(
+                "queue {}: ports have queues 0 to {}: larger numbers are ignored",
+                self.largest_queue,
+                QUEUES - 1
+            ));
         }
         notes
     }
 }
 
-/// Says of a group whether the bridge has it.
-pub(super) fn has_group(on: &OnBridge<'_>) -> impl Fn(GroupId) -> bool {
-    let on = *on;
-    move |group| groups::exists(on, group)
-}
-
-/// Whether a controller of the bridge wants packets.
-pub(super) fn has_controllers(on: &OnBridge<'_>) -> bool {
-    on.policy().audience().is_anybody_there(on.bridge().id())
+/// The ports of a bridge that are open and have no queueing discipline. A patch leads to a port that may have one.
+fn ports_without_queues(on: &OnBridge<'_>) -> PortNumbers {
+    let views = on.ports().into_iter();
+    let without =
+        views.filter(|port| port.kind.is_some_and(|kind| !matches!(kind, "system" | "patch")));
+    without.map(|port| usize::from(port.of_port.0)).collect()
 }
 
 /// The first words of a list, and how many words follow: `1, 2, 3 and 4 more`.
@@ -249,22 +283,36 @@ mod tests {
     }
 
     #[test]
-    fn controllers_and_queues_have_a_note_each() {
+    fn controllers_and_queues_that_do_not_exist_have_a_note_each() {
         for actions in ["CONTROLLER", "controller:64", "clone(controller(max_len=9))"] {
             let notes = notes(&[actions, actions]);
             assert!(notes.len() == 1 && notes[0].contains("no_controller"), "{notes:?}");
         }
-        for actions in ["enqueue:1:1", "set_queue:3,output:1"] {
-            let notes = notes(&[actions, actions]);
-            assert!(notes.len() == 1 && notes[0].contains("no queues"), "{notes:?}");
-        }
-        assert_eq!(notes(&["CONTROLLER", "enqueue:77:1"]).len(), 3);
+        assert_eq!(notes(&["enqueue:1:1", "set_queue:61439,output:1"]), [""; 0]);
+        let ignored = "queue 70000: ports have queues 0 to 61439: larger numbers are ignored";
+        assert_eq!(notes(&["enqueue:1:70000", "set_queue:61440,output:1"]), [ignored]);
+        assert_eq!(notes(&["CONTROLLER", "enqueue:77:1"]).len(), 2);
+    }
+
+    #[test]
+    fn ports_without_queues_are_named() {
+        let note = |actions: &str| {
+            let mut seen = IneffectiveParts::default();
+            let rule = parse_flow(&format!("actions={actions}"), &ParseContext::default());
+            seen.look_at_rule(&rule.expect("a rule"));
+            seen.note_of_queues(&[2, 3, 4].into_iter().collect()).unwrap_or_default()
+        };
+        assert_eq!(note("enqueue:1:1,2,set_queue:1,1,pop_queue,2"), "");
+        let what = "TAP devices and tunnels send in order, whatever queue is chosen";
+        assert_eq!(note("enqueue:2:1"), format!("port 2 has no queues: {what}"));
+        let several = "set_queue:1,1,clone(enqueue:4:1),2,output(port=3,max_len=64)";
+        assert_eq!(note(several), format!("ports 2, 3, 4 have no queues: {what}"));
     }
 
     #[test]
     fn buckets_are_looked_at() {
         let context = ParseContext { version: OfVersion::OpenFlow13, ..ParseContext::default() };
-        let text = "group_id=1,type=all,bucket=output:1,bucket=set_queue:1,output:77";
+        let text = "group_id=1,type=all,bucket=output:1,bucket=set_queue:61440,output:77";
         let change = parse_group(text, GroupCommand::Add, &context).expect("a group");
         let mut seen = IneffectiveParts::default();
         seen.look_at_group(&change);

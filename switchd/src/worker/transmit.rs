@@ -128,7 +128,9 @@ impl Transmitter {
         for &port_no in egress.touched() {
             let place = usize::from(port_no.0);
             let queue = ports.get(place).and_then(Option::as_ref).and_then(|p| p.queue.as_ref());
-            let Some(target) = queue.and_then(|queue| queue.flood_target()) else {
+            let target = queue.and_then(|queue| queue.flood_target());
+            // What the ports share has one priority.
+            let Some(target) = target.filter(|_| egress.prioritized(port_no).is_empty()) else {
                 rest.push(port_no);
                 continue;
             };
@@ -195,7 +197,7 @@ impl Transmitter {
             return self.lost.extend(origins);
         };
         self.failures.clear();
-        let keys = egress.tunnels(port_no);
+        let (keys, prioritized) = (egress.tunnels(port_no), egress.prioritized(port_no));
         match &mut port.queue {
             Some(queue) if !keys.is_empty() => {
                 self.segments += queue.send_tunneled(batch, ids, keys, &mut self.failures);
@@ -205,6 +207,10 @@ impl Transmitter {
                     tunnel,
                     frame,
                 }));
+            }
+            Some(queue) if !prioritized.is_empty() => {
+                let failures = &mut self.failures;
+                self.segments += queue.send_prioritized(batch, ids, prioritized, failures);
             }
             Some(queue) => self.segments += queue.send(batch, ids, &mut self.failures),
             None => self.failures.extend(ids.iter().map(|&id| (id, TxFailure::LinkDown))),

@@ -23,6 +23,7 @@ mod offloads;
 mod other_netns;
 mod ownership;
 mod reserved;
+mod queues;
 mod restart;
 mod restart_clients;
 mod rules;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         other_netns::TESTS,
         reserved::TESTS,
         restart::TESTS,
+        queues::TESTS,
         restart_clients::TESTS,
         rules::TESTS,
         saved::TESTS,

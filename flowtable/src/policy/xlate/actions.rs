@@ -98,9 +98,11 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             }
             Action::OutputReg { src, max_len } => self.output_reg(*src, *max_len),
             Action::OutputTrunc { port, max_len } => self.output_truncated(*port, *max_len),
-            Action::Enqueue { port, .. } => self.output(*port),
+            Action::Enqueue { port, queue } => self.enqueue(*port, *queue),
+            Action::SetQueue(queue) => self.set_queue(*queue),
+            Action::PopQueue => self.pop_queue(),
             // The classifier does what a conjunction means; a rule that has one never wins a look-up.
-            Action::SetQueue(_) | Action::PopQueue | Action::Note(_) | Action::Conjunction(_) => {}
+            Action::Note(_) | Action::Conjunction(_) => {}
             Action::Group(group) => return self.group(*group).map_err(|_| Stop),
             Action::Meter(id) => self.meter(*id),
             Action::SetVlanVid { vid, push_if_untagged } => {
@@ -305,7 +307,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             return;
         }
         let packet = self.packet.save();
-        let saved = (self.stack.clone(), self.action_set.clone(), self.was_mpls);
+        let saved = (self.stack.clone(), self.action_set.clone(), self.was_mpls, self.priority);
         self.deeper(|ctx| {
             run(ctx);
             if !ctx.freezing {
@@ -316,7 +318,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             }
         });
         self.packet.restore(&packet);
-        (self.stack, self.action_set, self.was_mpls) = saved;
+        (self.stack, self.action_set, self.was_mpls, self.priority) = saved;
     }
 
     /// Takes the datapath actions that have been emitted, so that those of a nested action can be. They go on with

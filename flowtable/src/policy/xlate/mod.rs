@@ -26,6 +26,7 @@ mod normal;
 mod observe;
 mod output;
 mod patch;
+mod queue;
 mod recorder;
 mod tracked;
 mod tunnel;
@@ -263,6 +264,10 @@ struct Ctx<'a, O> {
     out: Translation,
     /// Values that `push` has put down, and the width of each in bits.
     stack: Vec<(u128, u16)>,
+    /// The priority of the outputs that follow; 0 as long as no rule has chosen a queue.
+    priority: u32,
+    /// The priority that the packet began this pass with.
+    first_priority: u32,
     action_set: Vec<Action>,
     table: TableId,
     cookie: u64,
@@ -318,6 +323,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
                 ..Translation::default()
             },
             stack: Vec::new(),
+            priority: 0,
+            first_priority: 0,
             action_set: Vec::new(),
             table: TableId::default(),
             cookie: 0,
@@ -596,6 +603,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             table: self.table,
             hashed: self.hashed || self.hashes,
             keeps_connection: self.packet.keeps_connection(),
+            priority: self.priority,
         };
         let nobody = PortRef { bridge: self.bridge, port: OfPort::NONE };
         let owner = self.own_port.unwrap_or(nobody);
@@ -632,6 +640,7 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.stack.clone_from(&state.stack);
         self.action_set.clone_from(&state.action_set);
         self.hashed = state.hashed;
+        (self.priority, self.first_priority) = (state.priority, state.priority);
         let mut lists = state.suspended.iter();
         while let Some(list) = lists.next()
             && self.error.is_none()

@@ -66,7 +66,10 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             }
             Attachment::Queues(port_no) => {
                 self.commit();
-                self.out.actions.push(DpAction::Output(*port_no));
+                self.out.actions.push(match self.priority {
+                    0 => DpAction::Output(*port_no),
+                    priority => DpAction::OutputQueued { port: *port_no, priority },
+                });
                 self.outputs += 1;
             }
             Attachment::Patch(patch) => self.cross(port, patch),
@@ -124,7 +127,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.commit();
         let growth: i32 = self.out.actions[before..].iter().map(growth).sum();
         let max_len = max_len.saturating_add_signed(growth);
-        self.out.actions.push(DpAction::OutputTrunc { port: *port_no, max_len });
+        let priority = self.priority;
+        self.out.actions.push(DpAction::OutputTrunc { port: *port_no, max_len, priority });
         self.outputs += 1;
     }
 }
