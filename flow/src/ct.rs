@@ -1,14 +1,13 @@
 //! The arguments of the action `ct(...)`, which looks up the connection that a packet belongs to.
 //!
-//! ovs-actions(7), "The ct action", describes them. Helpers of protocols (`alg`) are not here: the
-//! parser of text and the decoder of messages refuse them.
+//! ovs-actions(7), "The ct action", describes them.
 
 use crate::action::{Action, Subfield};
 use crate::nat::Nat;
 use crate::types::TableId;
 use serde::{Deserialize, Serialize};
 
-/// `ct(commit,force,table=N,zone=N,nat(...),exec(...))`.
+/// `ct(commit,force,table=N,zone=N,nat(...),exec(...),alg=ALG)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ct {
     /// Whether a connection that the packet begins is remembered. Without this, a packet of an unknown connection is
@@ -27,6 +26,40 @@ pub struct Ct {
     /// What happens to the connection's mark and label when it is committed: `set_field`, `load` and `move` into
     /// `ct_mark` or `ct_label`. Empty without `commit`.
     pub exec: Vec<Action>,
+    /// The helper of a connection that the action begins; `None` if it needs none. It has no effect without `commit`.
+    #[serde(default)]
+    pub alg: Option<CtAlg>,
+}
+
+/// A helper of a protocol that tells addresses and ports in its payload (`alg`, application layer gateway).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CtAlg {
+    /// FTP (RFC 959, RFC 2428): an end tells the other one to which address and port it is to connect for the data.
+    Ftp,
+    /// TFTP (RFC 1350): the server answers from another port than the one that it was asked at.
+    Tftp,
+}
+
+impl CtAlg {
+    /// All helpers.
+    pub const ALL: [Self; 2] = [Self::Ftp, Self::Tftp];
+
+    /// The word that rules have.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ftp => "ftp",
+            Self::Tftp => "tftp",
+        }
+    }
+
+    /// The number that OpenFlow has: the port at which servers listen.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Ftp => 21,
+            Self::Tftp => 69,
+        }
+    }
 }
 
 /// Where `ct(...)` has the number of its zone from.

@@ -1,6 +1,7 @@
 //! The target for connection tracking: frames with arbitrary headers, fragments among them, go through `ct(...)`.
 
 use crate::Bytes;
+use flow::ct::CtAlg;
 use flow::extract::{Arrival, extract};
 use flow::nat::{Nat, NatAddresses, NatRange};
 use flow::types::PortNo;
@@ -71,6 +72,7 @@ fn track(table: &Connections, bytes: &[u8], kind: u8, now: Duration) -> usize {
         force: kind & 8 != 0,
         mark: Rewrite::<u32>::new(kind.into(), 0xff),
         label: Rewrite::default(),
+        alg: (kind & 0x20 != 0).then_some(if kind & 0x40 == 0 { CtAlg::Ftp } else { CtAlg::Tftp }),
     };
     let addresses = NatAddresses::Ipv4([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
     let range = NatRange { addresses: Some(addresses), ..NatRange::default() };

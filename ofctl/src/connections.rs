@@ -119,7 +119,7 @@ fn line(connection: &ConnectionRecord) -> String {
     let number = connection.protocol;
     let name = NAMES.iter().find(|(known, _)| *known == number);
     let mut out = name.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned());
-    let ConnectionRecord { orig, reply, zone, mark, label, state, .. } = connection;
+    let ConnectionRecord { orig, reply, zone, mark, label, state, helper, .. } = connection;
     let _ = write!(out, ",orig=({}),reply=({})", direction(orig), direction(reply));
     if *zone != 0 {
         let _ = write!(out, ",zone={zone}");
@@ -132,6 +132,9 @@ fn line(connection: &ConnectionRecord) -> String {
     }
     if let Some(state) = state {
         let _ = write!(out, ",protoinfo=(state={state})");
+    }
+    if let Some(helper) = helper {
+        let _ = write!(out, ",helper={helper}");
     }
     out.push('\n');
     out

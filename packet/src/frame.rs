@@ -1,6 +1,7 @@
 //! [`Frame`]: an Ethernet frame that is edited in place, in its receive slot if it has one.
 
 use crate::Offload;
+use std::ops::Range;
 
 /// How many bytes an owned frame keeps free in front of its first byte. They are room for a virtio-net header and
 /// for the tags, labels and tunnel headers that actions push.
@@ -206,6 +207,33 @@ impl<'a> Frame<'a> {
         self.bytes_mut().copy_within(..at, n);
         self.shrink_front(n);
         self.shift_positions(-(n as i16));
+    }
+
+    /// Puts `new` in the place of the bytes in `place`, by moving the bytes in front of them. Offsets in `offload` and `layers`
+    /// stay: all headers are in front of `place`. Returns `false`, and changes nothing, if `new` is longer than the old
+    /// bytes by more than [`HEADROOM`].
+    ///
+    /// # Panics
+    /// If `place` is not a range of the frame.
+    #[must_use]
+    pub fn replace(&mut self, place: Range<usize>, new: &[u8]) -> bool {
+        let (start, old) = (place.start, place.len());
+        assert!(place.end <= self.size() && start <= place.end);
+        if let Some(growth) = new.len().checked_sub(old) {
+            if growth > self.headroom() && matches!(self.storage, Storage::Owned(_)) {
+                *self = self.copy_in(Vec::new());
+            }
+            if !self.grow_front(growth) {
+                return false;
+            }
+            self.bytes_mut().copy_within(growth..growth + start, 0);
+        } else {
+            let shrinkage = old - new.len();
+            self.bytes_mut().copy_within(..start, shrinkage);
+            self.shrink_front(shrinkage);
+        }
+        self.bytes_mut()[start..start + new.len()].copy_from_slice(new);
+        true
     }
 
     fn shift_positions(&mut self, by: i16) {

@@ -8,7 +8,7 @@ use super::error::Fault;
 use super::order;
 use super::protocol::Protocols;
 use crate::action::{Action, Clause, Nested, Subfield};
-use crate::ct::CtZone;
+use crate::ct::{CtAlg, CtZone};
 use crate::fields::FieldId;
 use crate::key::{PipelineKey, PipelineMask};
 use crate::learn::{LearnSource, LearnedPart, Learner};
@@ -198,6 +198,13 @@ impl Checker {
                 });
                 if let Some(needed) = needed.filter(|needed| !sketch.meets(*needed)) {
                     return Err((Unfit::Match, inconsistent("nat", needed)));
+                }
+                let needed = ct.alg.map(|alg| match alg {
+                    CtAlg::Ftp => Prerequisite::Tcp,
+                    CtAlg::Tftp => Prerequisite::Udp,
+                });
+                if let Some(needed) = needed.filter(|needed| !sketch.meets(*needed)) {
+                    return Err((Unfit::Match, inconsistent("alg", needed)));
                 }
                 if let CtZone::Field(sub) = ct.zone {
                     readable(sub, sketch)?;

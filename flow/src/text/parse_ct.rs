@@ -7,7 +7,7 @@ use super::pairs::{Delimiter, Pair, Pairs};
 use super::parse_action::ActionParser;
 use super::{parse_nat, subfield};
 use crate::action::Action;
-use crate::ct::{Ct, CtZone};
+use crate::ct::{Ct, CtAlg, CtZone};
 
 /// How many bits of a field hold the number of a zone.
 const ZONE_BITS: u16 = 16;
@@ -28,13 +28,12 @@ impl<'a> ActionParser<'a> {
                 "zone" => ct.zone = zone(value).map_err(fault)?,
                 "exec" => ct.exec = self.list(argument.value, Nesting::Nested)?,
                 "nat" => ct.nat = Some(parse_nat::nat(text, &argument)?),
-                "alg" => {
-                    return Err(fault(Fault::new("this switch has no helpers of protocols yet")));
-                }
+                "alg" => ct.alg = Some(alg(argument.value).map_err(fault)?),
                 key => {
                     return Err(fault(
-                        Fault::new(format!("there is no argument {key:?}"))
-                            .hint("the arguments are commit, force, table, zone, nat and exec"),
+                        Fault::new(format!("there is no argument {key:?}")).hint(
+                            "the arguments are commit, force, table, zone, nat, exec and alg",
+                        ),
                     ));
                 }
             }
@@ -58,6 +57,14 @@ impl<'a> ActionParser<'a> {
         }
         Ok(Action::Ct(Box::new(ct)))
     }
+}
+
+/// A helper of a protocol.
+fn alg(name: &str) -> Result<CtAlg, Fault> {
+    let alg = CtAlg::ALL.into_iter().find(|alg| alg.name() == name);
+    alg.ok_or_else(|| {
+        Fault::new(format!("alg: there is no helper {name:?}")).hint("the helpers are ftp and tftp")
+    })
 }
 
 /// A number, or 16 bits of a field.

@@ -163,8 +163,9 @@ vocabulary! {
         /// Looks up the packet's connection in a zone (`connection tracking`). Table N goes on with the packet and with what
         /// was found (`ct_state` and the other fields of connections), while the actions behind go on without. With `commit`,
         /// a connection that the packet begins is remembered, and `exec(...)` writes its mark and label; `force` begins it
-        /// anew if its first packet went the other way. The zone is a number, or 16 bits of a field.
-        Ct: "ct", "ct(commit,force,table=N,zone=N,nat(src=RANGE),exec(ACTION,...))",
+        /// anew if its first packet went the other way. The zone is a number, or 16 bits of a field. A connection that `alg=ftp` (with
+        /// `tcp`) or `alg=tftp` (with `udp`) commits tells of connections to come, whose packets are `+rel` (docs/connections.md).
+        Ct: "ct", "ct(commit,force,table=N,zone=N,nat(src=RANGE),exec(ACTION,...),alg=ALG)",
             "add-flow \"ip,ct_state=-trk,actions=ct(table=1)\"";
         /// Forgets what is known of the packet's connection.
         CtClear: "ct_clear", "ct_clear", "add-flow \"ip,actions=ct_clear,resubmit(,1)\"";

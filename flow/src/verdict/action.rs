@@ -8,6 +8,7 @@
 
 use super::drop_reason::DropReason;
 use super::packet_in::PacketInReason;
+use crate::ct::CtAlg;
 use crate::key::PipelineKey;
 use crate::nat::Nat;
 use crate::types::{BridgeId, MacAddr, MeterId, PortNo};
@@ -135,6 +136,8 @@ pub struct CtCommit {
     pub mark: Rewrite<u32>,
     /// The label of the connection.
     pub label: Rewrite<u128>,
+    /// The helper that a connection that begins gets; `None` if it gets none.
+    pub alg: Option<CtAlg>,
 }
 
 /// One step that the datapath carries out on a frame. Steps are carried out in order, each on the frame as the steps
@@ -149,9 +152,6 @@ pub enum DpAction {
         port: PortNo,
         /// Size of the copy in bytes, counted from the Ethernet header. A shorter frame is sent whole.
         max_len: u32,
-    },
-    /// Sends the frame, as it is at this step, from a tunnel port.
-    Tunnel {
         /// As in [`OutputQueued`](Self::OutputQueued); 0 if no queue was chosen.
         priority: u32,
     },
@@ -161,6 +161,9 @@ pub enum DpAction {
         port: PortNo,
         /// The priority by which the queueing discipline of the port's device chooses the queue (`SO_PRIORITY`, socket(7)).
         priority: u32,
+    },
+    /// Sends the frame, as it is at this step, from a tunnel port.
+    Tunnel {
         /// The tunnel port that sends the frame.
         port: PortNo,
         /// What the outer headers are to say.

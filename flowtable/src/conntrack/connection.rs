@@ -3,6 +3,7 @@
 use super::tcp::{Belonging, TcpConnection, TcpState};
 use super::timeouts::Timeout;
 use super::tuple::{CtPacket, CtTuple};
+use flow::ct::CtAlg;
 use packet::wire::{icmp_type, icmpv6_type, ip_proto};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -126,4 +127,8 @@ pub struct ConnectionInfo {
     pub left: Duration,
     /// The states of the two ends of TCP, the one that sent the first segment first; `None` for other protocols.
     pub tcp: Option<(TcpState, TcpState)>,
+    /// The helper that reads what the connection tells of other connections; `None` without one.
+    pub alg: Option<CtAlg>,
+    /// The tuple of the first packet of the connection that told of this one; `None` if none did.
+    pub parent: Option<CtTuple>,
 }

@@ -2,6 +2,7 @@
 
 use super::Connections;
 use super::connection::ProtocolState;
+use super::help::CtHelp;
 use super::limits::KeptLimits;
 use super::nat::{CtAlias, CtNat};
 use super::shard::NewConnection;
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub struct KeptConnection {
     original: CtTuple,
     nat: Option<CtNat>,
+    #[serde(default)]
+    help: Option<CtHelp>,
     state: ProtocolState,
     timeout: Timeout,
     mark: u32,
@@ -44,6 +47,7 @@ impl Connections {
             all.extend(alive.map(|connection| KeptConnection {
                 original: connection.original(),
                 nat: connection.nat.as_deref().copied(),
+                help: connection.help.as_deref().cloned(),
                 state: connection.state,
                 timeout: connection.timeout,
                 mark: connection.mark,
@@ -68,7 +72,7 @@ impl Connections {
     }
 
     fn take_one(&self, now: u64, kept: &KeptConnection, gone: &mut Vec<CtAlias>) {
-        let KeptConnection { original, nat, state, timeout, mark, label, left } = kept;
+        let KeptConnection { original, nat, help, state, timeout, mark, label, left } = kept;
         let mut at = self.locate(original);
         if let Some(slot) = at.slot
             && let Some(known) = at.shard.get_mut(slot)
@@ -95,7 +99,8 @@ impl Connections {
             return;
         }
         let (canonical, is_swapped) = original.canonical();
-        let new = NewConnection { canonical, is_swapped, state: *state, nat: *nat };
+        let new =
+            NewConnection { canonical, is_swapped, state: *state, nat: *nat, help: help.clone() };
         let slot = at.shard.insert(new, self.hasher.hash_one(canonical), now);
         at.shard.begin_timeout_with(slot, *timeout, now, *left);
         if let Some(connection) = at.shard.get_mut(slot) {

@@ -15,14 +15,16 @@
 //! - Time is an argument.
 //! - `nat` chooses addresses and ports. The executor of datapath actions translates the frames (`datapath/nat`).
 //! - `fragments` keeps fragments until their packets are whole and can be tracked.
+//! - `help` reads what FTP and TFTP tell of connections to come.
 //! - `filter` selects connections for commands, and `kept` hands connections over to the next program.
 //!
-//! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`). Not here: helpers of protocols.
+//! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`).
 
 mod budget;
 mod connection;
 mod filter;
 mod fragments;
+mod help;
 mod kept;
 mod limits;
 mod nat;
@@ -37,6 +39,7 @@ pub use budget::CtBudget;
 pub use connection::ConnectionInfo;
 pub use fragments::FragmentStats;
 pub(crate) use fragments::Kept;
+pub use help::{SegmentEdit, SequenceShift};
 pub use kept::KeptConnection;
 pub use limits::{CtZoneUse, DEFAULT_MAX_CONNECTIONS, KeptLimits};
 pub use nat::CtTranslation;
@@ -53,6 +56,8 @@ use flow::nat::Nat;
 use flow::types::PortNo;
 use flow::verdict::{CtAction, DropReason};
 use fragments::Fragments;
+use help::CtHelp;
+use help::expectations::{Expectation, Expectations};
 use limits::{CtLimits, CtRefusal};
 use nat::{CtAlias, CtNat, Located};
 use packet::Frame;
@@ -111,15 +116,28 @@ pub struct Tracked {
     pub found: FoundConnection,
     /// The addresses and ports that the frame gets; `None` if it keeps those that it has.
     pub translation: Option<CtTranslation>,
+    /// Whether a helper reads the frame.
+    pub(crate) is_helped: bool,
 }
 
 impl From<FoundConnection> for Tracked {
     fn from(found: FoundConnection) -> Self {
-        Self { found, translation: None }
+        Self { found, translation: None, is_helped: false }
     }
 }
 
 impl Tracked {
+    /// Notes what the frame's connection has to do with other connections.
+    #[cold]
+    fn look_at_help(&mut self, help: &CtHelp) {
+        self.is_helped = help.alg().is_some();
+        if let Some(parent) = help.parent() {
+            self.found.original = Some(parent);
+            let is_valid = self.found.state & ct_state::INVALID == 0;
+            self.found.state |= if is_valid { ct_state::RELATED } else { 0 };
+        }
+    }
+
     /// Has the frame translated, if its connection is and the action asks for it.
     fn translate(&mut self, connection: &CtEntry, action: &CtAction) {
         let (Some(nat), Some(_), Some(place)) = (&connection.nat, &action.nat, self.found.place)
@@ -234,6 +252,7 @@ struct CtCounts {
 pub struct Connections {
     shards: Box<[Mutex<CtShard>]>,
     limits: CtLimits,
+    expectations: Expectations,
     hasher: ahash::RandomState,
     checks_windows: AtomicBool,
     counts: CtCounts,
@@ -296,6 +315,7 @@ impl Connections {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             limits: CtLimits::new(&hasher),
             fragments: Mutex::new(Fragments::new(&hasher)),
+            expectations: Expectations::new(&hasher),
             hasher,
             checks_windows: AtomicBool::new(true),
             counts: CtCounts::default(),
@@ -358,6 +378,8 @@ impl Connections {
         // A packet is translated once.
         if before.state & (ct_state::SRC_NAT | ct_state::DST_NAT) == 0 {
             tracked.translate(connection, action);
+            let help = connection.help.as_ref().filter(|_| tracked.translation.is_some());
+            tracked.is_helped = help.is_some_and(|help| help.alg().is_some());
         }
         Some(tracked)
     }
@@ -386,7 +408,10 @@ impl Connections {
         if let Some(slot) = at.slot
             && let Some(connection) = at.shard.get_mut(slot)
         {
-            let (flags, timeout) = self.judge(&mut connection.state, packet, at.is_reply);
+            let of_sender = connection.help.as_ref();
+            let of_sender = of_sender.map(|help| help.in_numbers_of_sender(packet, at.is_reply));
+            let judged = of_sender.as_ref().unwrap_or(packet);
+            let (flags, timeout) = self.judge(&mut connection.state, judged, at.is_reply);
             if let Some(timeout) = timeout {
                 self.count_answered(connection, timeout);
                 at.shard.set_timeout(slot, timeout, now);
@@ -396,20 +421,29 @@ impl Connections {
                 None => at = self.without(at, slot, &packet.tuple),
             }
         }
+        let (mut mark, mut label, mut original) = (0, 0, packet.tuple);
         if at.slot.is_none() {
             if packet.is_error || !ProtocolState::may_begin(packet) {
                 bits |= ct_state::INVALID;
             } else {
                 bits |= ct_state::NEW;
+                let expected = self.expectations.get(now, &packet.tuple);
+                if let Some(expectation) = &expected {
+                    bits |= ct_state::RELATED;
+                    (mark, label) = (expectation.mark, expectation.label);
+                    original = expectation.parent;
+                }
                 if action.commit.is_some() && self.may_begin(packet, budget, now) {
-                    at = self.begin(at, packet, action.nat.as_ref(), now, gone)?;
+                    at = self.begin(at, packet, action, expected.as_ref(), now, gone)?;
                 }
             }
         }
         let mut known = FoundConnection {
             state: bits,
             zone: action.zone,
-            original: Some(packet.tuple),
+            original: Some(original),
+            mark,
+            label,
             ..FoundConnection::default()
         };
         let Located { shard, shard_no, slot, is_reply } = &mut at;
@@ -428,6 +462,9 @@ impl Connections {
         (known.mark, known.label) = (connection.mark, connection.label);
         known.original = Some(connection.original());
         let mut tracked = Tracked::from(known);
+        if let Some(help) = &connection.help {
+            tracked.look_at_help(help);
+        }
         tracked.translate(connection, action);
         Ok(tracked)
     }
@@ -458,18 +495,22 @@ impl Connections {
         self.locate(tuple)
     }
 
-    /// Remembers a connection that begins with a packet, if there is room for it.
+    /// Remembers a connection that begins with a packet, if there is room for it. `expected` is what is known of the connection
+    /// if another one has told of it.
     fn begin<'a>(
         &'a self,
         mut at: Located<'a>,
         packet: &CtPacket,
-        nat: Option<&Nat>,
+        action: &CtAction,
+        expected: Option<&Expectation>,
         now: u64,
         gone: &mut Vec<CtAlias>,
     ) -> Result<Located<'a>, DropReason> {
         let original = &packet.tuple;
         let mut translation = None;
-        if let Some(nat) = nat.filter(|nat| nat.can_translate(original.is_ipv6)) {
+        if let Some(nat) =
+            translation_of(action, expected).filter(|nat| nat.can_translate(original.is_ipv6))
+        {
             drop(at);
             translation = self.reserve(original, nat, now, false);
             if translation.is_none() {
@@ -483,8 +524,19 @@ impl Connections {
             self.counts.created.fetch_add(1, Ordering::Relaxed);
             let (canonical, is_swapped) = original.canonical();
             let state = ProtocolState::begin(packet);
-            let new = NewConnection { canonical, is_swapped, state, nat: translation };
-            at.slot = Some(at.shard.insert(new, self.hasher.hash_one(canonical), now));
+            let help = match expected {
+                Some(expectation) => Some(CtHelp::ToldBy(expectation.parent)),
+                None => action.commit.and_then(|commit| commit.alg).map(CtHelp::teller),
+            };
+            let new = NewConnection { canonical, is_swapped, state, nat: translation, help };
+            let slot = at.shard.insert(new, self.hasher.hash_one(canonical), now);
+            at.slot = Some(slot);
+            if let Some(Expectation { mark, label, .. }) = expected {
+                self.expectations.fulfil(original);
+                if let Some(connection) = at.shard.get_mut(slot) {
+                    (connection.mark, connection.label) = (*mark, *label);
+                }
+            }
         } else if let Some(CtNat { reply, has_alias: true, .. }) = translation {
             gone.push(CtAlias { reply, original: *original });
         }
@@ -539,7 +591,10 @@ impl Connections {
         let original = Some(packet.tuple);
         let mut found = FoundConnection { zone, original, ..Default::default() };
         if let Some(mut connection) = known
-            && let (Some(flags), _) = self.judge(&mut connection.state, &packet, is_reply)
+            && let help = connection.help.clone()
+            && let judged = help.as_ref().map(|help| help.in_numbers_of_sender(&packet, is_reply))
+            && let (Some(flags), _) =
+                self.judge(&mut connection.state, judged.as_ref().unwrap_or(&packet), is_reply)
         {
             if let Some(commit) = &action.commit {
                 connection.write(commit);
@@ -550,6 +605,10 @@ impl Connections {
             let (is_error, serial) = (packet.is_error, connection.serial);
             found.place = Some(CtPlace { shard: 0, slot: 0, serial, is_reply, is_error });
             let mut tracked = Tracked::from(found);
+            if let Some(help) = &help {
+                tracked.look_at_help(help);
+                tracked.is_helped = false;
+            }
             tracked.translate(&connection, action);
             return Ok(tracked);
         }
@@ -558,11 +617,17 @@ impl Connections {
             return Ok(found.into());
         }
         found.state = ct_state::TRACKED | ct_state::NEW;
+        let expected = self.expectations.get(ms(now), &packet.tuple);
+        if let Some(Expectation { parent, mark, label, .. }) = expected {
+            found.state |= ct_state::RELATED;
+            (found.mark, found.label, found.original) = (mark, label, Some(parent));
+        }
         let mut tracked = Tracked::from(found);
         if let Some(commit) = &action.commit {
-            tracked.found.mark = commit.mark.of(0);
-            tracked.found.label = commit.label.of(0);
-            if let Some(nat) = action.nat.as_ref().filter(|n| n.can_translate(packet.tuple.is_ipv6))
+            tracked.found.mark = commit.mark.of(found.mark);
+            tracked.found.label = commit.label.of(found.label);
+            if let Some(nat) = translation_of(action, expected.as_ref())
+                .filter(|n| n.can_translate(packet.tuple.is_ipv6))
             {
                 let nat = self.reserve(&packet.tuple, nat, ms(now), true);
                 let nat = nat.ok_or(DropReason::NatExhausted)?;
@@ -586,8 +651,7 @@ impl Connections {
         let counts = &self.counts;
         for _ in 0..2 {
             if let Some(over) = shard.expire_one(now) {
-                self.limits.release(&over.original(), over.is_answered);
-                gone.extend(over.alias());
+                self.let_go(&over, gone);
                 counts.expired.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -595,8 +659,7 @@ impl Connections {
         if admitted == Err(CtRefusal::Full)
             && let Some(evicted) = shard.evict_half_open()
         {
-            self.limits.release(&evicted.original(), evicted.is_answered);
-            gone.extend(evicted.alias());
+            self.let_go(&evicted, gone);
             counts.evicted.fetch_add(1, Ordering::Relaxed);
             admitted = self.limits.admit(original);
         }
@@ -613,8 +676,16 @@ impl Connections {
     /// Removes the connection in a slot. Its alias is added to `gone`.
     fn forget(&self, shard: &mut CtShard, slot: u32, gone: &mut Vec<CtAlias>) {
         if let Some(connection) = shard.remove(slot) {
-            self.limits.release(&connection.original(), connection.is_answered);
-            gone.extend(connection.alias());
+            self.let_go(&connection, gone);
+        }
+    }
+
+    /// Lets go of what belongs to a connection that has been removed. Its alias is added to `gone`.
+    fn let_go(&self, connection: &CtEntry, gone: &mut Vec<CtAlias>) {
+        self.limits.release(&connection.original(), connection.is_answered);
+        gone.extend(connection.alias());
+        if connection.help.as_ref().is_some_and(|help| help.alg().is_some()) {
+            self.expectations.forget(&connection.original());
         }
     }
 
@@ -622,15 +693,13 @@ impl Connections {
     pub fn sweep(&self, now: Duration) {
         let now = ms(now);
         self.fragments.lock().sweep(now);
+        self.expectations.sweep(now);
         let mut gone = Vec::new();
         for shard in &self.shards {
             loop {
                 let mut shard = shard.lock();
                 let over = (0..SWEPT_AT_ONCE).map_while(|_| shard.expire_one(now));
-                let removed = over.map(|over| {
-                    self.limits.release(&over.original(), over.is_answered);
-                    gone.extend(over.alias());
-                });
+                let removed = over.map(|over| self.let_go(&over, &mut gone));
                 let removed = removed.count();
                 drop(shard);
                 self.remove_aliases(&mut gone);
@@ -768,6 +837,13 @@ impl Connections {
     pub fn set_checks_windows(&self, checks: bool) {
         self.checks_windows.store(checks, Ordering::Relaxed);
     }
+}
+
+/// How a connection is to be translated that begins: as the action says, or as the connection that told of it if the action
+/// asks for translation at all.
+fn translation_of<'a>(action: &'a CtAction, expected: Option<&'a Expectation>) -> Option<&'a Nat> {
+    let own = action.nat.as_ref()?;
+    expected.map_or(Some(own), |expectation| expectation.nat.as_ref())
 }
 
 /// The shard of a hash. The table inside the shard takes the low and the highest bits.

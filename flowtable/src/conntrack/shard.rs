@@ -8,6 +8,7 @@
 //! others for no longer than the others' own timeouts.
 
 use super::connection::{ConnectionInfo, ProtocolState};
+use super::help::CtHelp;
 use super::nat::{CtAlias, CtNat};
 use super::timeouts::{HALF_OPEN, Timeout, ZoneTimeouts};
 use super::tuple::CtTuple;
@@ -27,6 +28,8 @@ pub(super) struct CtEntry {
     pub(super) is_swapped: bool,
     /// How the connection is translated; `None` if it is not.
     pub(super) nat: Option<Box<CtNat>>,
+    /// What it has to do with other connections; `None` if nothing.
+    pub(super) help: Option<Box<CtHelp>>,
     pub(super) timeout: Timeout,
     /// The timeout in seconds, which is the zone's or the default.
     seconds: u32,
@@ -94,6 +97,8 @@ impl CtEntry {
             mark: self.mark,
             label: self.label,
             left: Duration::from_millis(self.expires.saturating_sub(now)),
+            alg: self.help.as_ref().and_then(|help| help.alg()),
+            parent: self.help.as_ref().and_then(|help| help.parent()),
             tcp: match &self.state {
                 ProtocolState::Tcp(tcp) => Some(tcp.states()),
                 ProtocolState::Icmp { .. } | ProtocolState::Other(_) => None,
@@ -216,7 +221,7 @@ impl CtShard {
 
     /// Adds a connection. The tuple must be unknown.
     pub(super) fn insert(&mut self, new: NewConnection, hash: u64, now: u64) -> u32 {
-        let NewConnection { canonical, is_swapped, state, nat } = new;
+        let NewConnection { canonical, is_swapped, state, nat, help } = new;
         let timeout = state.first_timeout();
         let seconds = self.timeouts.seconds(canonical.zone, timeout);
         self.serial = self.serial.wrapping_add(1);
@@ -225,6 +230,7 @@ impl CtShard {
             canonical,
             is_swapped,
             nat: nat.map(Box::new),
+            help: help.map(Box::new),
             timeout,
             seconds,
             state,
@@ -370,4 +376,5 @@ pub(super) struct NewConnection {
     pub(super) is_swapped: bool,
     pub(super) state: ProtocolState,
     pub(super) nat: Option<CtNat>,
+    pub(super) help: Option<CtHelp>,
 }

@@ -6,6 +6,7 @@ use super::egress::Egress;
 use super::meter_use::MeterUse;
 use super::nat;
 use super::punt::Punts;
+use super::segment;
 use crate::conntrack::{FoundConnection, Kept, Tracked, Tracker};
 use flow::verdict::{ControllerMeta, CtAction, DpAction, DropReason, MeterRef};
 use packet::{Batch, Frame, FrameId, Segmentation};
@@ -267,7 +268,7 @@ impl<'a> Run<'_, 'a> {
     fn track(&mut self, action: &CtAction) -> Result<(), Stop> {
         let frame = self.env.batch.frame(self.id);
         let before = (self.found as usize).checked_sub(1).and_then(|at| self.env.found.get(at));
-        let Tracked { found, translation } =
+        let Tracked { mut found, translation, is_helped } =
             self.env.tracker.track(self.env.now, frame, action, before).map_err(|reason| {
                 self.done.cut = Some(reason);
                 Stop::Gone
@@ -276,12 +277,20 @@ impl<'a> Run<'_, 'a> {
         if found.original.is_none() {
             self.track_fragment(action)?;
         }
+        let mut edit = None;
+        if is_helped {
+            let (table, frame) = (self.env.tracker.table, self.env.batch.frame(self.id));
+            edit = table.help(self.env.now, frame, &mut found, translation.is_some());
+        }
         self.env.found.push(found);
         self.found = self.env.found.len() as u32;
         if let Some(translation) = translation
             && let Some(frame) = self.editable()
         {
             nat::translate(frame, &translation);
+            if let Some(edit) = edit {
+                segment::apply(frame, &edit);
+            }
         }
         Ok(())
     }
@@ -304,7 +313,8 @@ impl<'a> Run<'_, 'a> {
             Kept::Complete(packet) => packet,
         };
         let tracked = self.env.tracker.track(self.env.now, &packet.whole, action, None);
-        let Tracked { found, translation } = tracked.map_err(|reason| {
+        // Fragments of a control connection are not read by a helper.
+        let Tracked { found, translation, .. } = tracked.map_err(|reason| {
             self.done.cut = Some(reason);
             Stop::Gone
         })?;
@@ -359,6 +369,7 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         DpAction::SetMpls(lse) => edit::set_mpls(frame, lse),
         DpAction::Output(_)
         | DpAction::OutputTrunc { .. }
+        | DpAction::OutputQueued { .. }
         | DpAction::Tunnel { .. }
         | DpAction::Answer { .. }
         | DpAction::Controller(_)
@@ -369,7 +380,6 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         | DpAction::CtClear
         | DpAction::Recirculate(_) => {}
     }
-        | DpAction::OutputQueued { .. }
 }
 
 /// Size in bytes of the largest frame that this one will be on the wire: the size of one segment, if the frame

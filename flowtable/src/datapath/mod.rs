@@ -43,6 +43,7 @@ mod nat;
 mod punt;
 mod registry;
 mod rounds;
+mod segment;
 mod signatures;
 
 #[cfg(test)]

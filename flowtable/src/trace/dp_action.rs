@@ -269,12 +269,15 @@ impl<P: Display> Writer<'_, P> {
         if action.zone != 0 {
             parts.push(format!("zone={}", action.zone));
         }
-        if let Some(CtCommit { mark, label, .. }) = &action.commit {
+        if let Some(CtCommit { mark, label, alg, .. }) = &action.commit {
             if !mark.is_none() {
                 parts.push(format!("mark={:#x}/{:#x}", mark.value, mark.mask));
             }
             if !label.is_none() {
                 parts.push(format!("label={:#x}/{:#x}", label.value, label.mask));
+            }
+            if let Some(alg) = alg {
+                parts.push(format!("helper={}", alg.name()));
             }
         }
         if let Some(nat) = &action.nat {

@@ -324,7 +324,8 @@ fn a_trace_finds_the_connection_and_changes_nothing() {
     let answer = packet("udp,nw_src=10.0.0.2,nw_dst=10.0.0.1,tp_src=53,tp_dst=1000");
     let mut frame = Frame::owned(&request, Offload::NONE);
     (_, frame.layers) = extract(Arrival::default(), &request, 1);
-    let commit = CtCommit { force: false, mark: Rewrite::default(), label: Rewrite::default() };
+    let commit =
+        CtCommit { force: false, mark: Rewrite::default(), label: Rewrite::default(), alg: None };
     let action = CtAction { zone: 0, commit: Some(commit), nat: None };
     let _ = policy.connections().track(Duration::ZERO, &frame, &action, None);
     let in_port = PortRef { bridge: BridgeId::FIRST, port: OfPort(2) };

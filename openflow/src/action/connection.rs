@@ -16,7 +16,7 @@ use crate::matching::field::{self, FieldHeader};
 use crate::output::Encoder;
 use OfVersion::OpenFlow10;
 use flow::action::Action;
-use flow::ct::{Ct, CtZone};
+use flow::ct::{Ct, CtAlg, CtZone};
 use flow::types::{OfVersion, TableId};
 
 /// `NX_CT_F_COMMIT`.
@@ -42,7 +42,7 @@ pub(super) fn put(out: &mut Encoder, ct: &Ct, version: OfVersion) {
     }
     out.u8(ct.table.map_or(NO_TABLE, TableId::get));
     out.zeros(3);
-    out.u16(0);
+    out.u16(ct.alg.map_or(0, CtAlg::number));
     if let Some(nat) = &ct.nat {
         nat::put(out, nat);
     }
@@ -68,13 +68,18 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<(Ct, Input<'a>), Error
         n => Some(TableId::new(n).ok_or(ErrorCode::BadArgument)?),
     };
     input.skip(3)?;
-    // The switch has no helpers of protocols.
-    let has_helper = input.u16()? != 0;
+    let alg = match input.u16()? {
+        0 => None,
+        number => {
+            let alg = CtAlg::ALL.into_iter().find(|alg| alg.number() == number);
+            Some(alg.ok_or(ErrorCode::BadArgument)?)
+        }
+    };
     let (commit, force) = (flags & COMMIT != 0, flags & FORCE != 0);
-    if has_helper || force && !commit || flags & !(COMMIT | FORCE) != 0 {
+    if force && !commit || flags & !(COMMIT | FORCE) != 0 {
         return Err(ErrorCode::BadArgument);
     }
-    Ok((Ct { commit, force, table, zone, nat: None, exec: Vec::new() }, *input))
+    Ok((Ct { commit, force, table, zone, nat: None, exec: Vec::new(), alg }, *input))
 }
 
 /// The action with the actions that were read behind `head`, which need a connection that is committed.

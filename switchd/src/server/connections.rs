@@ -157,7 +157,7 @@ pub(super) fn delete_zone_timeouts(
 }
 
 fn record(connection: &ConnectionInfo) -> ConnectionRecord {
-    let ConnectionInfo { original, reply, mark, label, left, tcp } = connection;
+    let ConnectionInfo { original, reply, mark, label, left, tcp, alg, parent } = connection;
     ConnectionRecord {
         protocol: original.protocol,
         orig: direction(original),
@@ -167,6 +167,8 @@ fn record(connection: &ConnectionInfo) -> ConnectionRecord {
         label: format!("{label:#x}"),
         timeout: left.as_secs(),
         state: tcp.map(|(first, second)| first.max(second).to_string()),
+        helper: alg.map(|alg| alg.name().to_owned()),
+        parent: parent.as_ref().map(direction),
     }
 }
 

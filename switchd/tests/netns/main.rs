@@ -11,6 +11,7 @@ mod cookbook;
 mod fixture;
 mod floods;
 mod frames;
+mod helpers;
 mod interop;
 mod kernel_cache;
 mod kernel_life;
@@ -22,8 +23,8 @@ mod memory;
 mod offloads;
 mod other_netns;
 mod ownership;
-mod reserved;
 mod queues;
+mod reserved;
 mod restart;
 mod restart_clients;
 mod rules;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         connections::TESTS,
         floods::TESTS,
         frames::TESTS,
+        helpers::TESTS,
         interop::TESTS,
         kernel_cache::TESTS,
         kernel_life::TESTS,
@@ -62,9 +64,9 @@ fn main() -> ExitCode {
         offloads::TESTS,
         ownership::TESTS,
         other_netns::TESTS,
+        queues::TESTS,
         reserved::TESTS,
         restart::TESTS,
-        queues::TESTS,
         restart_clients::TESTS,
         rules::TESTS,
         saved::TESTS,

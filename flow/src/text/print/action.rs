@@ -235,6 +235,9 @@ fn connection(out: &mut String, ct: &Ct, options: &PrintOptions<'_>) {
         nested(out, "exec(", &ct.exec, options);
         out.push(',');
     }
+    if let Some(alg) = ct.alg {
+        put!(out, "alg={},", alg.name());
+    }
     if out.len() > start {
         out.pop();
     }

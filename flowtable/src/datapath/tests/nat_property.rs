@@ -172,7 +172,12 @@ proptest! {
         let rule = format!("{ip},actions=ct(commit,nat({}={target}:1-65535,random))", if is_source { "src" } else { "dst" });
         let rule = parse_flow(&rule, &ParseContext::default()).expect("a rule");
         let [Action::Ct(ct)] = &rule.actions[..] else { panic!("one action") };
-        let commit = CtCommit { force: false, mark: Rewrite::default(), label: Rewrite::default() };
+        let commit = CtCommit {
+            force: false,
+            mark: Rewrite::default(),
+            label: Rewrite::default(),
+            alg: None,
+        };
         let action = CtAction { zone: 0, commit: Some(commit), nat: ct.nat };
         let mut offload = Offload::NONE;
         let layers = layers_of(&sent);

@@ -41,6 +41,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 force: ct.force,
                 mark: Rewrite::<u32>::new(mark.value as u32, mark.mask as u32),
                 label: Rewrite::<u128>::new(label.value, label.mask),
+                alg: ct.alg,
             }
         });
         self.out.actions.push(DpAction::Ct(Box::new(CtAction { zone, commit, nat: ct.nat })));
