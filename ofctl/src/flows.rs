@@ -1,5 +1,6 @@
 //! The verbs that change, list and compare rules.
 
+use crate::conjunctions::{self, Listed};
 use crate::connect::{Call, call, connect, unexpected, wrong_usage};
 use crate::options::{How, Options, Verb, Words};
 use crate::output::{JsonArray, Output, note, print, print_json, tell_reply};
@@ -139,7 +140,8 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let criteria = sort::criteria(how)?;
     // `ovs-ofctl` prints the header of a reply and ages only if no option changes the order or the form of the
     // rules.
-    let is_plain = criteria.is_empty() && !how.names() && how.stats() && !how.json;
+    let is_plain =
+        criteria.is_empty() && !how.conjunctions && !how.names() && how.stats() && !how.json;
     let query = FlowQuery {
         filter: call.words.first().cloned().unwrap_or_default(),
         version: how.version(),
@@ -149,7 +151,7 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
         stats: how.stats(),
         ages: is_plain,
     };
-    if !criteria.is_empty() {
+    if !criteria.is_empty() || how.conjunctions {
         return dump_sorted(call, how, query, &criteria);
     }
     let header = match is_plain {
@@ -196,10 +198,27 @@ fn dump_sorted(
     let as_text = FlowQuery { format: Format::Text, ..query.clone() };
     collect(&mut call.client, as_text, &mut lines)?;
     let mut order: Vec<usize> = (0..lines.len()).collect();
-    let rules: Result<Vec<FlowMod>, _> =
-        lines.iter().map(|line| parse_dumped_flow(line, &names)).collect();
-    let rules = rules.map_err(|e| anyhow::anyhow!("sort the answer of the switch: {e}"))?;
+    let rules = parse_dumped(&lines, &names)?;
     order.sort_by(|&a, &b| sort::compare(&rules[a], &rules[b], criteria));
+    if how.conjunctions {
+        let all = match query.filter.is_empty() {
+            true => None,
+            false => Some(all_rules(&mut call.client, how, "")?),
+        };
+        let records = match how.json {
+            true => {
+                let records: Vec<serde_json::Value> =
+                    call.client.list(Operation::DumpFlows(query))?;
+                Some(order.iter().filter_map(|&at| records.get(at).cloned()).collect())
+            }
+            false => None,
+        };
+        let lines = order.iter().map(|&at| lines[at].clone()).collect();
+        let rules = order.iter().map(|&at| rules[at].clone()).collect();
+        let shown: &dyn PortNames = if how.names() { &names } else { &flow::text::NoPortNames };
+        conjunctions::print_folded(&Listed { lines, records, rules }, all.as_deref(), shown)?;
+        return Ok(Outcome::Done);
+    }
     let mut out = Output::new();
     if how.json {
         let records: Vec<serde_json::Value> = call.client.list(Operation::DumpFlows(query))?;
@@ -211,6 +230,31 @@ fn dump_sorted(
     }
     out.finish()?;
     Ok(Outcome::Done)
+}
+
+/// The rules that a match selects.
+pub(crate) fn all_rules(
+    client: &mut Client,
+    how: &How,
+    filter: &str,
+) -> anyhow::Result<Vec<FlowMod>> {
+    let names = port_names(client)?;
+    let query = FlowQuery {
+        filter: filter.to_owned(),
+        version: how.version(),
+        lenient: how.lenient,
+        ..FlowQuery::default()
+    };
+    let mut lines = Vec::new();
+    collect(client, query, &mut lines)?;
+    parse_dumped(&lines, &names)
+}
+
+/// The rules that the switch has listed.
+fn parse_dumped(lines: &[String], names: &dyn PortNames) -> anyhow::Result<Vec<FlowMod>> {
+    let rules = lines.iter().map(|line| parse_dumped_flow(line, names));
+    let rules: Result<_, _> = rules.collect();
+    rules.map_err(|e| anyhow::anyhow!("understand the answer of the switch: {e}"))
 }
 
 /// Appends the rules that the query selects to `lines`, one line for each rule.

@@ -19,7 +19,10 @@ const OWN: &[(&[&str], &[&[&str]])] = &[
     (&["add-flow", "add-flows"], &[READ, &["bundle"]]),
     (&["replace-flows"], &[READ, &["bundle", "readd"]]),
     (&["mod-flows", "del-flows"], &[READ, &["strict", "bundle"]]),
-    (&["dump-flows"], &[READ, &["names", "no_names", "stats", "no_stats", "sort", "rsort"]]),
+    (
+        &["dump-flows"],
+        &[READ, &["names", "no_names", "stats", "no_stats", "sort", "rsort"], &["conjunctions"]],
+    ),
     (&["diff-flows"], &[READ, &["names", "no_names"]]),
     (&["dump-aggregate", "packet-out"], &[&["protocols", "lenient"]]),
     (&["add-group", "add-groups", "del-groups"], &[&["protocols", "lenient", "bundle"]]),
@@ -38,7 +41,8 @@ const OWN: &[(&[&str], &[&[&str]])] = &[
         &[&["protocols", "names", "no_names", "more"], &["packet_in_format", "timestamp"]],
     ),
     (&["snoop"], &[&["protocols", "more", "timestamp"]]),
-    (&["trace", "lint"], &[&["protocols", "lenient", "names", "no_names"]]),
+    (&["trace"], &[&["protocols", "lenient", "names", "no_names", "conjunctions"]]),
+    (&["lint"], &[&["protocols", "lenient", "names", "no_names"]]),
     (&["parse-flow", "parse-flows", "check"], &[READ]),
     (
         &["dump-desc", "dump-group-features", "probe", "ping", "benchmark"],

@@ -11,6 +11,7 @@
 mod bfd;
 mod bridges;
 mod cached_flows;
+mod conjunctions;
 mod connect;
 mod connection_limits;
 mod connections;

@@ -2,13 +2,13 @@
 //! `ovs-appctl ofproto/trace`. With `--explain`, `explain` prints them.
 
 use crate::connect::{call, unexpected};
-use crate::options::{Options, Trace};
+use crate::options::{How, Options, Trace};
 use crate::output::{note, print, print_json};
-use crate::{Outcome, Usage, explain, files};
+use crate::{Outcome, Usage, conjunctions, explain, files, flows};
 use control::record::{TraceEventRecord, TraceRecord, TraceStepRecord};
-use control::{Operation, Reply, TraceQuery};
+use control::{Client, Operation, Reply, TraceQuery};
 use flow::key::ct_state;
-use flow::text::CT_STATES;
+use flow::text::{CT_STATES, NoPortNames, PortNames};
 use std::fmt::Write;
 
 /// The state of a connection that flags such as `trk,est` say, with commas or blanks between. As in Open vSwitch, `trk` is always
@@ -52,9 +52,12 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
         names: how.names(),
     };
     let bridge = call.client.bridge().unwrap_or_default().to_owned();
-    let Reply::Trace(trace) = call.client.ask(Operation::Trace(query))? else {
+    let Reply::Trace(mut trace) = call.client.ask(Operation::Trace(query))? else {
         return Err(unexpected());
     };
+    if how.conjunctions && *explain {
+        tell_conjunctions(&mut call.client, how, &mut trace)?;
+    }
     if !how.json {
         trace.notes.iter().for_each(|text| note(text));
     }
@@ -64,6 +67,41 @@ pub(crate) fn trace(options: &Options, arguments: &Trace) -> anyhow::Result<Outc
         false => print(&render(&bridge, &trace))?,
     }
     Ok(Outcome::Done)
+}
+
+/// Adds behind each rule of the bridge that matches on `conj_id` what its conjunctions match.
+fn tell_conjunctions(
+    client: &mut Client,
+    how: &How,
+    trace: &mut TraceRecord,
+) -> anyhow::Result<()> {
+    let names = flows::port_names(client)?;
+    let names: &dyn PortNames = if how.names() { &names } else { &NoPortNames };
+    let mut rules = None;
+    let mut next = Some(trace);
+    while let Some(pass) = next {
+        let steps = std::mem::take(&mut pass.steps);
+        for step in steps {
+            let depth = step.depth + 1;
+            let mut meaning = None;
+            if let TraceEventRecord::Rule { table, r#match, priority, .. } = &step.event
+                && r#match.contains("conj_id=")
+            {
+                let rules = match &mut rules {
+                    Some(rules) => rules,
+                    none => none.insert(flows::all_rules(client, how, "")?),
+                };
+                meaning = conjunctions::meaning((*table, r#match, *priority), rules, names);
+            }
+            pass.steps.push(step);
+            if let Some(meaning) = meaning {
+                let event = TraceEventRecord::Sentence(format!("the packet is {meaning}"));
+                pass.steps.push(TraceStepRecord { depth, event });
+            }
+        }
+        next = pass.recirculated.as_deref_mut();
+    }
+    Ok(())
 }
 
 /// The first pass, and the passes behind each recirculation, whose title is the recirculation id.

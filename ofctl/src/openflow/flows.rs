@@ -256,6 +256,9 @@ fn lists_in_nxm(channel: &mut Channel, allowed: Protocols) -> anyhow::Result<boo
 /// Carries out the verb `dump-flows`.
 pub(super) fn dump(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let how = &call.options.how;
+    if how.conjunctions {
+        bail!("--conjunctions is for bridges of our own switch: leave out the address, and -O");
+    }
     let criteria = sort::criteria(how)?;
     let mut channel = call.open(0, 1)?;
     let names = call.shown_names(&mut channel)?;

@@ -93,6 +93,9 @@ pub(crate) struct How {
     /// dump-flows: as --sort, in descending order
     #[arg(long, global = true, value_name = "FIELD", num_args = 0..=1, require_equals = true, default_missing_value = "priority")]
     pub(crate) rsort: Vec<String>,
+    /// dump-flows and trace --explain: show a conjunction as one rule, with its clauses as (a or b) and (c or d)
+    #[arg(long, global = true)]
+    pub(crate) conjunctions: bool,
     /// mod-flows and del-flows: change only the rule that has exactly this match and priority
     #[arg(long, global = true)]
     pub(crate) strict: bool,

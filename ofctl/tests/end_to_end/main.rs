@@ -562,3 +562,27 @@ fn actions_that_have_no_effect_are_accepted_with_notes() {
     }
     assert_eq!(of13(&["mod-group", "group_id=1,type=all,bucket=output:1"]), [""; 0]);
 }
+
+#[test]
+fn a_conjunction_is_listed_and_explained_as_one_rule() {
+    let bench = Bench::new();
+    let rules = "priority=9,ip,nw_src=10.0.0.1,actions=conjunction(7,1/2)\n\
+                 priority=9,ip,nw_src=10.0.0.2,actions=conjunction(7,1/2)\n\
+                 priority=9,tcp,tp_dst=80,actions=conjunction(7,2/2)\n\
+                 priority=9,conj_id=7,ip,actions=output:2\n\
+                 priority=1,actions=drop\n";
+    bench.ok(&["replace-flows", &bench.file("r", rules)]);
+    let clauses = "(ip,nw_src=10.0.0.1 or ip,nw_src=10.0.0.2) and (tcp,tp_dst=80)";
+    assert_eq!(
+        bench.ok(&["--no-stats", "dump-flows", "--conjunctions", "--rsort"]),
+        format!(
+            " priority=9,conj_id=7,ip if {clauses} actions=output:2\n priority=1 actions=drop\n"
+        )
+    );
+    // Clauses are found whatever the list is restricted to.
+    let selected = bench.ok(&["--no-stats", "dump-flows", "--conjunctions", "out_port=2"]);
+    assert!(selected.contains(clauses), "{selected}");
+    let packet = "in_port=1,tcp,nw_src=10.0.0.2,tp_dst=80";
+    let explained = bench.ok(&["trace", packet, "--explain", "--conjunctions"]);
+    assert!(explained.contains(&format!("the packet is {clauses}")), "{explained}");
+}
