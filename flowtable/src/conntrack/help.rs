@@ -132,7 +132,7 @@ struct Ends {
 impl Ends {
     /// The connection to come that the end tells of that sent the first packet, or the other end if `is_reply`. The end that listens has
     /// this port.
-    fn to_come(&self, is_reply: bool, port: u16) -> (CtTuple, Option<Nat>) {
+    fn connection_to_come(&self, is_reply: bool, port: u16) -> (CtTuple, Option<Nat>) {
         // Each direction has its ends as a packet has them before it is translated. The packets of the connection to come go against
         // the end that tells.
         let (seen, own) = match is_reply {
@@ -196,7 +196,7 @@ impl Connections {
         };
         if teller.alg == CtAlg::Tftp {
             if !is_reply && is_tftp_request(told.payload) {
-                let (tuple, nat) = ends.to_come(false, ends.reply.destination.port);
+                let (tuple, nat) = ends.connection_to_come(false, ends.reply.destination.port);
                 let port = ends.original.source.port;
                 expect((tuple, nat.map(|nat| at_port(nat, port))));
             }
@@ -210,7 +210,7 @@ impl Connections {
             let (own, known) = ends.teller(is_reply);
             match address {
                 Ok(address) if address.address.is_none_or(|said| said == own) => {
-                    expect(ends.to_come(is_reply, address.port));
+                    expect(ends.connection_to_come(is_reply, address.port));
                     text = rewritten(&address, own, known).filter(|_| is_translated);
                 }
                 _ => {
