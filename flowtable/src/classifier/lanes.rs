@@ -57,10 +57,14 @@ impl HalfSet {
     /// zero.
     pub(super) fn are_all_of(self, picked: &[[u8; 4]], mask: &PipelineMask) -> bool {
         let halves: &[u32; HALVES] = zerocopy::transmute_ref!(&mask.bits);
+        // Another mask mostly differs in one of the few picked halves.
+        let mut picked_halves = self.0.iter().zip(picked);
+        if !picked_halves.all(|(at, bits)| halves[at] == u32::from_ne_bytes(*bits)) {
+            return false;
+        }
         // Without a branch, so that vector instructions count several halves at once.
         let used: u32 = halves.iter().map(|half| u32::from(*half != 0)).sum();
         used as usize == picked.len()
-            && self.0.iter().zip(picked).all(|(at, bits)| halves[at] == u32::from_ne_bytes(*bits))
     }
 
     /// Copies these halves out of a mask.
@@ -117,35 +121,42 @@ impl Layout {
     }
 
     /// Packs a key, or the bits of a mask.
+    #[inline]
     pub(super) fn pack(&self, key: &PipelineKey) -> ArrayVec<Line, MAX_WIDTH> {
-        let mut out: ArrayVec<_, MAX_WIDTH> = (0..self.width()).map(|_| Line::default()).collect();
+        // Collecting an iterator would copy the room of all lines once more.
+        let mut out = ArrayVec::new();
+        (0..self.width()).for_each(|_| out.push(Line::default()));
         self.gather(key, &mut out);
         out
     }
 
-    /// The words of a packed match in which its packed mask has bits.
-    pub(super) fn masked_words(&self, row: &[Line], mask: &[Line]) -> MaskedWords {
-        let mut words = MaskedWords::new();
-        for (lane, half) in self.lanes() {
-            let of = |lines: &[Line]| lines[lane / LANES].0[lane % LANES];
-            if of(mask) == 0 {
-                continue;
+    /// The words of a packed match in which its packed mask has bits, in the order of the key.
+    pub(super) fn masked_words<'a>(
+        &'a self,
+        row: &'a [Line],
+        mask: &'a [Line],
+    ) -> impl Iterator<Item = MaskedWord> + 'a {
+        let of = |lines: &[Line], lane: usize| lines[lane / LANES].0[lane % LANES];
+        let halves = self.lanes().filter(move |(lane, _)| of(mask, *lane) != 0);
+        let mut halves = halves
+            .map(move |(lane, half)| {
+                let in_word = |bits: u32| {
+                    let mut bytes = [[0; 4]; 2];
+                    bytes[half % 2] = bits.to_be_bytes();
+                    u64::from_ne_bytes(zerocopy::transmute!(bytes))
+                };
+                let (mask, value) = (in_word(of(mask, lane)), in_word(of(row, lane)));
+                MaskedWord { index: half / 2, mask, value }
+            })
+            .peekable();
+        std::iter::from_fn(move || {
+            let mut word = halves.next()?;
+            if let Some(other) = halves.next_if(|other| other.index == word.index) {
+                word.mask |= other.mask;
+                word.value |= other.value;
             }
-            let in_word = |bits: u32| {
-                let mut bytes = [[0; 4]; 2];
-                bytes[half % 2] = bits.to_be_bytes();
-                u64::from_ne_bytes(zerocopy::transmute!(bytes))
-            };
-            let (index, mask, value) = (half / 2, in_word(of(mask)), in_word(of(row)));
-            match words.last_mut().filter(|last| last.index == index) {
-                Some(last) => {
-                    last.mask |= mask;
-                    last.value |= value;
-                }
-                None => words.push(MaskedWord { index, mask, value }),
-            }
-        }
-        words
+            Some(word)
+        })
     }
 
     /// Adds packed bits to a key, or to the bits of a mask, by OR.
@@ -169,9 +180,6 @@ pub struct MaskedWord {
     /// The bits of the key, which are zero where those of the mask are.
     pub value: u64,
 }
-
-/// The words of a match in which its mask has bits, in the order of the key.
-pub type MaskedWords = ArrayVec<MaskedWord, PIPELINE_WORDS>;
 
 fn halves(key: &PipelineKey) -> &[[u8; 4]; HALVES] {
     zerocopy::transmute_ref!(key)
@@ -220,13 +228,14 @@ mod tests {
         key.words_mut().fill(0x0102_0304_0506_0708);
         let key = key.masked(&mask);
         let layout = Layout::new(HalfSet::of(&mask));
-        let words = layout.masked_words(&layout.pack(&key), &layout.pack(&mask.bits));
+        let (row, packed_mask) = (layout.pack(&key), layout.pack(&mask.bits));
+        let words: Vec<_> = layout.masked_words(&row, &packed_mask).collect();
         let all = key.words().iter().zip(mask.words()).enumerate();
         let expected: Vec<_> = all
             .filter(|(_, (_, mask))| **mask != 0)
             .map(|(index, (&value, &mask))| MaskedWord { index, mask, value })
             .collect();
-        assert_eq!(words[..], expected);
+        assert_eq!(words, expected);
         assert!(expected.len() >= 4);
     }
 

@@ -151,7 +151,8 @@ impl Masks {
         self.index.find(hash, |&at| self.is(at, mask)).copied()
     }
 
-    fn is(&self, number: u32, mask: &PipelineMask) -> bool {
+    /// Whether a number is the one of this mask.
+    pub(super) fn is(&self, number: u32, mask: &PipelineMask) -> bool {
         let known = self.list[number as usize].as_ref();
         known.is_some_and(|known| known.halves.are_all_of(&known.bits, mask))
     }

@@ -95,7 +95,7 @@ mod survey;
 mod tests;
 
 pub use expect::Sample;
-pub use lanes::{MaskedWord, MaskedWords};
+pub use lanes::MaskedWord;
 pub use linear::LinearClassifier;
 pub use plan::Plan;
 pub use rule::{Entry, RuleId, Version};
@@ -148,6 +148,11 @@ impl Retired {
         self.subtables.is_empty() && self.rows.is_empty()
     }
 }
+
+/// What [`Classifier::find_to_replace`] tells [`Classifier::insert_under`]: the number of the match's
+/// mask, if a rule has this mask. The default tells nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MaskHint(Option<u32>);
 
 /// The owner's value of a rule, and where the rule's row is.
 #[derive(Debug)]
@@ -211,7 +216,21 @@ impl<T> Classifier<T> {
         version: Version,
         value: impl FnOnce(RuleId) -> T,
     ) -> RuleId {
-        let mask = self.mask_number(m.mask());
+        self.insert_under(MaskHint::default(), m, priority, version, value)
+    }
+
+    /// As [`insert_with`](Self::insert_with), with what [`find_to_replace`](Self::find_to_replace)
+    /// has found for the same match. No rule may have been purged since.
+    pub fn insert_under(
+        &mut self,
+        MaskHint(number): MaskHint,
+        m: &Match,
+        priority: u16,
+        version: Version,
+        value: impl FnOnce(RuleId) -> T,
+    ) -> RuleId {
+        let mask = number.unwrap_or_else(|| self.mask_number(m.mask()));
+        debug_assert!(self.masks.is(mask, m.mask()), "the hint is one for another match");
         let filed = |id| Filed { value: value(id), hash: 0, mask, subtable: 0 };
         let id = self.rules.insert(priority, version, filed);
         self.masks.get_mut(mask).add(id.slot());
@@ -279,6 +298,17 @@ impl<T> Classifier<T> {
     /// The rule with exactly this match and priority that is visible at `version`.
     pub fn find(&self, m: &Match, priority: u16, version: Version) -> Option<(RuleId, &T)> {
         let number = self.masks.peek(m.mask(), &self.hasher)?;
+        self.find_under(number, m, priority, version)
+    }
+
+    /// As [`find`](Self::find), for a match whose mask has the number `number`.
+    fn find_under(
+        &self,
+        number: u32,
+        m: &Match,
+        priority: u16,
+        version: Version,
+    ) -> Option<(RuleId, &T)> {
         let known = self.masks.get(number);
         let in_subtable = |Home { subtable, local }: Home| {
             let headers = self.subtables[usize::from(subtable)].find(m.key(), priority, local);
@@ -302,16 +332,17 @@ impl<T> Classifier<T> {
         best.map(|(id, rule)| (id, &rule.value.value))
     }
 
-    /// As [`find`](Self::find), for a caller that adds a rule with the same match next. The
-    /// classifier remembers the match's mask, so that adding the rule need not look for it.
+    /// As [`find`](Self::find), for a caller that adds a rule with the same match next
+    /// ([`insert_under`](Self::insert_under)), so that adding the rule need not look for the mask.
     pub fn find_to_replace(
         &mut self,
         m: &Match,
         priority: u16,
         version: Version,
-    ) -> Option<RuleId> {
-        self.masks.find(m.mask(), &self.hasher)?;
-        self.find(m, priority, version).map(|(id, _)| id)
+    ) -> (Option<RuleId>, MaskHint) {
+        let number = self.masks.find(m.mask(), &self.hasher);
+        let found = number.and_then(|number| self.find_under(number, m, priority, version));
+        (found.map(|(id, _)| id), MaskHint(number))
     }
 
     /// All rules that are visible at `version`, in no particular order.
@@ -368,9 +399,10 @@ impl<T> Classifier<T> {
         subtable.key(rule.value.hash, slot, rule.rank(), |slot| self.rules.rank_of(slot))
     }
 
-    /// The words of a rule's match in which its mask has bits, whether the rule is visible or not, until the rule is purged.
+    /// The words of a rule's match in which its mask has bits, in the order of the key, whether the rule is visible or not,
+    /// until the rule is purged.
     /// Costs a fraction of what the whole match of an [`entry`](Self::entry) does.
-    pub fn masked_words(&self, id: RuleId) -> Option<MaskedWords> {
+    pub fn masked_words(&self, id: RuleId) -> Option<impl Iterator<Item = MaskedWord>> {
         let rule = self.rules.get(id)?;
         let subtable = &self.subtables[usize::from(rule.value.subtable)];
         let rank_of = |slot| self.rules.rank_of(slot);

@@ -25,7 +25,7 @@ use super::presence::{self, Cells};
 use arrayvec::ArrayVec;
 use flow::key::PIPELINE_WORDS;
 use flow::{PipelineKey, PipelineMask};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Size of the random sample of rules. A few rules of each mask come on top.
 pub(super) const SAMPLE: usize = 384;
@@ -351,8 +351,9 @@ impl Planner {
     fn choose(&self) -> Choice {
         let mut meter = Meter::new(self.rules.len());
         let mut candidates: Vec<Candidate> = Vec::new();
+        let mut known: HashSet<Bits> = HashSet::new();
         let mut add = |bits: Bits, candidates: &mut Vec<Candidate>| {
-            if candidates.iter().all(|c| c.hash_mask != bits) {
+            if known.insert(bits.clone()) {
                 let rows = meter.measure(self, &bits);
                 candidates.push(Candidate { hash_mask: bits, rows });
             }
@@ -433,49 +434,66 @@ fn queries(rules: &[SampledRule], masks: &[Bits], seed: u64) -> Vec<Bits> {
 
 /// Counts which keys fall into the buckets of which rules.
 struct Meter {
-    /// A hash table with open addressing from the hash of a key to the weight of its rules. A
-    /// weight of 0 marks a vacant cell.
-    cells: Vec<(u64, f64)>,
+    /// A hash table with open addressing from the hash of a key to the weight of its rules.
+    cells: Vec<Cell>,
+    /// The number of the present measurement. Cells of earlier ones are vacant.
+    round: u32,
+}
+
+/// A cell of the hash table of a [`Meter`].
+#[derive(Clone, Copy, Default)]
+struct Cell {
+    hash: u64,
+    weight: f64,
+    /// The number of the measurement that has used the cell last.
+    round: u32,
 }
 
 impl Meter {
     fn new(len: usize) -> Self {
-        Self { cells: vec![(0, 0.0); (2 * len).next_power_of_two()] }
+        Self { cells: vec![Cell::default(); (2 * len).next_power_of_two()], round: 0 }
     }
 
-    fn cell(&mut self, hash: u64) -> &mut (u64, f64) {
+    /// The cell of a hash. A cell that was vacant has no weight.
+    fn cell(&mut self, hash: u64) -> &mut Cell {
         let wrap = self.cells.len() - 1;
         let mut at = hash as usize & wrap;
-        while self.cells[at].1 != 0.0 && self.cells[at].0 != hash {
+        while self.cells[at].round == self.round && self.cells[at].hash != hash {
             at = (at + 1) & wrap;
         }
-        &mut self.cells[at]
+        let cell = &mut self.cells[at];
+        if cell.round != self.round {
+            *cell = Cell { hash, weight: 0.0, round: self.round };
+        }
+        cell
     }
 
     /// For each mask that contains `hash_mask`, the number of rows that its rules add to a lookup
     /// on average.
     fn measure(&mut self, planner: &Planner, hash_mask: &[u64]) -> Vec<(usize, f64)> {
-        self.cells.fill((0, 0.0));
+        self.round += 1;
+        // Most hash masks have bits in few words.
+        let words: Vec<(usize, u64)> =
+            hash_mask.iter().copied().enumerate().filter(|(_, bits)| *bits != 0).collect();
         for (key, rule) in planner.queries.iter().zip(&planner.rules) {
-            let hash = hash(key, hash_mask);
-            let cell = self.cell(hash);
-            *cell = (hash, cell.1 + rule.weight / planner.total);
+            self.cell(hash(key, &words)).weight += rule.weight / planner.total;
         }
+        let containing = planner.masks.iter().map(|mask| contains(mask, hash_mask));
+        let containing: Vec<bool> = containing.collect();
         let mut rows = vec![None; planner.masks.len()];
-        for rule in &planner.rules {
-            if contains(&planner.masks[rule.mask], hash_mask) {
-                // The key that was made for this very rule does not count.
-                let met = self.cell(hash(&rule.key, hash_mask)).1 - rule.weight / planner.total;
-                *rows[rule.mask].get_or_insert(0.0) += met.max(0.0) * rule.weight;
-            }
+        for rule in planner.rules.iter().filter(|rule| containing[rule.mask]) {
+            // The key that was made for this very rule does not count.
+            let met = self.cell(hash(&rule.key, &words)).weight - rule.weight / planner.total;
+            *rows[rule.mask].get_or_insert(0.0) += met.max(0.0) * rule.weight;
         }
         rows.into_iter().enumerate().filter_map(|(mask, rows)| Some((mask, rows?))).collect()
     }
 }
 
-fn hash(key: &[u64], mask: &[u64]) -> u64 {
-    key.iter().zip(mask).fold(1, |hash, (k, m)| {
-        let x = (hash ^ (k & m)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// A hash of the bits of a key that a mask has; `words` are the words of the mask that have bits, by index.
+fn hash(key: &[u64], words: &[(usize, u64)]) -> u64 {
+    words.iter().fold(1, |hash, &(at, bits)| {
+        let x = (hash ^ (key[at] & bits)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         x ^ x >> 29
     })
 }

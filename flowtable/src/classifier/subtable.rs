@@ -7,7 +7,7 @@
 //! that can match the key.
 
 use super::buckets::{Buckets, spread};
-use super::lanes::{HashKeys, LANES, Layout, Line, MAX_WIDTH, MaskedWords, agree};
+use super::lanes::{HashKeys, LANES, Layout, Line, MAX_WIDTH, MaskedWord, agree};
 use super::presence::{self, Cells, Presence};
 use super::rows::{Block, Header, Rows};
 use super::rule::{Rank, grow};
@@ -254,7 +254,8 @@ impl Subtable {
         if header.slot != slot {
             return None;
         }
-        let row: ArrayVec<Line, MAX_WIDTH> = lines[at * width..][..width].iter().copied().collect();
+        let mut row = ArrayVec::<Line, MAX_WIDTH>::new();
+        lines[at * width..][..width].iter().for_each(|line| row.push(*line));
         self.rows.remove(block, at);
         if !has_value(self.rows.get(*block), &row, &self.hash_lines) {
             self.presence.remove(&row);
@@ -321,7 +322,7 @@ impl Subtable {
         slot: u32,
         rank: Rank,
         rank_of: impl Fn(u32) -> Rank,
-    ) -> Option<MaskedWords> {
+    ) -> Option<impl Iterator<Item = MaskedWord>> {
         let (header, row) = self.row(hash, slot, rank, rank_of)?;
         Some(self.layout.masked_words(row, self.mask(header.mask, self.width())))
     }

@@ -469,7 +469,7 @@ impl Policy {
             let words = |(table, id)| Some((table, classifier(table)?.masked_words(id)?));
             let mut rules = Vec::with_capacity(change.steps().len());
             for (table, words) in change.rules().filter_map(words) {
-                rules.push(RuleMatch::new(at(table), &words, port_no_of));
+                rules.push(RuleMatch::new(at(table), words, port_no_of));
             }
             let is_learned = |&(table, id): &rule::RuleRef| {
                 let rule = classifier(table).and_then(|classifier| classifier.get(id));

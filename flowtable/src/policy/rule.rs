@@ -348,19 +348,20 @@ impl RuleMatch {
         Self { table, words: Box::default() }
     }
 
-    /// Covers the packets of a match, of which `words` has the words that its mask looks at. `no_of` returns the datapath's
+    /// Covers the packets of a match, of which `matched` has the words that its mask looks at. `no_of` returns the datapath's
     /// number of a port.
     pub fn new(
         table: TableRef,
-        words: &[MaskedWord],
+        matched: impl Iterator<Item = MaskedWord>,
         no_of: impl Fn(OfPort) -> Option<PortNo>,
     ) -> Self {
-        let of_key = |word: &MaskedWord| match word.index {
-            0 => Self::port_word(word, &no_of),
+        let of_key = |word: MaskedWord| match word.index {
+            0 => Self::port_word(&word, &no_of),
             index if index < FLOW_WORDS => Some((index as u8, word.mask, word.value)),
             _ => None,
         };
-        let mut words: ArrayVec<_, FLOW_WORDS> = words.iter().filter_map(of_key).collect();
+        let mut words = ArrayVec::<_, FLOW_WORDS>::new();
+        words.extend(matched.filter_map(of_key));
         words.sort_by_key(|(_, mask, _)| std::cmp::Reverse(mask.count_ones()));
         Self { table, words: words[..].into() }
     }

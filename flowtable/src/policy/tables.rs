@@ -16,7 +16,7 @@ use super::rule::Removal;
 use super::rule::{Rule, RuleNames, RuleRef, RuleStats, Timeouts};
 use super::table_settings::{Limits, VacancyChange};
 use super::upkeep::Freed;
-use crate::classifier::{Classifier, Entry, RuleId, Version};
+use crate::classifier::{Classifier, Entry, MaskHint, RuleId, Version};
 use flow::action::{Action, MAX_LIST_SIZE, list_size};
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::{Cookie, GroupId, MeterId, OfPort, TableId};
@@ -476,7 +476,7 @@ impl Tables {
         self.check_actions(&fm.actions, version)?;
         let table = fm.table.unwrap_or_default();
         let held = self.table_mut(table);
-        let replaced = held.classifier.find_to_replace(&fm.matching, fm.priority, version);
+        let (replaced, hint) = held.classifier.find_to_replace(&fm.matching, fm.priority, version);
         if company == Company::Unnoticed && !change.is_empty() {
             let is_noticed = match replaced {
                 Some(id) => held.classifier.get(id).is_some_and(|rule| rule.since == version),
@@ -517,21 +517,21 @@ impl Tables {
             stats,
             since: version,
         };
-        self.insert(change, table, &fm.matching, fm.priority, rule);
+        self.insert(change, (table, hint), &fm.matching, fm.priority, rule);
         Ok(true)
     }
 
     fn insert(
         &mut self,
         change: &mut Change,
-        table: TableId,
+        (table, hint): (TableId, MaskHint),
         matching: &Match,
         priority: u16,
         rule: impl FnOnce(RuleId) -> Rule,
     ) {
         let held = self.table_mut(table);
         let rule = |id| Arc::new(rule(id));
-        let id = held.classifier.insert_with(matching, priority, change.version, rule);
+        let id = held.classifier.insert_under(hint, matching, priority, change.version, rule);
         change.steps.push(Step::Inserted((table, id)));
         let Some(rule) = held.classifier.get(id).map(Arc::clone) else { return };
         held.timed += usize::from(rule.has_timeout());
@@ -573,7 +573,7 @@ impl Tables {
             since,
         };
         self.remove_step(change, at, None);
-        self.insert(change, at.0, &matching, priority, rule);
+        self.insert(change, (at.0, MaskHint::default()), &matching, priority, rule);
     }
 
     /// Prepares the removal of rules, for one reason.
