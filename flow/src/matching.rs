@@ -25,6 +25,13 @@ impl Match {
         Self { key: key.masked(mask), mask: *mask }
     }
 
+    /// Makes this the match of the packets that agree with `key` in the bits of `mask`, without a copy of a whole match.
+    pub fn assign(&mut self, key: &PipelineKey, mask: &PipelineMask) {
+        let words = self.key.words_mut().iter_mut().zip(key.words()).zip(mask.words());
+        words.for_each(|((own, key), mask)| *own = key & mask);
+        self.mask.words_mut().copy_from_slice(mask.words());
+    }
+
     /// Changes what the match says of the bits `replaced` of a field. Afterwards those in `mask` must be as in
     /// `value`, and the remaining ones may be anything. `value`, `mask` and `replaced` are right-aligned, and `mask`
     /// is a part of `replaced`.

@@ -97,10 +97,14 @@ impl Common {
         let mut flow_mod = FlowMod::new(self.command, self.priority, self.matching, Vec::new());
         flow_mod.table = self.table;
         (flow_mod.idle_timeout, flow_mod.hard_timeout) = self.timeouts;
-        // Later versions change rules only; a modification that finds none does nothing.
-        flow_mod.adds_if_none &= version <= OpenFlow11;
+        flow_mod.adds_if_none = adds_if_none(self.command, version);
         flow_mod
     }
+}
+
+/// Whether a modification that finds no rule adds one. Later versions change rules only.
+fn adds_if_none(command: Command, version: OfVersion) -> bool {
+    matches!(command, Command::Modify | Command::ModifyStrict) && version <= OpenFlow11
 }
 
 /// Checks the number of a buffered packet: there are none. Open vSwitch checks the number behind everything else.
@@ -128,12 +132,30 @@ fn set_flags(flow_mod: &mut FlowMod, bits: u16, version: OfVersion) -> Result<()
     Ok(())
 }
 
+/// A flow mod to read another one [into](decode_into).
+pub(crate) fn blank() -> FlowMod {
+    FlowMod::new(Command::Add, 0, Match::any(), Vec::new())
+}
+
 /// Reads a standard flow mod.
 pub(crate) fn decode(input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
+    let mut flow_mod = blank();
+    decode_into(input, encoding, &mut flow_mod)?;
+    Ok(flow_mod)
+}
+
+/// Reads a standard flow mod into one that is [`blank`], because a flow mod takes a thousand bytes, which are better not
+/// copied from function to function.
+pub(crate) fn decode_into(
+    input: Input<'_>,
+    encoding: Encoding,
+    flow_mod: &mut FlowMod,
+) -> Result<(), ErrorCode> {
     match encoding.version {
-        OpenFlow10 => decode_10(input, encoding),
-        version => decode_11(input, version),
+        OpenFlow10 => *flow_mod = decode_10(input, encoding)?,
+        version => decode_11(input, version, flow_mod)?,
     }
+    Ok(())
 }
 
 /// Reads the flow mod of OpenFlow 1.0.
@@ -233,15 +255,20 @@ fn action_input(input: Input<'_>) -> Input<'_> {
     Input::new(input.rest(), ErrorCode::BadActionLength)
 }
 
-/// Reads the flow mod of OpenFlow 1.1 and later.
-fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<FlowMod, ErrorCode> {
+/// Reads the flow mod of OpenFlow 1.1 and later into one that is [`blank`].
+fn decode_11(
+    mut input: Input<'_>,
+    version: OfVersion,
+    flow_mod: &mut FlowMod,
+) -> Result<(), ErrorCode> {
     let (cookie, cookie_mask) = (input.u64()?, input.u64()?);
     let (table, number) = (input.u8()?, input.u8()?);
-    let timeouts = (input.u16()?, input.u16()?);
-    let (priority, buffer) = (input.u16()?, input.u32()?);
+    (flow_mod.idle_timeout, flow_mod.hard_timeout) = (input.u16()?, input.u16()?);
+    flow_mod.priority = input.u16()?;
+    let buffer = input.u32()?;
     let out_port = input.u32()?;
     let (out_group, flags, importance) = (GroupId(input.u32()?), input.u16()?, input.u16()?);
-    let matching = matching::decode_11(&mut input)?;
+    matching::decode_11_into(&mut input, &mut flow_mod.matching)?;
     let known = command(number);
     let command = known.unwrap_or(Command::Add);
     if table == EVERY_TABLE && (version == OpenFlow11 || !is_deletion(command)) {
@@ -249,9 +276,10 @@ fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<FlowMod, ErrorC
     }
     let out_port = port::decode_32(out_port, ErrorCode::BadOutPort)?;
     known?;
-    let (table, permitted) = permitted_table(table);
-    let common = Common { command, table, matching, priority, timeouts };
-    let mut flow_mod = common.flow_mod(version);
+    let permitted;
+    (flow_mod.table, permitted) = permitted_table(table);
+    flow_mod.command = command;
+    flow_mod.adds_if_none = adds_if_none(command, version);
     if command == Command::Add {
         flow_mod.cookie = Cookie(cookie);
     } else {
@@ -268,10 +296,9 @@ fn decode_11(mut input: Input<'_>, version: OfVersion) -> Result<FlowMod, ErrorC
     let instructions = Input::new(input.rest(), ErrorCode::BadInstructionLength);
     flow_mod.actions = action::decode_instructions(instructions, version)?;
     action::check_order(&flow_mod.actions)?;
-    set_flags(&mut flow_mod, flags, version)?;
+    set_flags(flow_mod, flags, version)?;
     permitted?;
-    check_buffer(buffer, command)?;
-    Ok(flow_mod)
+    check_buffer(buffer, command)
 }
 
 /// The table of a number in a flow mod, and whether it may be changed: Open vSwitch has an internal table behind the last one, which

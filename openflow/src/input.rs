@@ -88,8 +88,13 @@ impl<'a> Input<'a> {
 
     /// Takes an integer of `size` bytes, 16 at most.
     pub(crate) fn integer(&mut self, size: usize) -> Result<u128, ErrorCode> {
-        let bytes = self.take(size)?;
-        Ok(bytes.iter().fold(0, |value, byte| value << 8 | u128::from(*byte)))
+        Ok(match *self.take(size)? {
+            // Most fields have one of these sizes.
+            [byte] => byte.into(),
+            [a, b] => u16::from_be_bytes([a, b]).into(),
+            [a, b, c, d] => u32::from_be_bytes([a, b, c, d]).into(),
+            ref bytes => bytes.iter().fold(0, |value, byte| value << 8 | u128::from(*byte)),
+        })
     }
 
     /// Takes a name that fills `N` bytes and ends at the first zero.

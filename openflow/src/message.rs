@@ -242,12 +242,16 @@ impl OfMessage {
         Ok(decode_body(header, body, encoding)?)
     }
 
-    /// Decodes one whole message that is a flow mod. As [`decode`](Self::decode), but a standard flow mod, of which a
-    /// controller may send millions, takes no memory for itself.
+    /// Decodes one whole message that is a flow mod into one that is [`blank`](flow_mod::blank). As [`decode`](Self::decode), but a
+    /// standard flow mod, of which a controller may send millions, takes no memory for itself.
     ///
     /// # Errors
-    /// `None` if the message cannot be decoded, or is another one.
-    pub(crate) fn decode_flow_mod(bytes: &[u8], encoding: Encoding) -> Option<FlowMod> {
+    /// `None` if the message cannot be decoded, or is another one. Then `flow_mod` may be half decoded.
+    pub(crate) fn decode_flow_mod(
+        bytes: &[u8],
+        encoding: Encoding,
+        flow_mod: &mut FlowMod,
+    ) -> Option<()> {
         let header = MessageHeader::read(bytes)?;
         if header.kind == kind::FLOW_MOD
             && usize::from(header.len) == bytes.len()
@@ -256,10 +260,14 @@ impl OfMessage {
             let body = Input::new(&bytes[HEADER_SIZE..], ErrorCode::BadLength);
             let is_whole =
                 !is_in_words(header.kind, encoding.version) || body.len().is_multiple_of(8);
-            return flow_mod::decode(body, encoding).ok().filter(|_| is_whole);
+            let decoded = flow_mod::decode_into(body, encoding, flow_mod).is_ok();
+            return (decoded && is_whole).then_some(());
         }
         match Self::decode(bytes, encoding) {
-            Ok(Self::FlowMod(flow_mod)) => Some(*flow_mod),
+            Ok(Self::FlowMod(decoded)) => {
+                *flow_mod = *decoded;
+                Some(())
+            }
             _ => None,
         }
     }

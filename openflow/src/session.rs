@@ -14,6 +14,7 @@
 
 use crate::encoding::Encoding;
 use crate::error::{ErrorCode, ErrorMessage};
+use crate::flow_mod;
 use crate::header::{HEADER_SIZE, MessageHeader, version_number};
 use crate::kind::{MessageKind, NoKind};
 use crate::message::OfMessage;
@@ -152,14 +153,22 @@ impl Session {
         is_flow_mod.then_some((encoding, header, bytes))
     }
 
-    /// The next message if it is a flow mod that can be decoded. `None`, and nothing has happened, if the next message is something
-    /// else, or if there is no whole message: [`next_message`](Self::next_message) goes on with it.
-    pub fn next_flow_mod(&mut self) -> Option<TakenFlowMod> {
-        let (encoding, header, bytes) = self.seeming_flow_mod()?;
-        let flow_mod = OfMessage::decode_flow_mod(bytes, encoding)?;
-        let place = self.handled..self.handled + bytes.len();
-        self.handled = place.end;
-        Some(TakenFlowMod { xid: header.xid, flow_mod, place })
+    /// Puts the next messages behind `taken`, as far as they are flow mods that can be decoded, and `most` at most.
+    /// [`next_message`](Self::next_message) goes on with the message behind them.
+    pub fn take_flow_mods(&mut self, most: usize, taken: &mut Vec<TakenFlowMod>) {
+        for _ in 0..most {
+            let Some((encoding, header, bytes)) = self.seeming_flow_mod() else { return };
+            let place = self.handled..self.handled + bytes.len();
+            // A flow mod takes a thousand bytes, so it is decoded where it stays.
+            taken.push(TakenFlowMod { xid: header.xid, flow_mod: flow_mod::blank(), place });
+            let last = taken.last_mut().map(|last| &mut last.flow_mod);
+            let decoded = last.and_then(|it| OfMessage::decode_flow_mod(bytes, encoding, it));
+            if decoded.is_none() {
+                taken.pop();
+                return;
+            }
+            self.handled += bytes.len();
+        }
     }
 
     /// Says whether the peer is a slave: then a change that cannot be decoded is refused because of that, as Open vSwitch does.

@@ -30,6 +30,15 @@ pub(crate) fn decode_list(
     Ok(list)
 }
 
+/// Reads actions up to the end of `input`, and puts them behind those of `list`.
+pub(super) fn decode_behind(
+    list: &mut Vec<Action>,
+    mut input: Input<'_>,
+    version: OfVersion,
+) -> Result<(), ErrorCode> {
+    Reading { version, depth: 0 }.list(&mut input, list)
+}
+
 /// Reads the actions of a bucket or of a packet-out, which cannot be Nicira's form of an instruction.
 pub(crate) fn decode_plain(input: Input<'_>, version: OfVersion) -> Result<Vec<Action>, ErrorCode> {
     let list = decode_list(input, version)?;

@@ -1,6 +1,6 @@
 //! Instructions (OpenFlow 1.3.5 §7.2.4): how OpenFlow 1.1 and later carry the actions of a rule.
 
-use super::decode::{decode_list, meter_action, write_metadata};
+use super::decode::{decode_behind, decode_list, meter_action, write_metadata};
 use super::encode::put_list;
 use crate::error::ErrorCode;
 use crate::input::Input;
@@ -112,26 +112,28 @@ pub(crate) fn decode_instructions(
         }
     }
     let body = |kind: u16| bodies[usize::from(kind)];
-    let actions = |mut body: Input<'_>| {
+    let mut list = Vec::new();
+    if let Some(mut body) = body(METER) {
+        list.push(meter_action(body.u32()?)?);
+    }
+    if let Some(mut body) = body(APPLY_ACTIONS) {
         body.skip(4)?;
-        decode_list(body, version)
-    };
-    let meter = body(METER).map(|mut body| meter_action(body.u32()?)).transpose()?;
-    let apply = body(APPLY_ACTIONS).map(actions).transpose()?;
-    let clear = body(CLEAR_ACTIONS).map(|_| Action::ClearActions);
-    let write = body(WRITE_ACTIONS).map(actions).transpose()?.map(Action::WriteActions);
-    let metadata = body(WRITE_METADATA)
-        .map(|mut body| {
-            body.skip(4)?;
-            write_metadata(body.u64()?, body.u64()?)
-        })
-        .transpose()?;
-    let goto = body(GOTO_TABLE)
-        .map(|mut body| TableId::new(body.u8()?).ok_or(ErrorCode::BadInstructionTable))
-        .transpose()?
-        .map(Action::GotoTable);
-    let mut list: Vec<Action> = meter.into_iter().collect();
-    list.extend(apply.unwrap_or_default());
-    list.extend([clear, write, metadata, goto].into_iter().flatten());
+        decode_behind(&mut list, body, version)?;
+    }
+    if body(CLEAR_ACTIONS).is_some() {
+        list.push(Action::ClearActions);
+    }
+    if let Some(mut body) = body(WRITE_ACTIONS) {
+        body.skip(4)?;
+        list.push(Action::WriteActions(decode_list(body, version)?));
+    }
+    if let Some(mut body) = body(WRITE_METADATA) {
+        body.skip(4)?;
+        list.push(write_metadata(body.u64()?, body.u64()?)?);
+    }
+    if let Some(mut body) = body(GOTO_TABLE) {
+        let table = TableId::new(body.u8()?).ok_or(ErrorCode::BadInstructionTable)?;
+        list.push(Action::GotoTable(table));
+    }
     Ok(list)
 }

@@ -66,6 +66,11 @@ impl MatchBuilder {
     pub(super) fn build(&self) -> Match {
         Match::new(&self.key, &self.mask)
     }
+
+    /// As [`build`](Self::build), into a match that is there already.
+    pub(super) fn build_into(&self, matching: &mut Match) {
+        matching.assign(&self.key, &self.mask);
+    }
 }
 
 /// Whether 32 bits are a port number: one of 16 bits, or a reserved one with 0xffff in the upper half.

@@ -165,18 +165,31 @@ impl Fields<'_> {
 /// Reads the fields of a match up to the end of `input`, and the filter for cookies that Nicira's messages have among
 /// the fields.
 pub(crate) fn decode(input: Input<'_>) -> Result<(Match, Option<CookieFilter>), ErrorCode> {
-    decode_fields(input, true)
+    let mut matching = Match::any();
+    let cookie = decode_into(input, &mut matching)?;
+    Ok((matching, cookie))
+}
+
+/// As [`decode`], into a match that is there already.
+pub(crate) fn decode_into(
+    input: Input<'_>,
+    matching: &mut Match,
+) -> Result<Option<CookieFilter>, ErrorCode> {
+    decode_fields(input, true, matching)
 }
 
 /// As [`decode`], but ignores fields that are not known, and what fields need.
 pub(crate) fn decode_loosely(input: Input<'_>) -> Result<Match, ErrorCode> {
-    decode_fields(input, false).map(|(matching, _)| matching)
+    let mut matching = Match::any();
+    decode_fields(input, false, &mut matching)?;
+    Ok(matching)
 }
 
 fn decode_fields(
     mut input: Input<'_>,
     is_strict: bool,
-) -> Result<(Match, Option<CookieFilter>), ErrorCode> {
+    matching: &mut Match,
+) -> Result<Option<CookieFilter>, ErrorCode> {
     let mut builder = MatchBuilder::default();
     let mut cookie = None;
     while !input.is_empty() {
@@ -211,5 +224,6 @@ fn decode_fields(
         let mask = if header.has_mask { value.integer(size)? } else { def.whole };
         builder.add(field, bits, mask, is_strict)?;
     }
-    Ok((builder.build(), cookie))
+    builder.build_into(matching);
+    Ok(cookie)
 }

@@ -33,11 +33,19 @@ pub(crate) fn put_10(out: &mut Encoder, matching: &Match) {
 
 /// Reads a match of OpenFlow 1.1 or later, with its type and its length.
 pub(crate) fn decode_11(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
+    let mut matching = Match::any();
+    decode_11_into(input, &mut matching)?;
+    Ok(matching)
+}
+
+/// As [`decode_11`], into a match that is there already.
+pub(crate) fn decode_11_into(input: &mut Input<'_>, matching: &mut Match) -> Result<(), ErrorCode> {
     let mut header = input.part(HEADER_SIZE.min(input.len()), ErrorCode::BadMatchLength)?;
     let (kind, len) = (header.u16()?, usize::from(header.u16()?));
     match kind {
         STANDARD if len == standard::SIZE_11 && input.len() >= len - HEADER_SIZE => {
-            standard::decode_11(input)
+            *matching = standard::decode_11(input)?;
+            Ok(())
         }
         STANDARD => Err(ErrorCode::BadMatchLength),
         OXM => {
@@ -47,9 +55,9 @@ pub(crate) fn decode_11(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
             }
             let fields = input.part(size, ErrorCode::BadMatchLength)?;
             input.skip_padding(len);
-            let (matching, cookie) = extensible::decode(fields)?;
+            let cookie = extensible::decode_into(fields, matching)?;
             // Only Nicira's messages have the cookie among the fields.
-            if cookie.is_some() { Err(ErrorCode::BadField) } else { Ok(matching) }
+            if cookie.is_some() { Err(ErrorCode::BadField) } else { Ok(()) }
         }
         _ => Err(ErrorCode::BadMatchType),
     }

@@ -24,7 +24,7 @@ pub(super) fn take(wire: &mut Wire<'_>, taken: &mut Vec<TakenFlowMod>) {
     // A monitor of the peer tells of a flow mod of the peer by the flow mod's transaction id, of which a transaction has one.
     let most = if wire.has_monitors() { 1 } else { TOGETHER };
     taken.clear();
-    taken.extend(std::iter::from_fn(|| wire.session.next_flow_mod()).take(most));
+    wire.session.take_flow_mods(most, taken);
 }
 
 /// Carries out the flow mods of a peer, and refuses those that cannot be carried out. Returns whether something may have
