@@ -50,6 +50,7 @@ const OWN: &[(&[&str], &[&[&str]])] = &[
     ),
     (&["dump-table-features", "dump-table-desc", "mod-table"], &[&["protocols", "more"]]),
     (&["queue-stats", "queue-get-config"], &[&["protocols", "more"]]),
+    (&["dump-ipfix-bridge", "dump-ipfix-flow"], &[&["protocols", "more"]]),
     (&["add-tlv-map", "del-tlv-map", "dump-tlv-map"], &[&["protocols", "more"]]),
     (&["bundle", "compose-packet"], &[&["protocols", "lenient"]]),
     (&["ofp-print", "ofp-parse", "ofp-parse-pcap"], &[&["more"]]),

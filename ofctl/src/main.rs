@@ -200,6 +200,8 @@ fn run(options: &Options) -> anyhow::Result<Outcome> {
         | Verb::AddTlvMap(_)
         | Verb::DelTlvMap(_)
         | Verb::DumpTlvMap(_)
+        | Verb::DumpIpfixBridge(_)
+        | Verb::DumpIpfixFlow(_)
         | Verb::Bundle(_)
         | Verb::Snoop(_)
         | Verb::Probe(_)

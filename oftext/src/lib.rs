@@ -15,6 +15,7 @@ mod events;
 mod field_names;
 mod flows;
 mod groups;
+mod ipfix;
 mod meters;
 mod packets;
 mod ports;

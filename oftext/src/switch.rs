@@ -4,8 +4,8 @@ use crate::actions::put_actions;
 use crate::bits::put_names;
 use crate::groups::put_hex;
 use crate::{
-    Printer, Received, body, events, flows, groups, hex_dump, meters, ports, put, queues, tables,
-    u16_at, u32_at, version,
+    Printer, Received, body, events, flows, groups, hex_dump, ipfix, meters, ports, put, queues,
+    tables, u16_at, u32_at, version,
 };
 use flow::text::{PrintOptions, write_group, write_group_stats, write_port};
 use flow::types::OfVersion;
@@ -306,6 +306,8 @@ pub(crate) fn put_reply(
             tables::put_table_features(out, tables, received.version);
         }
         MultipartReply::TableDesc(tables) => tables::put_descs(out, tables),
+        MultipartReply::IpfixBridge(stats) => ipfix::put_bridge(out, stats),
+        MultipartReply::IpfixFlow(exporters) => ipfix::put_flows(out, exporters),
         MultipartReply::Queue(queues) => queues::put_stats(out, queues, options.ports),
         MultipartReply::QueueDesc(queues) => {
             let mut sorted = queues.clone();

@@ -6,6 +6,7 @@ use crate::flow_monitor::{FlowMonitor, FlowUpdate};
 use crate::flow_stats::{self, AggregateStats, FlowStats};
 use crate::group::{self, GroupFeatures};
 use crate::input::{Input, ONF, VENDOR_NICIRA};
+use crate::ipfix::IpfixStats;
 use crate::meter;
 use crate::output::Encoder;
 use crate::port;
@@ -117,6 +118,10 @@ pub enum MultipartRequest {
     },
     /// Flow monitors that begin, change or end.
     FlowMonitor(Vec<FlowMonitor>),
+    /// The counters of the exporter of flow records (IPFIX) that the whole bridge has.
+    IpfixBridge,
+    /// The counters of the exporters of flow records that rules name.
+    IpfixFlow,
 }
 
 /// A part of a reply, as [`OfMessage::decode`](crate::OfMessage::decode) returns it.
@@ -156,6 +161,10 @@ pub enum MultipartReply {
     TableDesc(Vec<TableDesc>),
     /// The rates of queues.
     QueueDesc(Vec<QueueDesc>),
+    /// The counters of a bridge's exporter of flow records (IPFIX).
+    IpfixBridge(Box<IpfixStats>),
+    /// The counters of the exporters of flow records that rules name.
+    IpfixFlow(Vec<IpfixStats>),
 }
 
 /// Writes the type and the flags of a multipart message.
@@ -349,11 +358,8 @@ impl MultipartRequest {
                 let filter = Box::new(flow_stats::decode_request_nxst(&mut input)?);
                 Self::Aggregate { filter, nxm: true }
             }
-            // No exporter can be configured.
-            Err(NXST_IPFIX_BRIDGE | NXST_IPFIX_FLOW) if input.is_empty() => {
-                return Err(ErrorCode::NxStatsNotConfigured);
-            }
-            Err(NXST_IPFIX_BRIDGE | NXST_IPFIX_FLOW) => return Err(ErrorCode::BadLength),
+            Err(NXST_IPFIX_BRIDGE) => Self::IpfixBridge,
+            Err(NXST_IPFIX_FLOW) => Self::IpfixFlow,
             Ok(_) => return Err(ErrorCode::BadStat),
             Err(_) => return Err(ErrorCode::BadSubtype),
         };
@@ -436,6 +442,8 @@ impl MultipartRequest {
                 tables.iter().for_each(|table| table.put(out, version));
             }
             Self::TableDesc => head(kind::TABLE_DESC),
+            Self::IpfixBridge => put_nicira_head_of(out, NXST_IPFIX_BRIDGE, 0, version),
+            Self::IpfixFlow => put_nicira_head_of(out, NXST_IPFIX_FLOW, 0, version),
             Self::QueueDesc { port, queue } => {
                 head(kind::QUEUE_DESC);
                 port::put(out, *port, version);
@@ -512,6 +520,8 @@ impl MultipartReply {
             Ok(kind::QUEUE_DESC) if version >= OpenFlow14 => {
                 Self::QueueDesc(list(input, QueueDesc::decode)?)
             }
+            Err(NXST_IPFIX_BRIDGE) => Self::IpfixBridge(Box::new(IpfixStats::decode(&mut input)?)),
+            Err(NXST_IPFIX_FLOW) => Self::IpfixFlow(list(input, IpfixStats::decode)?),
             Ok(_) => return Err(ErrorCode::BadStat),
             Err(_) => return Err(ErrorCode::BadSubtype),
         };
@@ -521,7 +531,10 @@ impl MultipartReply {
     pub(crate) fn put(&self, out: &mut Encoder, encoding: Encoding, has_more: bool) {
         let version = encoding.version;
         let flags = if has_more { MORE } else { 0 };
-        put_reply_head(out, self.kind(), flags, encoding);
+        match self.kind() {
+            Ok(kind) => put_reply_head(out, kind, flags, encoding),
+            Err(subtype) => put_nicira_head_of(out, subtype, flags, version),
+        }
         match self {
             Self::Desc(desc) => desc.put(out),
             Self::Flow(rules) => rules.iter().for_each(|rule| rule.put(out, encoding)),
@@ -550,11 +563,14 @@ impl MultipartReply {
             Self::TableFeatures(tables) => tables.iter().for_each(|table| table.put(out, version)),
             Self::TableDesc(tables) => tables.iter().for_each(|table| table.put(out)),
             Self::QueueDesc(queues) => queues.iter().for_each(|queue| queue.put(out)),
+            Self::IpfixBridge(stats) => stats.put(out),
+            Self::IpfixFlow(exporters) => exporters.iter().for_each(|stats| stats.put(out)),
         }
     }
 
-    fn kind(&self) -> u16 {
-        match self {
+    /// The standard type, or Nicira's subtype.
+    fn kind(&self) -> Result<u16, u32> {
+        Ok(match self {
             Self::Desc(_) => kind::DESC,
             Self::Flow(_) => kind::FLOW,
             Self::Aggregate(_) => kind::AGGREGATE,
@@ -572,7 +588,9 @@ impl MultipartReply {
             Self::TableFeatures(_) => kind::TABLE_FEATURES,
             Self::TableDesc(_) => kind::TABLE_DESC,
             Self::QueueDesc(_) => kind::QUEUE_DESC,
-        }
+            Self::IpfixBridge(_) => return Err(NXST_IPFIX_BRIDGE),
+            Self::IpfixFlow(_) => return Err(NXST_IPFIX_FLOW),
+        })
     }
 }
 

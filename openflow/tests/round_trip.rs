@@ -11,10 +11,10 @@ use flow::types::{Cookie, GroupId, MacAddr, MeterId, OfPort, OfVersion, TableId}
 use flow::verdict::PacketInReason;
 use openflow::{
     AsyncForm, AsyncKind, AsyncMasks, ControllerRole, Encoding, ErrorCode, FlowMonitor,
-    FlowRemoved, FlowRemovedReason, FlowStats, FlowUpdate, MonitorCommand, MonitorEvent,
-    MonitorFlags, MonitoredRule, MultipartReply, MultipartRequest, OfMessage, PacketIn,
-    PacketInForm, PortDesc, PortReason, PortStatus, RequestForward, RoleReason, RoleStatus,
-    Session, TableDesc, TableReason, TableStatus, continuation_of, token_of,
+    FlowRemoved, FlowRemovedReason, FlowStats, FlowUpdate, IpfixStats, MonitorCommand,
+    MonitorEvent, MonitorFlags, MonitoredRule, MultipartReply, MultipartRequest, OfMessage,
+    PacketIn, PacketInForm, PortDesc, PortReason, PortStatus, RequestForward, RoleReason,
+    RoleStatus, Session, TableDesc, TableReason, TableStatus, continuation_of, token_of,
 };
 use proptest::prelude::*;
 use std::borrow::Cow;
@@ -93,6 +93,12 @@ proptest! {
             duration: Duration::new(seconds.into(), nanos % 1_000_000_000),
             bands: counts,
         };
+        let exporter = IpfixStats {
+            flows: Some(flow_count.into()),
+            packets: Some(nanos.into()),
+            collector_set: id,
+            ..IpfixStats::default()
+        };
         let id = MeterId(id);
         let features = MeterFeatures { max_meters, ..MeterFeatures::OF_THIS_SWITCH };
         let mut sent = vec![
@@ -100,6 +106,10 @@ proptest! {
             OfMessage::MultipartRequest(MultipartRequest::Meter(id)),
             OfMessage::MultipartRequest(MultipartRequest::MeterConfig(id)),
             OfMessage::MultipartRequest(MultipartRequest::MeterFeatures),
+            OfMessage::MultipartRequest(MultipartRequest::IpfixBridge),
+            OfMessage::MultipartRequest(MultipartRequest::IpfixFlow),
+            OfMessage::MultipartReply(MultipartReply::IpfixBridge(Box::new(exporter)), false),
+            OfMessage::MultipartReply(MultipartReply::IpfixFlow(vec![exporter, exporter]), true),
             OfMessage::MultipartReply(MultipartReply::Meter(vec![(id, stats.clone()), (id, stats)]), true),
             OfMessage::MultipartReply(MultipartReply::MeterConfig(meters.clone()), false),
             OfMessage::MultipartReply(MultipartReply::MeterFeatures(features), false),

@@ -111,6 +111,8 @@ fn verb(options: &Options) -> Option<(Carrier, &Words, bool)> {
         Verb::AddTlvMap(words) => (queues::add_mappings, words, true),
         Verb::DelTlvMap(words) => (queues::delete_mappings, words, true),
         Verb::DumpTlvMap(words) => (queues::dump_mappings, words, true),
+        Verb::DumpIpfixBridge(words) => (switch::dump_bridge_exporter, words, true),
+        Verb::DumpIpfixFlow(words) => (switch::dump_flow_exporters, words, true),
         Verb::Bundle(words) => (bundle::bundle, words, true),
         Verb::Monitor(words) => {
             let is_only_here = words.words.iter().any(|word| watch::is_about_messages(word));

@@ -1,5 +1,5 @@
-//! The verbs about a switch as a whole: `show`, `dump-desc`, `dump-tables`, `get-frags`, `set-frags`, `probe`, `ping`,
-//! `benchmark`.
+//! The verbs about a switch as a whole: `show`, `dump-desc`, `dump-ipfix-bridge`, `dump-ipfix-flow`, `dump-tables`, `get-frags`,
+//! `set-frags`, `probe`, `ping`, `benchmark`.
 
 use super::Call;
 use super::channel::Channel;
@@ -28,6 +28,16 @@ pub(super) fn show(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
 /// Carries out the verb `dump-desc`.
 pub(super) fn describe(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     dump(call, MultipartRequest::Desc)
+}
+
+/// Carries out the verb `dump-ipfix-bridge`.
+pub(super) fn dump_bridge_exporter(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
+    dump(call, MultipartRequest::IpfixBridge)
+}
+
+/// Carries out the verb `dump-ipfix-flow`.
+pub(super) fn dump_flow_exporters(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
+    dump(call, MultipartRequest::IpfixFlow)
 }
 
 /// Carries out the verb `dump-tables`.

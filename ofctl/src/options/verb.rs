@@ -368,6 +368,13 @@ pub(crate) enum Verb {
     /// Show which Geneve options are fields
     #[command(override_usage = "ofctl dump-tlv-map [SWITCH]")]
     DumpTlvMap(Words),
+    /// Show the counters of the exporter of flow records (IPFIX) of an OpenFlow switch. A bridge of switchd has none
+    #[command(override_usage = "ofctl dump-ipfix-bridge [SWITCH]")]
+    DumpIpfixBridge(Words),
+    /// Show the counters of the exporters of flow records (IPFIX) that rules of an OpenFlow switch name. A bridge of switchd
+    /// has none
+    #[command(override_usage = "ofctl dump-ipfix-flow [SWITCH]")]
+    DumpIpfixFlow(Words),
     /// Send the requests of a file to an OpenFlow switch as one bundle. Lines begin with flow, group or packet-out
     #[command(override_usage = "ofctl bundle [SWITCH] FILE")]
     Bundle(Words),
@@ -555,6 +562,8 @@ impl Verb {
             Self::AddTlvMap(_) => "add-tlv-map",
             Self::DelTlvMap(_) => "del-tlv-map",
             Self::DumpTlvMap(_) => "dump-tlv-map",
+            Self::DumpIpfixBridge(_) => "dump-ipfix-bridge",
+            Self::DumpIpfixFlow(_) => "dump-ipfix-flow",
             Self::Snoop(_) => "snoop",
             Self::ParseFlow(_) => "parse-flow",
             Self::ParseFlows(_) => "parse-flows",

@@ -161,6 +161,8 @@ const PACKET_OF_A_CONNECTION: &str = "packet-out br0 in_port=1,packet=0200000000
 
 /// Command lines that fail, and the kind of the error.
 const ERRORS: &[(&str, &str)] = &[
+    ("dump-ipfix-bridge br0", "rejected"),
+    ("dump-ipfix-flow br0", "rejected"),
     ("add-flow br0 ip,nw_dst=10.0.0.300,actions=drop", "text"),
     ("add-flows br0 WRONG", "text"),
     ("parse-flow frob", "text"),

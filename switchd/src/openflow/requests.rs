@@ -558,6 +558,10 @@ fn multipart(
                 _ => GROUP_ACTIONS,
             }; 4],
         })),
+        // No exporter can be configured.
+        MultipartRequest::IpfixBridge | MultipartRequest::IpfixFlow => {
+            Err(ErrorCode::NxStatsNotConfigured)
+        }
         // Monitors have been carried out before.
         MultipartRequest::FlowMonitor(_) => Err(ErrorCode::BadStat),
     };
