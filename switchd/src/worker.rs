@@ -5,6 +5,7 @@
 //! `poll(2)` until a receive queue has frames ([`receive`]) or a command is announced.
 
 mod debts;
+mod patience;
 mod receive;
 mod transmit;
 
@@ -20,6 +21,7 @@ use flow::verdict::DropReason;
 use flowtable::datapath::{Counter, Datapath, Egress, Ingress, PortCounters, Resumed};
 use nix::sys::eventfd::EventFd;
 use packet::{Batch, Frame, Offload, Tunneled};
+use patience::Patience;
 use ports::handover::{HandedQueue, RingPositions};
 use ports::{PortError, RxQueue, TxQueue};
 use receive::{RxPort, Served};
@@ -27,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use transmit::Answer;
 
 /// What a worker does while no frame arrives.
@@ -70,9 +72,6 @@ impl WorkerStats {
     }
 }
 
-/// How long to spin after the last frame. Going to sleep and being woken costs more than this; on a
-/// machine with few cores the hosts behind the ports want the core back, so it is not longer.
-const SPIN: Duration = Duration::from_micros(40);
 /// What a worker is asked to do between two batches.
 pub(crate) enum Command {
     /// Use these queues of a port.
@@ -213,7 +212,9 @@ pub(crate) struct Worker {
 impl Worker {
     /// Works until told to stop. Returns the queues, which take long to close.
     pub(crate) fn run(mut self) -> Vec<Box<dyn Send>> {
-        let mut last_frame = Instant::now();
+        let (mut last_frame, mut patience) = (Instant::now(), Patience::default());
+        // Whether the last round had nothing.
+        let mut pauses = false;
         loop {
             while let Ok(command) = self.commands.try_recv() {
                 if !self.obey(command) {
@@ -230,15 +231,21 @@ impl Worker {
             }
             let start = Instant::now();
             if self.round(start) {
+                if std::mem::take(&mut pauses) {
+                    patience.ended(start - last_frame);
+                }
                 last_frame = Instant::now();
                 self.stats.busy_ns.add((last_frame - start).as_nanos() as u64);
             } else if self.datapath.tidy() {
                 // One piece, and then a look at the queues.
-            } else if self.spins(last_frame) {
-                std::hint::spin_loop();
             } else {
-                self.stats.sleeps.add(1);
-                self.rx.sleep(&self.wake);
+                pauses = true;
+                if self.looks_on(&patience, last_frame) {
+                    std::hint::spin_loop();
+                } else {
+                    self.stats.sleeps.add(1);
+                    self.rx.sleep(&self.wake);
+                }
             }
             self.rx.read_stats(start);
             self.rx.retry(start);
@@ -283,10 +290,10 @@ impl Worker {
     }
 
     /// It is too early to sleep.
-    fn spins(&self, last_frame: Instant) -> bool {
+    fn looks_on(&self, patience: &Patience, last_frame: Instant) -> bool {
         match self.poll {
             Poll::Busy => true,
-            Poll::Adaptive => last_frame.elapsed() < SPIN,
+            Poll::Adaptive => patience.lasts(last_frame.elapsed()),
             Poll::Block => false,
         }
     }
