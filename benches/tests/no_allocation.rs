@@ -2,12 +2,12 @@
 
 use benches::null_port::NullSwitch;
 use benches::rules::{add, matching, output, pipeline_with, pop_label};
-use benches::workload::{Family, Order, Workload};
+use benches::workload::{Family, MACS, Order, Tuple, Workload};
 use flow::Match;
 use flow::key::KeyOfPort;
 use flow::metric::CacheMetric;
-use flow::text::{ParseContext, parse_actions};
-use flow::types::OfPort;
+use flow::text::{ParseContext, parse_actions, parse_flow};
+use flow::types::{OfPort, PortNo};
 use flowtable::datapath::{CacheConfig, Datapath};
 use flowtable::policy::BridgeId;
 use std::sync::Arc;
@@ -48,6 +48,35 @@ fn check(family: Family, flows: u32) {
     round(&mut switch);
     assert_eq!(allocation_counter::measure(|| round(&mut switch)).count_total, 0);
     assert_eq!(switch.datapath.stats()[CacheMetric::Retranslations].get(), 0);
+}
+
+#[test]
+fn a_frame_of_an_established_connection_allocates_nothing() {
+    let rules = [
+        "ip,ct_state=-trk,actions=ct(table=1,nat)",
+        "table=1,ip,ct_state=+trk+new,actions=ct(commit),output:2",
+        "table=1,ip,ct_state=+trk+est,actions=output:2",
+    ];
+    let parse = |text| parse_flow(text, &ParseContext::default()).expect("a rule");
+    let policy = Arc::new(pipeline_with(3, &rules.map(parse)));
+    let datapath = Datapath::new(policy, CacheConfig::default(), 1, 42);
+    let mut switch = NullSwitch::new(datapath, Family::Tracked);
+    let there = |n| Tuple::numbered(n as u32);
+    let back = |n| {
+        let Tuple { src, dst, sport, dport, proto } = there(n);
+        Tuple { src: dst, dst: src, sport: dport, dport: sport, proto }
+    };
+    let round = |switch: &mut NullSwitch| {
+        for _ in 0..8 {
+            switch.poll_with(64, |n| (there(n), MACS));
+            switch.poll_on(PortNo(2), 64, |n| (back(n), MACS));
+        }
+    };
+    round(&mut switch);
+    let before = switch.datapath.stats()[CacheMetric::Hits].get();
+    assert_eq!(allocation_counter::measure(|| round(&mut switch)).count_total, 0);
+    let hits = switch.datapath.stats()[CacheMetric::Hits].get() - before;
+    assert_eq!(hits, 2 * 2 * 8 * 64, "all of them hit in both passes");
 }
 
 /// Frames that go to one port as they came and to another one with a new address: each costs a copy.

@@ -86,10 +86,10 @@ impl Bucket {
 }
 
 impl CtBudget {
-    /// Counts a frame of a known connection.
+    /// Counts frames of known connections.
     #[inline]
-    pub(super) fn saw_known(&self) {
-        self.known.set(self.known.get() + 1);
+    pub(crate) fn saw_known(&self, frames: u64) {
+        self.known.set(self.known.get() + frames);
     }
 
     /// Whether a connection may begin with a frame of a port, at the time `now` in milliseconds. `is_trusted` says whether its
@@ -124,7 +124,7 @@ mod tests {
     fn admitted(budget: &CtBudget, start: u64, known: u64, each: u64, trusted: bool) -> u64 {
         let mut count = 0;
         for now in start..start + 1_000 {
-            (0..known).for_each(|_| budget.saw_known());
+            (0..known).for_each(|_| budget.saw_known(1));
             count += (0..each).filter(|_| budget.admit(now, PORT, || trusted)).count() as u64;
         }
         count
@@ -151,7 +151,7 @@ mod tests {
         admitted(&budget, 0, 5_000, 1_000, false);
         let mut refused = 0;
         for now in 1_000..2_000 {
-            (0..5_000).for_each(|_| budget.saw_known());
+            (0..5_000).for_each(|_| budget.saw_known(1));
             let hostile = (0..1_000).filter(|_| budget.admit(now, PORT, || false)).count();
             assert!(hostile <= 101, "{hostile} of a flood");
             refused += (0..20).filter(|_| !budget.admit(now, PORT, || true)).count();

@@ -43,8 +43,9 @@ impl Connections {
         let now = ms(now);
         let mut all = Vec::new();
         let Ok(()) = self.in_slices::<Infallible>(|shard, slots| {
-            let alive = slots.filter_map(|slot| shard.get(slot)).filter(|c| c.expires > now);
-            all.extend(alive.map(|connection| KeptConnection {
+            let of_slot = |slot| Some((shard.get(slot)?, shard.expires(slot)));
+            let alive = slots.filter_map(of_slot).filter(|(_, expires)| *expires > now);
+            all.extend(alive.map(|(connection, expires)| KeptConnection {
                 original: connection.original(),
                 nat: connection.nat.as_deref().copied(),
                 help: connection.help.as_deref().cloned(),
@@ -52,7 +53,7 @@ impl Connections {
                 timeout: connection.timeout,
                 mark: connection.mark,
                 label: connection.label,
-                left: connection.expires - now,
+                left: expires - now,
             }));
             Ok(())
         });
@@ -75,14 +76,14 @@ impl Connections {
         let KeptConnection { original, nat, help, state, timeout, mark, label, left } = kept;
         let mut at = self.locate(original);
         if let Some(slot) = at.slot
-            && let Some(known) = at.shard.get_mut(slot)
+            && let Some(known) = at.shard.get_to_alter(slot)
         {
             known.state.merge(state);
             known.mark = if known.mark == 0 { *mark } else { known.mark };
             known.label = if known.label == 0 { *label } else { known.label };
             // Whose last packet came later knows which timeout holds.
-            let (zone, expires, period) = (original.zone, known.expires, known.period());
-            if expires + at.shard.period(zone, *timeout) <= now + left + period {
+            let (zone, period) = (original.zone, known.period());
+            if at.shard.expires(slot) + at.shard.period(zone, *timeout) <= now + left + period {
                 at.shard.begin_timeout_with(slot, *timeout, now, *left);
             }
             return;
@@ -103,7 +104,7 @@ impl Connections {
             NewConnection { canonical, is_swapped, state: *state, nat: *nat, help: help.clone() };
         let slot = at.shard.insert(new, self.hasher.hash_one(canonical), now);
         at.shard.begin_timeout_with(slot, *timeout, now, *left);
-        if let Some(connection) = at.shard.get_mut(slot) {
+        if let Some(connection) = at.shard.get_to_alter(slot) {
             (connection.mark, connection.label) = (*mark, *label);
             self.count_answered(connection, *timeout);
         }

@@ -16,6 +16,7 @@
 //! - `nat` chooses addresses and ports. The executor of datapath actions translates the frames (`datapath/nat`).
 //! - `fragments` keeps fragments until their packets are whole and can be tracked.
 //! - `help` reads what FTP and TFTP tell of connections to come.
+//! - `known` is what a worker remembers of an established connection, and `pulse` what it then reads and writes without a lock.
 //! - `filter` selects connections for commands, and `kept` hands connections over to the next program.
 //!
 //! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`).
@@ -26,8 +27,12 @@ mod filter;
 mod fragments;
 mod help;
 mod kept;
+mod known;
 mod limits;
 mod nat;
+mod pulse;
+#[cfg(test)]
+mod pulse_model;
 mod shard;
 mod tcp;
 #[cfg(test)]
@@ -41,6 +46,7 @@ pub use fragments::FragmentStats;
 pub(crate) use fragments::Kept;
 pub use help::{SegmentEdit, SequenceShift};
 pub use kept::KeptConnection;
+pub(crate) use known::KnownConnection;
 pub use limits::{CtZoneUse, DEFAULT_MAX_CONNECTIONS, KeptLimits};
 pub use nat::CtTranslation;
 pub use tcp::TcpState;
@@ -70,6 +76,11 @@ use std::time::Duration;
 use tcp::Belonging;
 use timeouts::{Timeout, ZoneTimeouts, is_answered, ms};
 use tuple::CtPacket;
+
+/// The atomics of pulses, which their model replaces.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+}
 
 /// Number of shards. Several workers rarely want the same one of these.
 const SHARDS: usize = 256;
@@ -145,13 +156,7 @@ impl Tracked {
             return;
         };
         self.found.state |= nat.flag(place.is_reply);
-        let (from, to) = match place.is_reply {
-            true => (nat.reply, connection.original().reversed()),
-            false => (connection.original(), nat.reply.reversed()),
-        };
-        if from != to {
-            self.translation = Some(CtTranslation { from, to, is_error: place.is_error });
-        }
+        self.translation = connection.translation(place.is_reply, place.is_error);
     }
 }
 
@@ -292,7 +297,7 @@ impl Tracker<'_> {
         if let Some((budget, _)) = self.budget
             && tracked.found.state & ct_state::ESTABLISHED != 0
         {
-            budget.saw_known();
+            budget.saw_known(1);
         }
         Ok(tracked)
     }
@@ -369,10 +374,11 @@ impl Connections {
     fn track_again(&self, before: &FoundConnection, action: &CtAction) -> Option<Tracked> {
         let place = before.place?;
         let mut shard = self.shards.get(usize::from(place.shard))?.lock();
-        let connection = shard.get_mut(place.slot).filter(|c| c.serial == place.serial)?;
+        shard.get(place.slot).filter(|connection| connection.serial == place.serial)?;
         if let Some(commit) = &action.commit {
-            connection.write(commit);
+            shard.write(place.slot, commit);
         }
+        let connection = shard.get(place.slot)?;
         let (mark, label) = (connection.mark, connection.label);
         let mut tracked = Tracked::from(FoundConnection { mark, label, ..*before });
         // A packet is translated once.
@@ -395,9 +401,9 @@ impl Connections {
     ) -> Result<Tracked, DropReason> {
         let mut at = self.locate(&packet.tuple);
         if let Some(slot) = at.slot
-            && let Some(connection) = at.shard.get(slot)
+            && at.shard.get(slot).is_some()
         {
-            let is_over = connection.expires <= now;
+            let is_over = at.shard.expires(slot) <= now;
             let begins_anew = action.commit.is_some_and(|c| c.force) && at.is_reply;
             if is_over || begins_anew {
                 self.counts.expired.fetch_add(is_over.into(), Ordering::Relaxed);
@@ -447,11 +453,11 @@ impl Connections {
             ..FoundConnection::default()
         };
         let Located { shard, shard_no, slot, is_reply } = &mut at;
-        let connection = slot.and_then(|slot| Some((slot, shard.get_mut(slot)?)));
-        let Some((slot, connection)) = connection else { return Ok(known.into()) };
-        if let Some(commit) = &action.commit {
-            connection.write(commit);
+        if let (Some(slot), Some(commit)) = (*slot, &action.commit) {
+            shard.write(slot, commit);
         }
+        let connection = slot.and_then(|slot| Some((slot, shard.get(slot)?)));
+        let Some((slot, connection)) = connection else { return Ok(known.into()) };
         known.place = Some(CtPlace {
             shard: *shard_no,
             slot,
@@ -583,11 +589,12 @@ impl Connections {
             return Ok(FoundConnection::invalid(zone).into());
         };
         let at = self.locate(&packet.tuple);
-        let known = at.slot.and_then(|slot| at.shard.get(slot)).cloned();
+        let known = at.slot.filter(|slot| at.shard.expires(*slot) > ms(now));
+        let known = known.and_then(|slot| at.shard.get(slot)).cloned();
         let is_reply = at.is_reply;
         drop(at);
         let begins_anew = action.commit.is_some_and(|c| c.force) && is_reply;
-        let known = known.filter(|c| c.expires > ms(now) && !begins_anew);
+        let known = known.filter(|_| !begins_anew);
         let original = Some(packet.tuple);
         let mut found = FoundConnection { zone, original, ..Default::default() };
         if let Some(mut connection) = known
@@ -726,9 +733,10 @@ impl Connections {
         let now = ms(now);
         let mut part = Vec::with_capacity(SLOTS_AT_ONCE as usize);
         self.in_slices(|shard, slots| {
-            let connections = slots.filter_map(|slot| shard.get(slot));
-            let wanted = connections.filter(|c| c.expires > now && filter::admits(&filter, c));
-            part.extend(wanted.map(|connection| connection.info(now)));
+            let left = |slot| shard.expires(slot).checked_sub(now).filter(|left| *left > 0);
+            let connections = slots.filter_map(|slot| Some((shard.get(slot)?, left(slot)?)));
+            let wanted = connections.filter(|(connection, _)| filter::admits(&filter, connection));
+            part.extend(wanted.map(|(connection, left)| connection.info(left)));
             MutexGuard::unlocked_fair(shard, || part.drain(..).try_for_each(|info| take(&info)))
         })
     }

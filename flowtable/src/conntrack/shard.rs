@@ -4,20 +4,30 @@
 //! connections that end first are found at the heads of the lists, without looking at the others. A packet moves its
 //! connection to the end of the list only if it has not been moved for an eighth of the timeout: a connection in use
 //! touches its neighbours in memory rarely, and one that is idle is removed at most an eighth later than it could be.
+//! Workers that remember a connection put off its end without the lock, and move it as rarely (`known`).
 //! A timeout that a zone has of its own has no list, but its order of magnitude has: the heads of these lists hold up
 //! others for no longer than the others' own timeouts.
 
 use super::connection::{ConnectionInfo, ProtocolState};
 use super::help::CtHelp;
-use super::nat::{CtAlias, CtNat};
+use super::nat::{CtAlias, CtNat, CtTranslation};
+use super::pulse::Pulse;
 use super::timeouts::{HALF_OPEN, Timeout, ZoneTimeouts};
 use super::tuple::CtTuple;
 use flow::verdict::CtCommit;
 use hashbrown::HashTable;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// In place of the number of a slot: none.
 const NONE: u32 = u32::MAX;
+/// A packet moves a connection that was not moved for the timeout divided by this.
+pub(super) const MOVES: u64 = 8;
+/// Number of successive slots whose pulses share an allocation, which workers hold that remember one of them.
+const BLOCK: usize = 64;
+
+/// The pulses of some successive slots.
+pub(super) type PulseBlock = [Pulse; BLOCK];
 
 /// A connection in its slot.
 #[derive(Clone, Debug)]
@@ -36,10 +46,8 @@ pub(super) struct CtEntry {
     pub(super) state: ProtocolState,
     pub(super) mark: u32,
     pub(super) label: u128,
-    /// When the connection ends if no packet comes, in milliseconds.
-    pub(super) expires: u64,
     /// When the slot was moved to the end of its list, in milliseconds.
-    moved: u64,
+    pub(super) moved: u64,
     /// Whether the connection counts among the answered ones of its source address.
     pub(super) is_answered: bool,
     /// Tells the connection from those that had the slot before.
@@ -82,23 +90,35 @@ impl CtEntry {
         self.has_alias().then(|| CtAlias { reply: self.reply(), original: self.original() })
     }
 
-    /// Writes mark and label.
-    pub(super) fn write(&mut self, commit: &CtCommit) {
-        self.mark = commit.mark.of(self.mark);
-        self.label = commit.label.of(self.label);
+    /// How a packet is translated; `None` if it keeps its addresses and ports.
+    pub(super) fn translation(&self, is_reply: bool, is_error: bool) -> Option<CtTranslation> {
+        let nat = self.nat.as_ref()?;
+        let (from, to) = match is_reply {
+            true => (nat.reply, self.original().reversed()),
+            false => (self.original(), nat.reply.reversed()),
+        };
+        (from != to).then_some(CtTranslation { from, to, is_error })
     }
 
-    /// The connection, for somebody who asks at the time `now`, in milliseconds.
-    pub(super) fn info(&self, now: u64) -> ConnectionInfo {
+    /// Writes mark and label. Returns whether they have changed.
+    pub(super) fn write(&mut self, commit: &CtCommit) -> bool {
+        let before = (self.mark, self.label);
+        self.mark = commit.mark.of(self.mark);
+        self.label = commit.label.of(self.label);
+        (self.mark, self.label) != before
+    }
+
+    /// The connection, for somebody who asks `left` milliseconds before its end.
+    pub(super) fn info(&self, left: u64) -> ConnectionInfo {
         let original = self.original();
         ConnectionInfo {
             original,
             reply: self.reply(),
             mark: self.mark,
             label: self.label,
-            left: Duration::from_millis(self.expires.saturating_sub(now)),
             alg: self.help.as_ref().and_then(|help| help.alg()),
             parent: self.help.as_ref().and_then(|help| help.parent()),
+            left: Duration::from_millis(left),
             tcp: match &self.state {
                 ProtocolState::Tcp(tcp) => Some(tcp.states()),
                 ProtocolState::Icmp { .. } | ProtocolState::Other(_) => None,
@@ -125,6 +145,8 @@ pub(super) struct CtShard {
     /// tuples themselves are with the connection.
     aliases: HashTable<(u64, u64)>,
     slots: Vec<Option<CtEntry>>,
+    /// The pulses of all slots.
+    pulses: Vec<Arc<PulseBlock>>,
     /// Numbers of the slots without a connection.
     free: Vec<u32>,
     lists: [SlotList; LISTS],
@@ -141,6 +163,7 @@ impl Default for CtShard {
             index: HashTable::new(),
             aliases: HashTable::new(),
             slots: Vec::new(),
+            pulses: Vec::new(),
             free: Vec::new(),
             lists: [SlotList { head: NONE, tail: NONE }; LISTS],
             used_lists: Timeout::ALL.len(),
@@ -153,6 +176,8 @@ impl Default for CtShard {
 impl CtShard {
     /// Sets the timeouts of zones. They hold for a connection from its next packet on.
     pub(super) fn set_timeouts(&mut self, timeouts: ZoneTimeouts) {
+        // Workers remember timeouts with their connections.
+        self.pulses.iter().flat_map(|block| &**block).for_each(Pulse::advance);
         if !timeouts.is_empty() {
             self.used_lists = LISTS;
         }
@@ -172,6 +197,35 @@ impl CtShard {
     /// The connection in this slot, to change.
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut CtEntry> {
         self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The pulse of this slot, which must have had a connection.
+    fn pulse(&self, slot: u32) -> &Pulse {
+        &self.pulses[slot as usize / BLOCK][slot as usize % BLOCK]
+    }
+
+    /// The pulses of this slot and its neighbours, and which one is the slot's.
+    pub(super) fn block(&self, slot: u32) -> Option<(&Arc<PulseBlock>, u8)> {
+        Some((self.pulses.get(slot as usize / BLOCK)?, (slot as usize % BLOCK) as u8))
+    }
+
+    /// When the connection in this slot ends if no packet comes, in milliseconds. The slot must have had a connection.
+    pub(super) fn expires(&self, slot: u32) -> u64 {
+        self.pulse(slot).expires()
+    }
+
+    /// The connection in this slot, for somebody who changes what packets find of it.
+    pub(super) fn get_to_alter(&mut self, slot: u32) -> Option<&mut CtEntry> {
+        self.get(slot)?;
+        self.pulse(slot).advance();
+        self.get_mut(slot)
+    }
+
+    /// Writes mark and label of the connection in this slot.
+    pub(super) fn write(&mut self, slot: u32, commit: &CtCommit) {
+        if self.get_mut(slot).is_some_and(|connection| connection.write(commit)) {
+            self.pulse(slot).advance();
+        }
     }
 
     /// The slot of the connection with this canonical tuple and hash.
@@ -237,7 +291,6 @@ impl CtShard {
             mark: 0,
             label: 0,
             is_answered: false,
-            expires: now + u64::from(seconds) * 1000,
             moved: now,
             hash,
             previous: NONE,
@@ -249,10 +302,14 @@ impl CtShard {
                 slot
             }
             None => {
+                if self.slots.len() == self.pulses.len() * BLOCK {
+                    self.pulses.push(Arc::new(std::array::from_fn(|_| Pulse::default())));
+                }
                 self.slots.push(Some(connection));
                 self.slots.len() as u32 - 1
             }
         };
+        self.pulse(slot).set_expires(now + u64::from(seconds) * 1000);
         let slots = &self.slots;
         let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |c| c.hash);
         self.index.insert_unique(hash, slot, hash_of);
@@ -265,6 +322,7 @@ impl CtShard {
         self.get(slot)?;
         self.unlink(slot);
         let connection = self.slots[slot as usize].take()?;
+        self.pulse(slot).advance();
         if let Ok(entry) = self.index.find_entry(connection.hash, |other| *other == slot) {
             entry.remove();
         }
@@ -279,9 +337,10 @@ impl CtShard {
         };
         let seconds = self.timeouts.seconds(connection.canonical.zone, timeout);
         let period = u64::from(seconds) * 1000;
-        connection.expires = now + period;
         let is_other = connection.timeout != timeout || connection.seconds != seconds;
-        if is_other || now.saturating_sub(connection.moved) >= period / 8 {
+        let is_to_move = is_other || now.saturating_sub(connection.moved) >= period / MOVES;
+        self.pulse(slot).set_expires(now + period);
+        if is_to_move {
             self.unlink(slot);
             if let Some(connection) = self.get_mut(slot) {
                 (connection.timeout, connection.seconds) = (timeout, seconds);
@@ -294,8 +353,8 @@ impl CtShard {
     /// As [`set_timeout`](Self::set_timeout), of which `left` milliseconds are left.
     pub(super) fn begin_timeout_with(&mut self, slot: u32, timeout: Timeout, now: u64, left: u64) {
         self.set_timeout(slot, timeout, now);
-        if let Some(connection) = self.get_mut(slot) {
-            connection.expires = now + left.min(connection.period());
+        if let Some(period) = self.get(slot).map(CtEntry::period) {
+            self.pulse(slot).set_expires(now + left.min(period));
         }
     }
 
@@ -304,7 +363,7 @@ impl CtShard {
         for list in 0..self.used_lists {
             while let Some(connection) = self.get(self.lists[list].head) {
                 let slot = self.lists[list].head;
-                if connection.expires <= now {
+                if self.expires(slot) <= now {
                     return self.remove(slot);
                 }
                 if connection.moved + connection.period() > now {

@@ -157,8 +157,6 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
     let bytes = frame.bytes();
     let end = bytes.len().checked_sub(layers.padding.into())?;
     let packet = bytes.get(usize::from(layers.l3)..end)?;
-    // Who left a checksum undone, or had it checked, is to be believed.
-    let is_checked = frame.offload.needs_checksum() || !frame.offload.is_complete();
     let is_ipv6 = match bytes.get(..usize::from(layers.l3))?.last_chunk().copied() {
         Some(dl_type) => u16::from_be_bytes(dl_type) == eth_type::IPV6,
         None => return None,
@@ -166,7 +164,7 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
     let network = network(packet, zone, is_ipv6, false)?;
     let transport = packet.get(network.size..)?;
     let mut tracked = CtPacket { tuple: network.tuple, tcp: None, is_error: false };
-    if !is_checked && !is_checksum_right(&network.tuple, transport) {
+    if !is_believed(frame) && !is_checksum_right(&network.tuple, transport) {
         return None;
     }
     match network.tuple.protocol {
@@ -176,6 +174,54 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
         _ => ports(transport, &mut tracked.tuple, true)?,
     }
     Some(tracked)
+}
+
+/// Whether [`read`] reads the UDP datagram of a frame whose key has its addresses and ports. `false` is not certain: this is for
+/// datagrams without options and extension headers.
+#[inline]
+pub(super) fn is_whole_datagram(frame: &Frame<'_>, is_ipv6: bool) -> bool {
+    let (layers, bytes) = (frame.layers, frame.bytes());
+    let end = bytes.len().saturating_sub(layers.padding.into());
+    let Some(packet) = bytes.get(usize::from(layers.l3)..end) else { return false };
+    let header_size = if is_ipv6 { ipv6::HEADER_SIZE } else { ipv4::HEADER_SIZE };
+    let is_plain = match (is_ipv6, packet) {
+        (false, [0x45, ..]) => {
+            packet.first_chunk::<{ ipv4::HEADER_SIZE }>().is_some_and(|header| {
+                checksum::sum(header) == u16::MAX
+                    && !Ipv4Packet::new_unchecked(header).is_fragment()
+            })
+        }
+        (true, [0x60..=0x6f, ..]) => packet
+            .first_chunk::<{ ipv6::HEADER_SIZE }>()
+            .is_some_and(|header| Ipv6Packet::new_unchecked(header).next_header() == ip_proto::UDP),
+        _ => false,
+    };
+    let Some(datagram) = packet.get(header_size..).filter(|_| is_plain) else { return false };
+    let Some(header) = datagram.first_chunk::<{ udp::HEADER_SIZE }>() else { return false };
+    let size = usize::from(UdpPacket::new_unchecked(header).size());
+    let has_checksum = is_ipv6 || header[udp::field::CHECKSUM] != [0, 0];
+    (udp::HEADER_SIZE..=datagram.len()).contains(&size)
+        && (!has_checksum || is_believed(frame) || is_sum_right(packet, datagram, is_ipv6))
+}
+
+/// Whether whoever sent the frame left its checksum undone, or had it checked.
+#[inline]
+fn is_believed(frame: &Frame<'_>) -> bool {
+    frame.offload.needs_checksum() || !frame.offload.is_complete()
+}
+
+/// Whether the checksum of the datagram of a packet is right.
+#[inline(never)]
+fn is_sum_right(packet: &[u8], datagram: &[u8], is_ipv6: bool) -> bool {
+    let addresses = if is_ipv6 { ipv6::field::ADDRESSES } else { ipv4::field::ADDRESSES };
+    let Some((source, destination)) =
+        packet.get(addresses).map(|addresses| addresses.split_at(addresses.len() / 2))
+    else {
+        return false;
+    };
+    let size = datagram.len() as u32;
+    let pseudo = checksum::pseudo_header(source, destination, ip_proto::UDP, size);
+    checksum::add(pseudo, checksum::sum(datagram)) == u16::MAX
 }
 
 /// Size in bytes of the IP header, extension headers included, of a packet that an ICMP error quotes.

@@ -14,11 +14,12 @@ use crate::policy::ports::AnswerCount;
 use crate::policy::recirc::Continuation;
 use crate::policy::rule::Rule;
 use crate::policy::xlate::{Learn, PatchCrossing, TableSet, Translation};
-use flow::key::{HEAD_WORDS, HOT_WORDS, KeyRef, Segment, Segments, WordSet};
+use flow::key::{HEAD_WORDS, HOT_WORDS, HotKey, KeyRef, Segment, Segments, WordSet};
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason, Flood};
 use flow::{FlowKey, FlowMask};
 use parking_lot::Mutex;
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -45,6 +46,13 @@ pub struct CachedFlow {
     pub(super) only_output: Option<PortNo>,
     /// A meter comes before all other actions.
     begins_with_meter: bool,
+    /// Whether the packets need no further pass, and nothing but their own bytes and the actions decides what becomes of them.
+    pub(super) is_last: bool,
+    /// Tells the flow from others that have had its number; 0 for a flow that has none.
+    pub(super) serial: u32,
+    /// The recirculation id, as it stands in the first word of a key, if all that happens to the packets is that they are
+    /// tracked and go round; else 0.
+    pub(super) tracks: u64,
     /// The segments behind the head in which the mask has bits.
     tail_segments: Segments,
     /// Those of `tail_segments` in which the masked key has bits, too.
@@ -97,6 +105,34 @@ pub struct CachedFlow {
 pub(super) struct MaskedHash {
     pub(super) mask_id: u32,
     pub(super) hash: u64,
+    /// The serial number that a flow filed under the key gets.
+    pub(super) serial: u32,
+}
+
+/// The first word of keys of no port with the recirculation id of packets that are looked up as connections and then go round, and
+/// for which no other actions are executed; else 0.
+fn tracked_round(actions: &[DpAction]) -> u64 {
+    match actions {
+        [DpAction::Ct(ct), DpAction::Recirculate(id)] if ct.commit.is_none() => {
+            let mut key = HotKey::default();
+            key.recirc_id.set(*id);
+            key.words()[0]
+        }
+        _ => 0,
+    }
+}
+
+/// Whether these actions neither ask for a connection nor for a further pass, nor use a meter.
+fn are_last(actions: &[DpAction]) -> bool {
+    actions.iter().all(|action| match action {
+        DpAction::Ct(_) | DpAction::CtClear | DpAction::Recirculate(_) | DpAction::Meter(_) => {
+            false
+        }
+        DpAction::Clone(nested) => are_last(nested),
+        DpAction::CheckLen { longer, fits, .. } => are_last(longer) && are_last(fits),
+        DpAction::Controller(meta) => meta.meter.is_none(),
+        _ => true,
+    })
 }
 
 /// Number of outputs that these actions lead to at most. Of two branches the one with more outputs
@@ -159,6 +195,9 @@ impl CachedFlow {
             tail_segments,
             tail_values,
             begins_with_meter: matches!(t.actions.first(), Some(DpAction::Meter(_))),
+            is_last: t.flood.is_none() && are_last(&t.actions),
+            serial: masked.serial,
+            tracks: if t.flood.is_none() { tracked_round(&t.actions) } else { 0 },
             copies: copies(&t.actions),
             rewritten: t.depends.rewritten,
             head_mask: std::array::from_fn(|i| mask[i]),
@@ -197,6 +236,25 @@ impl CachedFlow {
             return head == 0;
         }
         head == 0 && self.tail_covers(key)
+    }
+
+    /// Whether the verdict holds for a packet in its second pass, with what is found of its connection, if it does for another
+    /// packet of the same connection. `key` is that of its first pass, and `round` the first word of a key with the recirculation
+    /// id of the second one.
+    #[inline]
+    pub(super) fn covers_beside_connection(&self, key: &HotKey, round: u64) -> bool {
+        // Words: port and recirculation id; two with link addresses; protocol, TOS and TTL. In the next one, ports are the
+        // connection's, and no mask has segments.
+        const TCP_FLAGS: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0xff, 0xff, 0, 0]);
+        const { assert!(HEAD == 6 && offset_of!(HotKey, tcp_flags) == 36) }
+        let words = key.words();
+        let pair = |i: usize| (self.head_mask[i], self.head_key[i]);
+        let all = differs(words[0] | round, pair(0))
+            | differs(words[1], pair(1))
+            | differs(words[2], pair(2))
+            | differs(words[3], pair(3))
+            | differs(words[4], pair(4)) & TCP_FLAGS;
+        all == 0
     }
 
     fn tail_covers(&self, key: KeyRef<'_>) -> bool {

@@ -11,12 +11,16 @@ use crate::policy::changes::RecentRules;
 use crate::policy::learning::Learning;
 use crate::policy::xlate::{Learn, Translation};
 use crate::policy::{News, Policy};
+use arrayvec::ArrayVec;
 use flow::FlowKey;
 use flow::metric::CacheMetric;
 use flow::types::MacAddr;
 use flow::verdict::DropReason;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Number of flows that are tried for frames that no signature names a flow for.
+const USUAL: usize = 4;
 
 /// The caches of one worker. See the [module](self).
 pub(super) struct Caches {
@@ -26,6 +30,11 @@ pub(super) struct Caches {
     pub(super) hasher: KeyHasher,
     pub(super) signatures: Signatures,
     pub(super) flows: FlowTable,
+    /// Some flows that many keys have in common: those that track connections, and those of later passes. They are tried for
+    /// frames that no signature names a flow for.
+    pub(super) usual: ArrayVec<u32, USUAL>,
+    /// Which of `usual` the next one replaces.
+    usual_hand: usize,
     admission: Admission,
     budget: UpcallBudget,
     /// The recent changes of rules that this worker has read.
@@ -59,6 +68,8 @@ impl Caches {
             ),
             registry,
             stats: Arc::new(stats),
+            usual: ArrayVec::new(),
+            usual_hand: 0,
             hasher,
             signatures,
             budget: UpcallBudget::new(config.upcalls),
@@ -168,10 +179,26 @@ impl Caches {
                 self.translate(moment, key, payer)
             }
         };
+        if let Some(index) = index
+            && (flow.tracks != 0 || key.recirc_id.get() != 0)
+        {
+            self.try_usually(index);
+        }
         if let Some(index) = index.filter(|index| by_signature != Some(*index)) {
             self.remember(hash, index);
         }
         Ok(flow)
+    }
+
+    /// Has a flow tried for frames that no signature names a flow for.
+    fn try_usually(&mut self, index: u32) {
+        if self.usual.contains(&index) {
+            return;
+        }
+        if let Err(full) = self.usual.try_push(index) {
+            self.usual[self.usual_hand % USUAL] = full.element();
+            self.usual_hand = (self.usual_hand + 1) % USUAL;
+        }
     }
 
     /// The flow with this number, if its verdict is still right, if need be after another translation. Otherwise

@@ -51,6 +51,8 @@ pub(super) struct FlowTable {
     /// Number of flows taken out so far. If it has changed, a flow's number may be another flow's
     /// now.
     removals: u64,
+    /// The latest serial number of a flow.
+    serial: u32,
     registry: Arc<FlowRegistry>,
 }
 
@@ -96,6 +98,7 @@ impl FlowTable {
             misses: 0,
             hand: 0,
             removals: 0,
+            serial: 0,
             registry,
         }
     }
@@ -202,7 +205,9 @@ impl FlowTable {
         if found.is_some() {
             self.masks[mask_id as usize].finds += 1;
         }
-        (MaskedHash { mask_id, hash }, found)
+        // 0 is the number of flows without a place.
+        self.serial = self.serial.checked_add(1).unwrap_or(1);
+        (MaskedHash { mask_id, hash, serial: self.serial }, found)
     }
 
     /// Adds a flow and returns its number. In a full table a flow that has not been used for long

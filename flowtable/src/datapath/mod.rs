@@ -44,7 +44,9 @@ mod punt;
 mod registry;
 mod rounds;
 mod segment;
+mod shortcuts;
 mod signatures;
+mod tracked;
 
 #[cfg(test)]
 mod tests;
@@ -59,7 +61,7 @@ pub use punt::{Punt, PuntQueue, Punts};
 pub use registry::FlowRegistry;
 pub(crate) use rounds::MAX_RECIRCULATIONS;
 
-use crate::conntrack::{CtBudget, Tracker};
+use crate::conntrack::CtBudget;
 use crate::overload::{Frames, Storm, UpcallLimit};
 use crate::policy::Policy;
 use caches::Caches;
@@ -71,8 +73,10 @@ use flow::verdict::{DpAction, DropReason};
 use packet::wire::ethernet;
 use packet::{Batch, MAX_BATCH};
 use rounds::{Outcome, Pass, PassMember, RECEIVED, Rounds};
+use shortcuts::{ShortcutEnd, Shortcuts};
 use std::sync::Arc;
 use std::time::Duration;
+use tracked::{Stage, TrackedRun};
 
 /// The sizes of a worker's caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +114,7 @@ pub type Counters = Vec<Arc<PortCounters>>;
 /// The fast path of one worker.
 pub struct Datapath {
     caches: Caches,
+    shortcuts: Box<Shortcuts>,
     storm: Storm,
     /// What ports may begin of connections.
     begun: Box<CtBudget>,
@@ -202,8 +207,10 @@ impl Datapath {
     /// A fast path that asks `policy` for translations. At most `vlan_limit` VLAN tags of a frame are read. `seed`
     /// keys the hash functions, and should be random.
     pub fn new(policy: Arc<Policy>, config: CacheConfig, vlan_limit: u8, seed: u64) -> Self {
+        let caches = Caches::new(policy, config, seed);
         Self {
-            caches: Caches::new(policy, config, seed),
+            shortcuts: Box::new(Shortcuts::new(caches.signatures.capacity())),
+            caches,
             storm: Storm::default(),
             begun: Box::default(),
             scratch: Box::new(Scratch {
@@ -299,6 +306,7 @@ impl Datapath {
             self.offered = 0;
         }
         self.rounds.found.clear();
+        self.shortcuts.end_batch();
         self.caches.end_batch(now, tally.hits, n == MAX_BATCH);
         counters.rx_packets.add(n as u64);
         counters.rx_bytes.add(bytes);
@@ -331,8 +339,13 @@ impl Datapath {
         tally: &mut Tally<'_>,
     ) -> u64 {
         self.look_up(members.len());
-        self.compare(members.len(), moment.generation);
-        self.execute(moment, members, batch, egress, tally)
+        let guessed = self.compare(members.len(), moment.generation);
+        let bytes = self.execute(moment, members, batch, egress, tally);
+        if guessed > 0 {
+            self.caches.stats[CacheMetric::ProbeHits].add(guessed);
+            tally.hits = tally.hits.saturating_sub(guessed);
+        }
+        bytes
     }
 
     /// The first stage: computes key, hash and size of each received frame.
@@ -381,12 +394,12 @@ impl Datapath {
     }
 
     /// The third stage: drops the flow of a frame if it does not cover the frame's key, or if a change may concern
-    /// it.
-    fn compare(&mut self, n: usize, generation: u64) {
+    /// it. One of a few usual flows may take its place. Returns for how many frames that is so.
+    fn compare(&mut self, n: usize, generation: u64) -> u64 {
         let Scratch { keys, rare, sizes, flows, .. } = &mut *self.scratch;
         let caches = &self.caches;
         let changes = caches.policy.changes();
-        let mut restamped = 0;
+        let (mut restamped, mut guessed) = (0, 0);
         let mut is_right_now = |flow: &CachedFlow| {
             flow.is_fresh(generation) || {
                 let is_untouched = !flow.is_concerned(changes, &caches.recent);
@@ -402,7 +415,13 @@ impl Datapath {
             let flow = caches.flows.get(*index);
             let is_right = flow.is_some_and(|flow| flow.covers(key) && is_right_now(flow));
             if !is_right {
-                *index = UNKNOWN;
+                let mut usual = caches.usual.iter().copied();
+                let is_it = |index: &u32| {
+                    let flow = caches.flows.get(*index);
+                    flow.is_some_and(|flow| flow.covers(key) && is_right_now(flow))
+                };
+                *index = usual.find(is_it).unwrap_or(UNKNOWN);
+                guessed += u64::from(*index != UNKNOWN);
             }
             if (*size as usize) < ethernet::HEADER_SIZE {
                 *index = RUNT;
@@ -411,6 +430,7 @@ impl Datapath {
         if restamped > 0 {
             caches.stats[CacheMetric::Restamps].add(restamped);
         }
+        guessed
     }
 
     /// The fourth stage: executes the actions of each frame's flow. Frames without a flow take the slow path
@@ -423,7 +443,7 @@ impl Datapath {
         egress: &mut Egress,
         tally: &mut Tally<'_>,
     ) -> u64 {
-        let Self { caches, storm, begun, scratch, rounds, punts, .. } = self;
+        let Self { caches, shortcuts, storm, begun, scratch, rounds, punts, .. } = self;
         let Scratch { keys, rare, hashes, sizes, flows } = &**scratch;
         let flows = &flows[..members.len()];
         let is_first_pass = members.first().is_some_and(|member| member.round == 0);
@@ -435,6 +455,7 @@ impl Datapath {
             let index = flows[first];
             // If a flow was removed since the comparison, its number may be that of another flow.
             let known = caches.flows.get(index).filter(|_| caches.flows.removals() == removals);
+            let is_known = known.is_some();
             let found;
             let flow: &CachedFlow = match known {
                 Some(flow) => {
@@ -477,6 +498,36 @@ impl Datapath {
                 tally.drop(run, reason);
                 continue;
             }
+            let mut stage = Stage {
+                policy: &caches.policy,
+                punts: punts.as_deref(),
+                begun,
+                rounds,
+                batch,
+                egress,
+                moment,
+            };
+            if flow.tracks != 0 && is_first_pass && is_known {
+                let (members, keys) = (&members[first..at], &keys[first..at]);
+                let (hashes, sizes) = (&hashes[first..at], &sizes[first..at]);
+                let run = TrackedRun { flow, index, first, members, keys, hashes, sizes };
+                run.execute(&mut stage, caches, shortcuts, tally);
+                continue;
+            }
+            if !is_first_pass && shortcuts.are_wished() && is_known {
+                for member in members[first..at].iter().filter(|member| member.round == 1) {
+                    let Some(found) = stage.rounds.found_of(member) else { continue };
+                    let (connections, signatures) =
+                        (stage.policy.connections(), &mut caches.signatures);
+                    let end = ShortcutEnd { origin: member.origin, found, flow, index };
+                    if let Some(has_evicted) =
+                        shortcuts.make(end, connections, signatures, moment.now)
+                    {
+                        caches.stats[CacheMetric::Admissions].add(1);
+                        caches.stats[CacheMetric::SignatureEvictions].add(has_evicted.into());
+                    }
+                }
+            }
             let admitted = match flow.flood {
                 Some(flood) if !moment.is_injected => {
                     let control = caches.policy.storm_control();
@@ -499,45 +550,32 @@ impl Datapath {
                 && is_first_pass
                 && refused.is_empty()
             {
-                egress.push_run(*port, first..at);
+                stage.egress.push_run(*port, first..at);
                 tally.done.queued += run;
                 continue;
             }
-            for (index, member) in admitted.iter().enumerate() {
+            if is_first_pass && flow.recirculates() {
+                keys[first..at].iter().for_each(|key| shortcuts.go_round(key));
+            }
+            for (n, member) in admitted.iter().enumerate() {
                 if let Some(judged) = &judged {
-                    if judged.drops(index) {
-                        tally.settle(rounds.refuse(member, DropReason::Meter));
+                    if judged.drops(n) {
+                        tally.settle(stage.rounds.refuse(member, DropReason::Meter));
                         continue;
                     }
-                    let level = judged.prec_level(index);
+                    let level = judged.prec_level(n);
                     if level > 0 {
-                        edit::raise_drop_precedence(batch.frame_mut(member.frame), level);
+                        edit::raise_drop_precedence(stage.batch.frame_mut(member.frame), level);
                     }
                 }
-                let punts = punts.as_deref().map(|queue| caches.policy.punts_into(queue));
-                let env = Env {
-                    batch,
-                    egress,
-                    recirculations: &mut rounds.asked,
-                    punts,
-                    meters: &flow.meters,
-                    tracker: Tracker {
-                        table: caches.policy.connections(),
-                        in_port: moment.in_port,
-                        is_trial: false,
-                        budget: Some((&*begun, moment.in_port)),
-                    },
-                    found: &mut rounds.found,
-                    now: moment.now,
-                };
-                let executed = execute(actions, env, member.subject(), member.origin.into());
-                tally.settle(rounds.settle(member, executed, flow.drop));
+                let executed = stage.execute(flow, actions, member);
+                tally.settle(stage.rounds.settle(member, executed, flow.drop));
             }
             if is_first_pass {
                 tally.drop(refused.len() as u64, DropReason::Storm);
             } else {
                 for member in refused {
-                    tally.settle(rounds.refuse(member, DropReason::Storm));
+                    tally.settle(stage.rounds.refuse(member, DropReason::Storm));
                 }
             }
         }

@@ -10,6 +10,83 @@ use packet::wire::{icmp, icmpv6, ip_proto, ipv4, ipv6, tcp, udp};
 use packet::{Frame, checksum};
 use std::net::IpAddr;
 
+/// The translation of the TCP segments or UDP datagrams of one direction of a connection over IPv4, worked out ahead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QuickTranslation {
+    /// The source address and the destination address, as in the header.
+    addresses: [u8; 8],
+    /// The source port and the destination port, as in the header.
+    ports: [u8; 4],
+    /// Whether the protocol is UDP, as opposed to TCP.
+    is_udp: bool,
+    /// What the sum of the IP header, and that of the pseudo header, grow by.
+    addresses_grow: u16,
+    /// What the sum of the transport header and the pseudo header grows by.
+    all_grow: u16,
+}
+
+impl QuickTranslation {
+    /// `None` for other packets than segments and datagrams over IPv4.
+    pub(super) fn new(translation: &CtTranslation) -> Option<Self> {
+        let CtTranslation { from, to, is_error } = translation;
+        let is_udp = from.protocol == ip_proto::UDP;
+        if *is_error || from.is_ipv6 || !(is_udp || from.protocol == ip_proto::TCP) {
+            return None;
+        }
+        let bytes = |tuple: &CtTuple| {
+            let mut bytes = [0; 12];
+            bytes[..4].copy_from_slice(&tuple.source.address_bytes()[..4]);
+            bytes[4..8].copy_from_slice(&tuple.destination.address_bytes()[..4]);
+            bytes[8..10].copy_from_slice(&tuple.source.port.to_be_bytes());
+            bytes[10..].copy_from_slice(&tuple.destination.port.to_be_bytes());
+            bytes
+        };
+        let (old, new) = (bytes(from), bytes(to));
+        let growth = |n: usize| checksum::add(!checksum::sum(&old[..n]), checksum::sum(&new[..n]));
+        Some(Self {
+            addresses: *new.first_chunk()?,
+            ports: *new.last_chunk()?,
+            is_udp,
+            addresses_grow: growth(8),
+            all_grow: growth(12),
+        })
+    }
+
+    /// Translates a frame whose packet has been read as one of the connection's. Returns false, and changes nothing, if its
+    /// checksum is a partial one.
+    #[inline]
+    pub(super) fn apply(&self, frame: &mut Frame<'_>) -> bool {
+        if frame.offload.needs_checksum() {
+            return false;
+        }
+        let (l3, l4) = (usize::from(frame.layers.l3), usize::from(frame.layers.l4));
+        let field = if self.is_udp { udp::field::CHECKSUM } else { tcp::field::CHECKSUM };
+        let grow = |sum: &mut [u8; 2], by: u16| {
+            *sum = (!checksum::add(!u16::from_be_bytes(*sum), by)).to_be_bytes();
+        };
+        let bytes = frame.bytes_mut();
+        let Some((network, transport)) = bytes.split_at_mut_checked(l4) else { return false };
+        let ip = network.get_mut(l3..).and_then(<[u8]>::first_chunk_mut::<{ ipv4::HEADER_SIZE }>);
+        let ports = transport.first_chunk::<4>();
+        let (Some(ip), Some(_)) = (ip, ports) else { return false };
+        let Some(sum) = transport.get_mut(field).and_then(<[u8]>::first_chunk_mut) else {
+            return false;
+        };
+        if !self.is_udp || *sum != [0, 0] {
+            grow(sum, self.all_grow);
+            if self.is_udp && *sum == [0, 0] {
+                *sum = [0xff, 0xff];
+            }
+        }
+        transport[..4].copy_from_slice(&self.ports);
+        let mut sum = [ip[ipv4::field::CHECKSUM.start], ip[ipv4::field::CHECKSUM.start + 1]];
+        grow(&mut sum, self.addresses_grow);
+        ip[ipv4::field::CHECKSUM].copy_from_slice(&sum);
+        ip[ipv4::field::ADDRESSES].copy_from_slice(&self.addresses);
+        true
+    }
+}
+
 /// Translates the packet of a frame.
 pub(super) fn translate(frame: &mut Frame<'_>, translation: &CtTranslation) {
     let CtTranslation { from, to, is_error } = translation;

@@ -13,6 +13,7 @@
 use super::execute::{Executed, Recirculation};
 use crate::conntrack::FoundConnection;
 use arrayvec::ArrayVec;
+use flow::key::ct_state;
 use flow::verdict::DropReason;
 use packet::{FrameId, MAX_BATCH};
 
@@ -205,6 +206,13 @@ impl Rounds {
     /// What is known of the connection of a frame.
     pub(super) fn found_of(&self, member: &PassMember) -> Option<&FoundConnection> {
         self.found.get((member.found as usize).checked_sub(1)?)
+    }
+
+    /// Whether the latest execution wants a frame recirculated whose connection is established.
+    pub(super) fn asks_for_established(&self) -> bool {
+        let asked = self.asked.last().and_then(|asked| (asked.found as usize).checked_sub(1));
+        let found = asked.and_then(|at| self.found.get(at));
+        found.is_some_and(|found| found.state & ct_state::ESTABLISHED != 0)
     }
 
     /// Whether frames wait for another pass.

@@ -139,6 +139,17 @@ impl Signatures {
         (a.max(b).max(c.max(d)) as u32).checked_sub(1)
     }
 
+    /// The place of the entry that names this flow for packets with this hash.
+    #[inline]
+    pub(super) fn place(&self, hash: u64, index: u32) -> Option<usize> {
+        let at = hash as usize & self.set_mask;
+        let entry = tag(hash) | (index + 1);
+        // Without a branch for each place, as in `first`.
+        let ways = self.sets.get(at)?.iter().zip(1..);
+        let way = ways.fold(0, |way, (other, n)| if *other == entry { n } else { way });
+        Some(at * WAYS + usize::checked_sub(way, 1)?)
+    }
+
     /// The numbers of all flows that a packet with this hash may belong to.
     pub(super) fn all(&self, hash: u64) -> impl Iterator<Item = u32> {
         let entries = self.set(hash).into_iter().flatten();
@@ -167,7 +178,7 @@ impl Signatures {
             return false;
         };
         let entry = tag(hash) | (index + 1);
-        if let Some(way) = set.iter().position(|&e| e == entry || e & INDEX_MASK == 0) {
+        if let Some(way) = room(set, entry) {
             set[way] = entry;
             return false;
         }
@@ -177,6 +188,34 @@ impl Signatures {
         set[way] = entry;
         true
     }
+
+    /// As [`insert`](Self::insert), but an entry of a full set has to go only if `may_go` says so of its place. Returns the place
+    /// of the new entry, and whether another one had to go; `None` if there is no room.
+    pub(super) fn insert_if(
+        &mut self,
+        hash: u64,
+        index: u32,
+        may_go: impl FnOnce(usize) -> bool,
+    ) -> Option<(usize, bool)> {
+        let at = hash as usize & self.set_mask;
+        let set = self.sets.get_mut(at)?;
+        let entry = tag(hash) | (index + 1);
+        let (way, has_to_go) = match room(set, entry) {
+            Some(way) => (way, false),
+            None => ((hash >> 40) as usize % WAYS, true),
+        };
+        let place = at * WAYS + way;
+        if has_to_go && !may_go(place) {
+            return None;
+        }
+        set[way] = entry;
+        Some((place, has_to_go))
+    }
+}
+
+/// The way of a set that has this entry, or none.
+fn room(set: &Set, entry: u32) -> Option<usize> {
+    set.iter().position(|&e| e == entry || e & INDEX_MASK == 0)
 }
 
 #[inline]

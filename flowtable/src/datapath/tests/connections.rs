@@ -309,7 +309,7 @@ fn a_zone_has_as_many_connections_as_its_limit_says() {
 }
 
 /// A TCP segment between 10.0.0.1:1000 and 10.0.0.2:80, without payload.
-fn segment(is_reply: bool, flags: u16, sequence: u32, acknowledgement: u32) -> Vec<u8> {
+pub(super) fn segment(is_reply: bool, flags: u16, sequence: u32, acknowledgement: u32) -> Vec<u8> {
     let ends = [
         "nw_src=10.0.0.1,nw_dst=10.0.0.2,tp_src=1000,tp_dst=80",
         "nw_src=10.0.0.2,nw_dst=10.0.0.1,tp_src=80,tp_dst=1000",

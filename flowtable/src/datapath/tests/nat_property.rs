@@ -190,8 +190,15 @@ proptest! {
         let tracked = policy.connections().track(Duration::ZERO, &frame, &action, None).expect("a free port");
         prop_assert!(tracked.found.state & ct_state::NEW != 0);
         let translation = tracked.translation.expect("another address");
+        let mut quick = Frame::owned(&sent, offload);
+        quick.layers = layers;
+        let is_quick = nat::QuickTranslation::new(&translation).is_some_and(|it| it.apply(&mut quick));
+        prop_assert_eq!(is_quick, !is_ipv6 && !is_partial && ["udp", "tcp,tcp_flags=syn"].contains(&protocol.0));
         nat::translate(&mut frame, &translation);
         prop_assert_ne!(frame.bytes(), &sent[..]);
+        if is_quick {
+            prop_assert_eq!(quick.bytes(), frame.bytes());
+        }
         let back = crate::conntrack::CtTranslation { from: translation.to, to: translation.from, ..translation };
         nat::translate(&mut frame, &back);
         prop_assert_eq!(frame.bytes(), &sent[..]);

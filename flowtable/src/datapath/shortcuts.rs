@@ -1,0 +1,365 @@
+//! Shortcuts of established connections: from the cached flow that tracks their frames to the one that they find in the next
+//! pass.
+//!
+//! A frame that `ct(...)` tracks is looked up twice: as it comes, and with what was found of its connection. The second look-up
+//! finds the same flow for each frame of an established connection, as long as the connection is as it was. So a worker
+//! remembers that flow, together with the connection ([`KnownConnection`]), and the frame goes through one pass.
+//!
+//! # Why a shortcut leads to the right flow
+//!
+//! - The flow that the shortcut starts from was compared with the frame's key, and with the policy's generation.
+//! - The frame has the addresses, ports and protocol of the frames for which the shortcut was made, so it is of their connection.
+//!   The connection decides that it has not changed, and moves on ([`Connections::moves_on`]). So the fields that tell of the
+//!   connection, and translated addresses and ports, are as they were.
+//! - The other fields of the frame are compared with the flow that the shortcut leads to, and the generation is compared with its
+//!   stamp.
+//!
+//! Whatever is not certain is no shortcut: the frame is tracked and goes round, and may make the shortcut anew.
+//!
+//! # Order
+//!
+//! A frame that takes a shortcut must not overtake an earlier one of the same addresses and ports that goes round. So the frames
+//! that go round are noted for the time of a batch, and frames that may follow one of them go round as well.
+//!
+//! # Where they are
+//!
+//! A shortcut belongs to a place of the signature cache, which decides what is kept. It has one cache line. The lines, and then the
+//! pulses of the connections, are read for a whole run of frames before the first is used, so that the accesses overlap.
+
+use super::cached_flow::CachedFlow;
+use super::flow_table::FlowTable;
+use super::nat::{self, QuickTranslation};
+use super::signatures::Signatures;
+use crate::conntrack::{Connections, CtTranslation, FoundConnection, KnownConnection};
+use flow::key::{HotKey, Segment, Segments};
+use packet::{Frame, MAX_BATCH};
+use std::time::Duration;
+
+/// Number of shortcuts that share an allocation.
+const PART: usize = 1024;
+/// Bits of the set of frames that go round.
+const ROUND_BITS: usize = 1024;
+/// One of this number of new shortcuts displaces one in use. More would be of no use when connections take turns.
+const PATIENCE: u32 = 16;
+
+/// See the [module](self).
+#[derive(Debug)]
+#[repr(align(64))]
+struct Shortcut {
+    /// The first word of the addresses in the key.
+    addresses: u64,
+    ports: u32,
+    /// The serial number of the flow that the shortcut starts from.
+    from: u32,
+    /// The serial number of the flow that the shortcut leads to.
+    to: u32,
+    /// The number of the flow that the shortcut leads to.
+    index: u32,
+    known: KnownConnection,
+    more: Option<Box<More>>,
+}
+
+const _: () = assert!(size_of::<Option<Shortcut>>() == 64);
+
+/// What the shortcuts of many connections do not have.
+#[derive(Debug)]
+struct More {
+    is_ipv6: bool,
+    /// The other words of IPv6 addresses.
+    addresses: [u64; 3],
+    translation: Option<ShortcutTranslation>,
+}
+
+/// How the frames of a shortcut are translated.
+#[derive(Debug)]
+pub(super) struct ShortcutTranslation {
+    quick: Option<QuickTranslation>,
+    full: CtTranslation,
+}
+
+impl ShortcutTranslation {
+    fn new(full: CtTranslation) -> Self {
+        Self { quick: QuickTranslation::new(&full), full }
+    }
+
+    /// Translates a frame.
+    #[inline]
+    pub(super) fn apply(&self, frame: &mut Frame<'_>) {
+        if self.quick.is_none_or(|quick| !quick.apply(frame)) {
+            nat::translate(frame, &self.full);
+        }
+    }
+}
+
+/// What a shortcut is made of, beside what the second pass finds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidate {
+    hot: HotKey,
+    hash: u64,
+    /// Number and serial number of the flow that the shortcut starts from.
+    index: u32,
+    from: u32,
+}
+
+/// The shortcuts of one worker.
+#[derive(Debug)]
+pub(super) struct Shortcuts {
+    /// The number of the shortcut of each place of the signature cache, plus one; 0 for none.
+    numbers: Box<[u32]>,
+    parts: Vec<Box<[Option<Shortcut>]>>,
+    /// Number of numbers that were given to places.
+    len: u32,
+    /// Counts shortcuts that found no room.
+    refused: u32,
+    /// The number of the shortcut, plus one, of each frame of a run.
+    ways: [u32; MAX_BATCH],
+    /// Of each received frame what a shortcut could be made of, if its bit is set.
+    candidates: Box<[Candidate; MAX_BATCH]>,
+    has_candidate: u64,
+    /// Bits of the frames of the batch that go round.
+    round: [u64; ROUND_BITS / 64],
+    has_round: bool,
+}
+
+/// What a received frame has found in its second pass.
+pub(super) struct ShortcutEnd<'e> {
+    pub(super) origin: u8,
+    /// What is known of the frame's connection.
+    pub(super) found: &'e FoundConnection,
+    pub(super) flow: &'e CachedFlow,
+    /// The number of the flow.
+    pub(super) index: u32,
+}
+
+/// A moment of a worker at which shortcuts may be taken.
+#[derive(Clone, Copy)]
+pub(super) struct Crossing<'a> {
+    pub(super) connections: &'a Connections,
+    pub(super) flows: &'a FlowTable,
+    pub(super) generation: u64,
+    /// The time in milliseconds.
+    pub(super) now: u64,
+}
+
+impl Shortcuts {
+    /// Makes room for shortcuts of a signature cache with this many places.
+    pub(super) fn new(places: usize) -> Self {
+        Self {
+            numbers: vec![0; places].into(),
+            parts: Vec::new(),
+            len: 0,
+            refused: 0,
+            ways: [0; MAX_BATCH],
+            candidates: Box::new([Candidate::default(); MAX_BATCH]),
+            has_candidate: 0,
+            round: [0; ROUND_BITS / 64],
+            has_round: false,
+        }
+    }
+
+    /// Ends a batch.
+    #[inline]
+    pub(super) fn end_batch(&mut self) {
+        self.has_candidate = 0;
+        if self.has_round {
+            self.round = [0; ROUND_BITS / 64];
+            self.has_round = false;
+        }
+    }
+
+    fn get(&self, number: u32) -> Option<&Shortcut> {
+        let at = number.checked_sub(1)? as usize;
+        self.parts.get(at / PART)?.get(at % PART)?.as_ref()
+    }
+
+    /// Finds the shortcuts of a run of frames with these keys and hashes, which have been found to belong to the flow number
+    /// `index`.
+    pub(super) fn look_up(
+        &mut self,
+        signatures: &Signatures,
+        flow: &CachedFlow,
+        index: u32,
+        keys: &[HotKey],
+        hashes: &[u64],
+    ) {
+        for (way, hash) in self.ways.iter_mut().zip(hashes) {
+            let place = signatures.place(*hash, index);
+            *way = place.and_then(|place| self.numbers.get(place)).copied().unwrap_or(0);
+        }
+        for (n, key) in keys.iter().enumerate().take(MAX_BATCH) {
+            let shortcut = self.get(self.ways[n]);
+            // The pulse is looked at when the shortcut is taken. Here it is read ahead.
+            let is_it = shortcut.is_some_and(|shortcut| {
+                (shortcut.from == flow.serial) & shortcut.is_for(key) & shortcut.known.is_same()
+            });
+            if !is_it {
+                self.ways[n] = 0;
+            }
+        }
+    }
+
+    /// Takes the shortcut of frame number `n` of the run, which has this key. Returns the number of the flow that it leads to, and
+    /// how the frame is to be translated. `None` if the frame has to go round; then nothing has happened.
+    #[inline]
+    pub(super) fn take(
+        &self,
+        n: usize,
+        key: &HotKey,
+        flow: &CachedFlow,
+        frame: &Frame<'_>,
+        crossing: Crossing<'_>,
+    ) -> Option<(u32, Option<&ShortcutTranslation>)> {
+        let shortcut = self.get(self.ways[n])?;
+        if self.has_round && self.goes_round(key) {
+            return None;
+        }
+        let Crossing { connections, flows, generation, now } = crossing;
+        let next = flows.get(shortcut.index).filter(|next| {
+            next.serial == shortcut.to
+                && next.is_fresh(generation)
+                && next.covers_beside_connection(key, flow.tracks)
+        });
+        next?;
+        let is_ipv6 = key.segments.meets(Segment::IPV6.id);
+        connections.moves_on(&shortcut.known, now, frame, is_ipv6).then(|| {
+            let more = shortcut.more.as_deref();
+            (shortcut.index, more.and_then(|more| more.translation.as_ref()))
+        })
+    }
+
+    /// Notes that a frame with this key goes round.
+    pub(super) fn go_round(&mut self, key: &HotKey) {
+        let bit = round_bit(key);
+        self.round[bit / 64] |= 1 << (bit % 64);
+        self.has_round = true;
+    }
+
+    fn goes_round(&self, key: &HotKey) -> bool {
+        let bit = round_bit(key);
+        self.round[bit / 64] & 1 << (bit % 64) != 0
+    }
+
+    /// Notes that a shortcut can be made of a received frame, when its second pass has found a flow. The frame has belonged to the
+    /// flow number `index` in its first pass.
+    pub(super) fn wish(
+        &mut self,
+        origin: u8,
+        key: &HotKey,
+        hash: u64,
+        flow: &CachedFlow,
+        index: u32,
+    ) {
+        if !key.segments.meets(Segments::RARE) {
+            let candidate = Candidate { hot: *key, hash, index, from: flow.serial };
+            self.candidates[usize::from(origin)] = candidate;
+            self.has_candidate |= 1 << origin;
+        }
+    }
+
+    /// Whether shortcuts can be made of frames of this batch.
+    #[inline]
+    pub(super) fn are_wished(&self) -> bool {
+        self.has_candidate != 0
+    }
+
+    /// Makes the shortcut of a received frame, if it is wished. If that takes a new signature, returns whether another one was
+    /// displaced.
+    pub(super) fn make(
+        &mut self,
+        end: ShortcutEnd<'_>,
+        connections: &Connections,
+        signatures: &mut Signatures,
+        now: Duration,
+    ) -> Option<bool> {
+        let ShortcutEnd { origin, found, flow: next, index } = end;
+        if self.has_candidate & 1 << origin == 0 || !next.is_last {
+            return None;
+        }
+        self.has_candidate &= !(1 << origin);
+        let Candidate { hot, hash, index: first, from } = self.candidates[usize::from(origin)];
+        let (place, is_new, has_evicted) = match signatures.place(hash, first) {
+            Some(place) => (place, false, false),
+            None => {
+                let is_free = |place| self.is_free(place);
+                let refused = self.refused;
+                let (place, has_evicted) = signatures
+                    .insert_if(hash, first, |place| {
+                        refused.is_multiple_of(PATIENCE) || is_free(place)
+                    })
+                    .or_else(|| {
+                        self.refused = refused.wrapping_add(1);
+                        None
+                    })?;
+                if has_evicted {
+                    self.refused = refused.wrapping_add(1);
+                }
+                (place, true, has_evicted)
+            }
+        };
+        let (known, translation) = connections.remember(now, found)?;
+        let words = hot.words();
+        let is_ipv6 = hot.segments.meets(Segment::IPV6.id);
+        let translation = translation.map(ShortcutTranslation::new);
+        let more = (is_ipv6 || translation.is_some()).then(|| {
+            Box::new(More { is_ipv6, addresses: [words[6], words[7], words[8]], translation })
+        });
+        let (addresses, ports) = (words[5], ports(&hot));
+        let shortcut = Shortcut { addresses, ports, from, to: next.serial, index, known, more };
+        self.put(place, shortcut);
+        is_new.then_some(has_evicted)
+    }
+
+    /// Whether a place has no shortcut that somebody may miss.
+    fn is_free(&self, place: usize) -> bool {
+        let number = self.numbers.get(place).copied().unwrap_or(0);
+        self.get(number).is_none_or(|shortcut| !shortcut.known.is_same())
+    }
+
+    fn put(&mut self, place: usize, shortcut: Shortcut) {
+        let Some(number) = self.numbers.get_mut(place) else { return };
+        if *number == 0 {
+            if self.len as usize == self.parts.len() * PART {
+                self.parts.push((0..PART).map(|_| None).collect());
+            }
+            self.len += 1;
+            *number = self.len;
+        }
+        let at = *number as usize - 1;
+        self.parts[at / PART][at % PART] = Some(shortcut);
+    }
+}
+
+impl Shortcut {
+    /// Whether frames with this key are of the shortcut's connection.
+    #[inline]
+    fn is_for(&self, key: &HotKey) -> bool {
+        let is_same = (key.words()[5] == self.addresses)
+            & (ports(key) == self.ports)
+            & (key.nw_proto == self.known.protocol())
+            & !key.segments.meets(Segments::RARE);
+        let is_ipv6 = key.segments.meets(Segment::IPV6.id);
+        is_same
+            && match &self.more {
+                None => !is_ipv6,
+                Some(more) => {
+                    is_ipv6 == more.is_ipv6 && (!is_ipv6 || key.words()[6..] == more.addresses)
+                }
+            }
+    }
+}
+
+/// Both ports of a key.
+#[inline]
+fn ports(key: &HotKey) -> u32 {
+    u32::from(key.tp_src.get()) << 16 | u32::from(key.tp_dst.get())
+}
+
+/// The bit of a key in the set of frames that go round. Frames with equal addresses and ports have the same one.
+#[inline]
+fn round_bit(key: &HotKey) -> usize {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let words = key.words();
+    let addresses = words[5] ^ words[6] ^ words[7] ^ words[8];
+    let mixed = (addresses ^ u64::from(ports(key)).wrapping_mul(SPREAD)).wrapping_mul(SPREAD);
+    (mixed >> 40) as usize % ROUND_BITS
+}
