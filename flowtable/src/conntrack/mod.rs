@@ -175,6 +175,16 @@ impl FoundConnection {
             && !(self.is_fragmented && self.may_be_translated(action))
     }
 
+    /// Whether no connection was found where the action would begin one, with the packet as it is.
+    fn may_begin_with(&self, action: &CtAction) -> bool {
+        self.state == ct_state::TRACKED | ct_state::NEW
+            && self.place.is_none()
+            && self.zone == action.zone
+            && !self.is_fragmented
+            && action.nat.is_none()
+            && action.commit.is_some()
+    }
+
     /// Whether the action may translate the packet, which is possible once.
     fn may_be_translated(&self, action: &CtAction) -> bool {
         action.nat.is_some() && self.state & (ct_state::SRC_NAT | ct_state::DST_NAT) == 0
@@ -358,6 +368,16 @@ impl Connections {
         {
             return Ok(tracked);
         }
+        let mut budget = budget;
+        if let Some(before) = before.filter(|before| before.may_begin_with(action))
+            && let Some(original) = before.original.as_ref().filter(|it| tuple::is_of(frame, it))
+        {
+            // Of a flood, the packet is not even read again.
+            if !self.may_begin(original, budget, ms(now)) {
+                return Ok((*before).into());
+            }
+            budget = None;
+        }
         match tuple::read(frame, action.zone) {
             Some(packet) => {
                 let mut gone = Vec::new();
@@ -439,7 +459,7 @@ impl Connections {
                     (mark, label) = (expectation.mark, expectation.label);
                     original = expectation.parent;
                 }
-                if action.commit.is_some() && self.may_begin(packet, budget, now) {
+                if action.commit.is_some() && self.may_begin(&packet.tuple, budget, now) {
                     at = self.begin(at, packet, action, expected.as_ref(), now, gone)?;
                 }
             }
@@ -475,9 +495,9 @@ impl Connections {
         Ok(tracked)
     }
 
-    /// Whether a connection may begin with a packet, as far as a worker's budget goes.
-    fn may_begin(&self, packet: &CtPacket, budget: Option<(&CtBudget, PortNo)>, now: u64) -> bool {
-        let is_known = || self.limits.is_known(&packet.tuple);
+    /// Whether a connection may begin with a packet of this tuple, as far as a worker's budget goes.
+    fn may_begin(&self, tuple: &CtTuple, budget: Option<(&CtBudget, PortNo)>, now: u64) -> bool {
+        let is_known = || self.limits.is_known(tuple);
         let may = budget.is_none_or(|(budget, port)| budget.admit(now, port, is_known));
         self.counts.refused_port.fetch_add((!may).into(), Ordering::Relaxed);
         may

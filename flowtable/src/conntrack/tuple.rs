@@ -204,6 +204,23 @@ pub(super) fn is_whole_datagram(frame: &Frame<'_>, is_ipv6: bool) -> bool {
         && (!has_checksum || is_believed(frame) || is_sum_right(packet, datagram, is_ipv6))
 }
 
+/// Whether the TCP or UDP packet of a frame still has this tuple, which was read from it before. `false` is not certain.
+#[inline]
+pub(super) fn is_of(frame: &Frame<'_>, tuple: &CtTuple) -> bool {
+    let size = if tuple.is_ipv6 { 16 } else { 4 };
+    let field = if tuple.is_ipv6 { ipv6::field::ADDRESSES } else { ipv4::field::ADDRESSES };
+    let (l3, l4) = (usize::from(frame.layers.l3), usize::from(frame.layers.l4));
+    let addresses = frame.bytes().get(l3 + field.start..l3 + field.end);
+    let ports = frame.bytes().get(l4..).and_then(<[u8]>::first_chunk::<4>);
+    let (Some(addresses), Some(&[a, b, c, d])) = (addresses, ports) else { return false };
+    let (source, destination) = (&tuple.source, &tuple.destination);
+    matches!(tuple.protocol, ip_proto::TCP | ip_proto::UDP)
+        && addresses[..size] == source.address[..size]
+        && addresses[size..] == destination.address[..size]
+        && u16::from_be_bytes([a, b]) == source.port
+        && u16::from_be_bytes([c, d]) == destination.port
+}
+
 /// Whether whoever sent the frame left its checksum undone, or had it checked.
 #[inline]
 fn is_believed(frame: &Frame<'_>) -> bool {
@@ -240,6 +257,7 @@ struct NetworkHeader {
 
 /// Reads a network header of this IP version. `None` if the header says another version. `is_quoted` says that the packet
 /// may be cut off behind the header, as in an ICMP error.
+#[inline]
 fn network(bytes: &[u8], zone: u16, is_ipv6: bool, is_quoted: bool) -> Option<NetworkHeader> {
     match (bytes.first()? >> 4, is_ipv6) {
         (4, false) => {
@@ -289,6 +307,7 @@ fn network(bytes: &[u8], zone: u16, is_ipv6: bool, is_quoted: bool) -> Option<Ne
 
 /// Whether the checksum of a whole TCP, UDP, ICMP or ICMPv6 packet is right; true for other protocols. `bytes` begin with
 /// the transport header.
+#[inline]
 fn is_checksum_right(tuple: &CtTuple, bytes: &[u8]) -> bool {
     let pseudo = || {
         let size = if tuple.is_ipv6 { 16 } else { 4 };
@@ -308,6 +327,7 @@ fn is_checksum_right(tuple: &CtTuple, bytes: &[u8]) -> bool {
 }
 
 /// Reads the ports of a protocol that has them. With `is_whole`, a UDP datagram has to be there to its end.
+#[inline]
 fn ports(bytes: &[u8], tuple: &mut CtTuple, is_whole: bool) -> Option<()> {
     if !ip_proto::has_ports(tuple.protocol) {
         return Some(());
@@ -328,6 +348,7 @@ fn ports(bytes: &[u8], tuple: &mut CtTuple, is_whole: bool) -> Option<()> {
 }
 
 /// Reads a TCP header.
+#[inline]
 fn segment(bytes: &[u8], tuple: &mut CtTuple) -> Option<TcpSegment> {
     let header = TcpPacket::new_unchecked(bytes.first_chunk::<{ tcp::HEADER_SIZE }>()?);
     let size = header.header_size();

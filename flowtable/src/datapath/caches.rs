@@ -19,8 +19,36 @@ use flow::verdict::DropReason;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Number of flows that are tried for frames that no signature names a flow for.
-const USUAL: usize = 4;
+/// The numbers of a few flows to try. Any of them that covers a key has the right verdict, as long as it is fresh.
+#[derive(Debug, Default)]
+pub(super) struct UsualFlows {
+    numbers: ArrayVec<u32, 4>,
+    /// Which one the next replaces, if there is no room.
+    hand: usize,
+}
+
+impl UsualFlows {
+    pub(super) fn add(&mut self, number: u32) {
+        if self.numbers.contains(&number) {
+            return;
+        }
+        if let Err(full) = self.numbers.try_push(number) {
+            self.numbers[self.hand] = full.element();
+            self.hand = (self.hand + 1) % self.numbers.len();
+        }
+    }
+
+    /// The first flow that is as wanted.
+    #[inline]
+    pub(super) fn find(
+        &self,
+        flows: &FlowTable,
+        mut is_wanted: impl FnMut(&CachedFlow) -> bool,
+    ) -> Option<u32> {
+        let is_it = |number: &u32| flows.get(*number).is_some_and(|flow| is_wanted(flow));
+        self.numbers.iter().copied().find(is_it)
+    }
+}
 
 /// The caches of one worker. See the [module](self).
 pub(super) struct Caches {
@@ -30,11 +58,11 @@ pub(super) struct Caches {
     pub(super) hasher: KeyHasher,
     pub(super) signatures: Signatures,
     pub(super) flows: FlowTable,
-    /// Some flows that many keys have in common: those that track connections, and those of later passes. They are tried for
-    /// frames that no signature names a flow for.
-    pub(super) usual: ArrayVec<u32, USUAL>,
-    /// Which of `usual` the next one replaces.
-    usual_hand: usize,
+    /// Flows that track connections, which many keys have in common. They are tried for frames of the first pass that no
+    /// signature names a flow for.
+    pub(super) tracking: UsualFlows,
+    /// Flows of later passes. They are tried before signatures: connections have the keys of their own, and the flows in common.
+    pub(super) later: UsualFlows,
     admission: Admission,
     budget: UpcallBudget,
     /// The recent changes of rules that this worker has read.
@@ -68,8 +96,8 @@ impl Caches {
             ),
             registry,
             stats: Arc::new(stats),
-            usual: ArrayVec::new(),
-            usual_hand: 0,
+            tracking: UsualFlows::default(),
+            later: UsualFlows::default(),
             hasher,
             signatures,
             budget: UpcallBudget::new(config.upcalls),
@@ -179,26 +207,15 @@ impl Caches {
                 self.translate(moment, key, payer)
             }
         };
-        if let Some(index) = index
-            && (flow.tracks != 0 || key.recirc_id.get() != 0)
-        {
-            self.try_usually(index);
+        match index {
+            Some(index) if key.recirc_id.get() != 0 => self.later.add(index),
+            Some(index) if flow.tracks != 0 => self.tracking.add(index),
+            _ => {}
         }
         if let Some(index) = index.filter(|index| by_signature != Some(*index)) {
             self.remember(hash, index);
         }
         Ok(flow)
-    }
-
-    /// Has a flow tried for frames that no signature names a flow for.
-    fn try_usually(&mut self, index: u32) {
-        if self.usual.contains(&index) {
-            return;
-        }
-        if let Err(full) = self.usual.try_push(index) {
-            self.usual[self.usual_hand % USUAL] = full.element();
-            self.usual_hand = (self.usual_hand + 1) % USUAL;
-        }
     }
 
     /// The flow with this number, if its verdict is still right, if need be after another translation. Otherwise

@@ -17,10 +17,11 @@
 //!
 //! Frames that are recirculated (`DpAction::Recirculate`) wait until the stages are done. Then they go through the
 //! same stages as a batch of their own, until no frame waits (`rounds`). Budgets and storm control apply in every
-//! pass.
+//! pass. A frame of an established connection is spared the second pass, if nothing has changed (`tracked`, `shortcuts`).
 //!
 //! A frame that hits the cache costs no allocation, no lock and no locked instruction, in every pass. Only a frame whose
-//! connection is looked up (`DpAction::Ct`) takes the lock of the connection's shard.
+//! connection is looked up (`DpAction::Ct`) takes the lock of the connection's shard. The first datagram of a connection in a
+//! millisecond costs a locked instruction.
 //!
 //! # The slow path
 //!
@@ -158,6 +159,8 @@ struct Scratch {
 const MOST_FULL_BATCHES: u32 = 16;
 /// In place of the number of a flow: no signature names a flow for the frame.
 const UNKNOWN: u32 = u32::MAX;
+/// In place of a hash: nobody has needed it. A key with this hash, if there is any, is hashed twice.
+const UNHASHED: u64 = 0;
 /// In place of the number of a flow: the frame is shorter than an Ethernet header.
 const RUNT: u32 = u32::MAX - 1;
 
@@ -338,8 +341,12 @@ impl Datapath {
         egress: &mut Egress,
         tally: &mut Tally<'_>,
     ) -> u64 {
-        self.look_up(members.len());
-        let guessed = self.compare(members.len(), moment.generation);
+        let is_first_pass = members.first().is_some_and(|member| member.round == 0);
+        match is_first_pass {
+            true => self.look_up(members.len()),
+            false => self.look_up_later(members.len()),
+        }
+        let guessed = self.compare(members.len(), moment.generation, is_first_pass);
         let bytes = self.execute(moment, members, batch, egress, tally);
         if guessed > 0 {
             self.caches.stats[CacheMetric::ProbeHits].add(guessed);
@@ -381,7 +388,10 @@ impl Datapath {
             if let Some(tunneled) = tunneled {
                 hot.come_through(rare, &tunneled.keys[usize::from(member.origin)]);
             }
-            hashes[i] = self.caches.hasher.hash(KeyRef { hot, rare });
+            // In a later pass, the hash may not be needed.
+            if member.round == 0 {
+                hashes[i] = self.caches.hasher.hash(KeyRef { hot, rare });
+            }
         }
     }
 
@@ -393,9 +403,24 @@ impl Datapath {
         }
     }
 
+    /// The second stage of a later pass: as [`look_up`](Self::look_up), but a usual flow that covers the key saves the hash.
+    fn look_up_later(&mut self, n: usize) {
+        let Self { caches, scratch, .. } = self;
+        let Scratch { keys, rare, hashes, flows, .. } = &mut **scratch;
+        let keys = keys.iter().zip(rare).map(|(hot, rare)| KeyRef { hot, rare });
+        for ((key, hash), flow) in keys.zip(hashes).zip(flows).take(n) {
+            if let Some(index) = caches.later.find(&caches.flows, |flow| flow.covers(key)) {
+                (*hash, *flow) = (UNHASHED, index);
+                continue;
+            }
+            *hash = caches.hasher.hash_by_call(key);
+            *flow = caches.signatures.first(*hash).unwrap_or(UNKNOWN);
+        }
+    }
+
     /// The third stage: drops the flow of a frame if it does not cover the frame's key, or if a change may concern
     /// it. One of a few usual flows may take its place. Returns for how many frames that is so.
-    fn compare(&mut self, n: usize, generation: u64) -> u64 {
+    fn compare(&mut self, n: usize, generation: u64, is_first_pass: bool) -> u64 {
         let Scratch { keys, rare, sizes, flows, .. } = &mut *self.scratch;
         let caches = &self.caches;
         let changes = caches.policy.changes();
@@ -415,12 +440,9 @@ impl Datapath {
             let flow = caches.flows.get(*index);
             let is_right = flow.is_some_and(|flow| flow.covers(key) && is_right_now(flow));
             if !is_right {
-                let mut usual = caches.usual.iter().copied();
-                let is_it = |index: &u32| {
-                    let flow = caches.flows.get(*index);
-                    flow.is_some_and(|flow| flow.covers(key) && is_right_now(flow))
-                };
-                *index = usual.find(is_it).unwrap_or(UNKNOWN);
+                let usual = if is_first_pass { &caches.tracking } else { &caches.later };
+                let is_it = |flow: &CachedFlow| flow.covers(key) && is_right_now(flow);
+                *index = usual.find(&caches.flows, is_it).unwrap_or(UNKNOWN);
                 guessed += u64::from(*index != UNKNOWN);
             }
             if (*size as usize) < ethernet::HEADER_SIZE {
@@ -470,8 +492,12 @@ impl Datapath {
                     found = match index {
                         RUNT => Err(DropReason::Runt),
                         _ => {
-                            let key = KeyRef { hot: &keys[first], rare: &rare[first] }.join();
-                            caches.flow_of(moment, &key, hashes[first], sizes[first])
+                            let key = KeyRef { hot: &keys[first], rare: &rare[first] };
+                            let hash = match hashes[first] {
+                                UNHASHED => caches.hasher.hash_by_call(key),
+                                hash => hash,
+                            };
+                            caches.flow_of(moment, &key.join(), hash, sizes[first])
                         }
                     };
                     match &found {

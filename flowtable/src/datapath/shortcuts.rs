@@ -23,7 +23,8 @@
 //!
 //! # Where they are
 //!
-//! A shortcut belongs to a place of the signature cache, which decides what is kept. It has one cache line. The lines, and then the
+//! A shortcut belongs to a place of the signature cache, which decides what is kept. It has one cache line, so that shortcuts for
+//! all places of a cache of the usual size take 16 MiB. The lines, and then the
 //! pulses of the connections, are read for a whole run of frames before the first is used, so that the accesses overlap.
 
 use super::cached_flow::CachedFlow;

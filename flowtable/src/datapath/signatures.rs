@@ -55,6 +55,12 @@ impl KeyHasher {
         fold(sum, s[FLOW_WORDS])
     }
 
+    /// As [`hash`](Self::hash), never inlined.
+    #[inline(never)]
+    pub(super) fn hash_by_call(&self, key: KeyRef<'_>) -> u64 {
+        self.hash(key)
+    }
+
     /// The hash of a key that has rare segments. `sum` is the sum over its other words. A tail call
     /// to a separate function spares plain frames the saving of registers.
     #[inline(never)]
