@@ -30,6 +30,7 @@ static long (*const bpf_l4_csum_replace)(void *skb, __u32 offset, __u64 from, __
 static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size, __u32 seed) =
     (void *)BPF_FUNC_csum_diff;
 static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
+static long (*const bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect_peer;
 static long (*const bpf_clone_redirect)(void *skb, __u32 ifindex, __u64 flags) = (void *)BPF_FUNC_clone_redirect;
 static long (*const bpf_skb_vlan_push)(void *skb, __be16 tpid, __u16 tci) = (void *)BPF_FUNC_skb_vlan_push;
 static long (*const bpf_skb_vlan_pop)(void *skb) = (void *)BPF_FUNC_skb_vlan_pop;
@@ -336,6 +337,7 @@ INLINE struct count *count_of(__u32 place)
     return bpf_map_lookup_elem(&shared_counts, &index);
 }
 
+#define TO_PEER 2   // in place of the flags of bpf_redirect
 #define DROP 2      // TCX_DROP
 #define NEXT (-1)   // TCX_NEXT
 
@@ -356,6 +358,8 @@ INLINE int run(struct __sk_buff *skb, __u32 place)
         struct step *step = &program->step[i];
         switch (step->code) {
         case STEP_SEND_LAST:
+            if (step->size == TO_PEER)
+                return bpf_redirect_peer(step->arg, 0);
             return bpf_redirect(step->arg, step->size);
         case STEP_SEND_COPY:
             if (bpf_clone_redirect(skb, step->arg, step->size))

@@ -55,7 +55,7 @@ struct flows {
 
 struct step {
     __u8 code;
-    __u8 size;              // SET: bytes to change: 2, 4, 6 or 8; SEND: flags of bpf_redirect
+    __u8 size;              // SET: bytes to change: 2, 4, 6 or 8; SEND: flags of bpf_redirect, or TO_PEER
     __u16 offset;           // SET: of the first of them
     __u32 arg;              // SEND: interface number; PUSH_TAG: TPID (network order) in the upper half, TCI in the lower;
                             // SET: flags of bpf_skb_store_bytes

@@ -4,14 +4,14 @@ use crate::inventory::{MaskPlaces, ProgramPlaces};
 use crate::layout::FLOWS;
 use crate::load::{HandedPrograms, Programs};
 use crate::maps::{FlowWords, KeyWords, Maps};
-use crate::steps::{self, Exit, Refusal};
+use crate::steps::{self, Exit, Refusal, Way};
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason};
 use flowtable::datapath::{CachedFlow, KernelFlows, PortCounters};
 use flowtable::policy::changes::{GenerationFollower, LatestChange};
 use flowtable::policy::lookup_counts::LookupCounts;
 use parking_lot::{Mutex, MutexGuard};
-use ports::{KernelHooks, PortStatus, wait_for_programs};
+use ports::{DeviceHook, KernelHooks, PortStatus, wait_for_programs};
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -33,7 +33,7 @@ const BUDGET: Duration = Duration::from_micros(500);
 const BUDGET_PERIOD: Duration = Duration::from_millis(10);
 /// Number of flows between two looks at the clock.
 const LOOK_AT_CLOCK: usize = 64;
-/// How long the thread that frees places rests.
+/// How long the thread that frees places and attaches executors rests.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The note of a flow that is not taken, in place of the number of its place.
 const REFUSED: u32 = u32::MAX;
@@ -48,6 +48,15 @@ pub enum Side {
     Descriptor,
 }
 
+/// By what the programs see the frames of a port.
+#[derive(Clone, Debug)]
+pub enum Ingress {
+    /// The executor of its device, which this crate attaches before the first flow of the port comes into the kernel.
+    Executor(Arc<DeviceHook>),
+    /// Nothing has to be attached.
+    Attached,
+}
+
 /// A port whose frames the programs see, or to which they can send.
 #[derive(Clone, Debug)]
 pub struct KernelPort {
@@ -59,10 +68,12 @@ pub struct KernelPort {
     pub status: Arc<PortStatus>,
     /// Where the frames are counted that the kernel has forwarded or dropped. Nobody else writes these counters.
     pub counters: Arc<PortCounters>,
-    /// Whether the programs see its frames, or why they do not.
-    pub receives: Result<(), String>,
+    /// By what the programs see its frames, or why they do not.
+    pub receives: Result<Ingress, String>,
     /// Whether flows may leave by it, or why they may not.
     pub sends: Result<(), String>,
+    /// Frames for one host go to the other end of the device's veth pair directly where that can be.
+    pub to_peer: bool,
 }
 
 /// What there is in the kernel, and what was done since the start. This crate does not know the control protocol, whose
@@ -101,7 +112,7 @@ pub struct KernelCache {
     inner: Mutex<Inner>,
     /// The number of changes of ports, as far as flows are concerned that were refused: they are looked at again.
     era: AtomicU32,
-    /// Wakes the thread that frees places.
+    /// Wakes the thread that frees places and attaches executors.
     cleaner: SyncSender<()>,
     /// Held by who frees places. Locked before `inner`.
     freeing: Mutex<()>,
@@ -114,6 +125,8 @@ struct Inner {
     free: Vec<u32>,
     /// Places whose flows were taken out, and that a processor may be at still.
     retired: Vec<u32>,
+    /// Ports whose executors are to be attached, because there are flows that come from them.
+    awaited: Vec<PortNo>,
     programs: ProgramPlaces,
     masks: MaskPlaces,
     /// The latest generation of the policy.
@@ -140,8 +153,11 @@ struct Seen {
     mtu: u32,
     /// It has a queueing discipline that may drop frames.
     has_qdisc: bool,
-    /// Somebody listens, and would not see frames that the programs take: at the side of the host alone.
+    /// Somebody listens, and would not see frames that the programs take: those that the host sends, and those that go to the
+    /// other end of a veth pair directly.
     is_watched: bool,
+    /// The other end of its veth pair is in another network namespace.
+    has_far_peer: bool,
 }
 
 impl KnownPort {
@@ -149,14 +165,17 @@ impl KnownPort {
     ///
     /// # Errors
     /// Why they do not.
-    fn receives(&self) -> Result<(), String> {
-        self.port.receives.clone()?;
+    fn receives(&self) -> Result<&Ingress, String> {
+        let receiver = self.port.receives.as_ref().map_err(String::clone)?;
+        if let Ingress::Executor(hook) = receiver {
+            hook.attached().unwrap_or(Ok(()))?;
+        }
         let Seen { has_qdisc, is_watched, .. } = Seen::of(&self.port);
         // The programs take what the host sends in front of the queueing discipline and of those who listen.
         match self.port.side {
             Side::Descriptor if has_qdisc => Err(HAS_QDISC.to_owned()),
             Side::Descriptor if is_watched => Err("somebody listens to its device".to_owned()),
-            Side::Descriptor | Side::Device => Ok(()),
+            Side::Descriptor | Side::Device => Ok(receiver),
         }
     }
 
@@ -166,16 +185,20 @@ impl KnownPort {
     /// Why they may not.
     fn exit(&self) -> Result<Exit, String> {
         self.port.sends.clone()?;
-        let Seen { is_up, mtu, has_qdisc, .. } = Seen::of(&self.port);
-        let to_host = self.port.side == Side::Descriptor;
+        let Seen { is_up, mtu, has_qdisc, is_watched, has_far_peer } = Seen::of(&self.port);
+        let way = match self.port.side {
+            Side::Descriptor => Way::IntoDevice,
+            Side::Device if has_far_peer && !is_watched => Way::ToPeer,
+            Side::Device => Way::OutOfDevice,
+        };
         if !is_up {
             return Err("it is down".to_owned());
         }
         // The programs do not hear what it drops.
-        if has_qdisc && !to_host {
+        if has_qdisc && way != Way::IntoDevice {
             return Err(HAS_QDISC.to_owned());
         }
-        Ok(Exit { ifindex: self.port.ifindex, mtu, to_host })
+        Ok(Exit { ifindex: self.port.ifindex, mtu, way })
     }
 }
 
@@ -188,7 +211,8 @@ impl Seen {
             is_up: status.is_link_up(),
             mtu: status.mtu(),
             has_qdisc: status.has_chosen_qdisc(),
-            is_watched: port.side == Side::Descriptor && status.is_listened(),
+            is_watched: (port.side == Side::Descriptor || port.to_peer) && status.is_listened(),
+            has_far_peer: port.to_peer && status.has_far_peer(),
         }
     }
 }
@@ -232,7 +256,7 @@ impl Budget {
 }
 
 impl KernelCache {
-    /// Starts the thread that frees places. There are neither ports nor flows, and nothing is forwarded in the kernel before
+    /// Starts the thread that frees places and attaches executors. There are neither ports nor flows, and nothing is forwarded in the kernel before
     /// [`Self::resume`]. `epoch` is the zero of the switch's clock on `CLOCK_MONOTONIC`; `seed` keys hashes. The caller has
     /// the policy tell its generations from the first one on.
     ///
@@ -256,6 +280,7 @@ impl KernelCache {
             // From the last place to the first, which is none.
             free: (1..FLOWS as u32).rev().collect(),
             retired: Vec::new(),
+            awaited: Vec::new(),
             programs: ProgramPlaces::default(),
             masks: MaskPlaces::default(),
             generation,
@@ -449,8 +474,7 @@ impl KernelCache {
         entry.is_live = false;
         entry.flow.note_of_kernel(0);
         retired.push(place as u32);
-        // If the channel is full, the thread is awake already.
-        let _ = self.cleaner.try_send(());
+        self.wake_cleaner();
     }
 
     /// Frees the places of flows that were taken out. Waits until no processor is there any more.
@@ -489,6 +513,33 @@ impl KernelCache {
             inner.was_full = false;
             self.begin_era();
         }
+    }
+
+    /// Attaches the executor of one port that has flows for the kernel. The others have their turn later, so that the kernel
+    /// can change devices for somebody else in between.
+    fn attach_one(&self) {
+        let mut inner = self.inner.lock();
+        let Some(port_no) = (!inner.is_suspended).then(|| inner.awaited.pop()).flatten() else {
+            return;
+        };
+        let others_wait = !inner.awaited.is_empty();
+        let port = inner.port(port_no).ok();
+        let hook = port.and_then(|known| match &known.port.receives {
+            Ok(Ingress::Executor(hook)) => Some(Arc::clone(hook)),
+            _ => None,
+        });
+        drop(inner);
+        if let Some(Err(reason)) = hook.as_ref().map(|hook| hook.attach()) {
+            tracing::warn!("a port is not in the kernel cache: {reason}");
+        }
+        if others_wait {
+            self.wake_cleaner();
+        }
+    }
+
+    /// If the channel is full, the thread is awake already.
+    fn wake_cleaner(&self) {
+        let _ = self.cleaner.try_send(());
     }
 
     /// What there is, and what was done.
@@ -539,14 +590,20 @@ impl KernelCache {
             return Err(Refusal::Flood);
         }
         let ingress = inner.port(key.port_no.get()).map_err(Refusal::InPort)?;
-        ingress.receives().map_err(Refusal::InPort)?;
+        let receiver = ingress.receives().map_err(Refusal::InPort)?;
         let ingress = &ingress.port;
-        let exit =
-            |port_no| inner.port(port_no).and_then(KnownPort::exit).map_err(Refusal::OutPort);
+        let exit = |port_no| {
+            let exit = inner.port(port_no).and_then(KnownPort::exit).map_err(Refusal::OutPort)?;
+            Ok(match (ingress.side, exit.way) {
+                // The kernel hands over to a peer only what a device receives.
+                (Side::Descriptor, Way::ToPeer) => Exit { way: Way::OutOfDevice, ..exit },
+                _ => exit,
+            })
+        };
         let words = steps::key_words(key, mask, ingress.ifindex)?;
         let has_ipv6_sums = self.handed.has_ipv6_sums;
         let compiled = steps::compile(key, mask, actions, drop, has_ipv6_sums, exit)?;
-        Ok(Prepared { ingress, words, compiled })
+        Ok(Prepared { ingress, receiver, words, compiled })
     }
 
     fn place(&self, inner: &mut Inner, flow: &Arc<CachedFlow>) {
@@ -572,14 +629,15 @@ impl KernelCache {
                     inner.was_full = true;
                     inner.counts.no_room += 1;
                     // The thread looks for flows that are of no use any more.
-                    let _ = self.cleaner.try_send(());
+                    self.wake_cleaner();
                 }
                 flow.note_of_kernel(era | u64::from(REFUSED));
             }
         }
     }
 
-    /// Puts a flow into the kernel. Returns its place; `None` if another worker's flow does the same.
+    /// Puts a flow into the kernel. Returns its place; `None` if another worker's flow does the same, or if the programs do not
+    /// see the frames of the port yet.
     fn install(&self, inner: &mut Inner, flow: &Arc<CachedFlow>) -> Result<Option<usize>, Refusal> {
         let (key, mask) = (flow.key(), flow.mask());
         let verdict = Verdict {
@@ -589,7 +647,18 @@ impl KernelCache {
             drop: flow.drop,
             is_flood: flow.is_flood(),
         };
-        let Prepared { ingress, words: (key, mask), compiled } = self.prepare(inner, &verdict)?;
+        let Prepared { ingress, receiver, words: (key, mask), compiled } =
+            self.prepare(inner, &verdict)?;
+        if let Ingress::Executor(hook) = receiver
+            && hook.attached().is_none()
+        {
+            let port_no = verdict.key.port_no.get();
+            if !inner.awaited.contains(&port_no) {
+                inner.awaited.push(port_no);
+            }
+            self.wake_cleaner();
+            return Ok(None);
+        }
         let ingress_counters = Arc::clone(&ingress.counters);
         let egress = compiled.sent.iter().map(|sent| {
             let port = inner.port(sent.port_no).map_err(Refusal::OutPort)?;
@@ -673,6 +742,7 @@ struct Verdict<'a> {
 /// A flow that the kernel can have.
 struct Prepared<'i> {
     ingress: &'i KernelPort,
+    receiver: &'i Ingress,
     /// The masked key and the mask.
     words: (KeyWords, KeyWords),
     compiled: steps::Compiled,
@@ -748,11 +818,12 @@ impl Drop for KernelCache {
     }
 }
 
-/// The thread that frees places, until the cache is gone.
+/// The thread that frees places and attaches executors, until the cache is gone.
 fn clean(cache: &Weak<KernelCache>, wake: &Receiver<()>) {
     while wake.recv().is_ok() {
         let Some(cache) = cache.upgrade() else { return };
         cache.free_retired();
+        cache.attach_one();
         drop(cache);
         // Flows that find no room may call the thread at any rate.
         std::thread::sleep(PAUSE);

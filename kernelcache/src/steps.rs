@@ -23,6 +23,8 @@ const TCP: u8 = 6;
 
 // linux/bpf.h: the flag of bpf_redirect for what the device is to receive, not to send.
 const INTO_DEVICE: u8 = 1;
+/// The flag of a last step that hands the frame to the device's peer.
+const TO_PEER: u8 = 2;
 // linux/bpf.h: flags of bpf_skb_store_bytes and bpf_l4_csum_replace.
 const RECOMPUTE_SUM: u32 = 1;
 const PSEUDO_HEADER: u32 = 1 << 4;
@@ -71,8 +73,20 @@ pub(crate) struct Exit {
     pub(crate) ifindex: u32,
     /// The device's MTU, without link header.
     pub(crate) mtu: u32,
-    /// The frames go to the host, as if the device had received them.
-    pub(crate) to_host: bool,
+    /// On which way the frames leave.
+    pub(crate) way: Way,
+}
+
+/// On which way frames leave by a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The device sends them.
+    OutOfDevice,
+    /// They go to the host, as if the device had received them.
+    IntoDevice,
+    /// The other end of the veth pair receives them without more ado, if they are for one host: the kernel takes them for
+    /// frames to the host that is there.
+    ToPeer,
 }
 
 /// One output of a flow.
@@ -133,8 +147,17 @@ pub(crate) fn compile(
     has_ipv6_sums: bool,
     exit: impl Fn(PortNo) -> Result<Exit, Refusal>,
 ) -> Result<Compiled, Refusal> {
-    let mut compiler =
-        Compiler { key, mask, has_ipv6_sums, exit, tags: None, growth: 0, done: Compiled::new() };
+    let mut compiler = Compiler {
+        key,
+        mask,
+        has_ipv6_sums,
+        exit,
+        tags: None,
+        growth: 0,
+        last_way: None,
+        done: Compiled::new(),
+    };
+    let may_hand_over = is_for_one_host(key, mask, actions);
     let last = actions.iter().rposition(|action| matches!(action, DpAction::Output(_)));
     match (last, drop) {
         (Some(last), None) => {
@@ -158,10 +181,23 @@ pub(crate) fn compile(
     }
     let mut done = compiler.done;
     match done.steps.last_mut() {
-        Some(send) if last.is_some() => send[0] = send[0] & !0xff | u64::from(code::SEND_LAST),
+        Some(send) if last.is_some() => {
+            send[0] = send[0] & !0xff | u64::from(code::SEND_LAST);
+            if may_hand_over && compiler.last_way == Some(Way::ToPeer) {
+                send[0] |= u64::from(TO_PEER) << 8;
+            }
+        }
         _ => done.steps.push(step(code::DROP, 0, 0, 0)),
     }
     if done.steps.len() > STEPS { Err(Refusal::TooLong) } else { Ok(done) }
+}
+
+/// Whether all frames of a flow are for one host, whose address no action writes.
+fn is_for_one_host(key: &FlowKey, mask: &FlowMask, actions: &[DpAction]) -> bool {
+    let is_group = key.headers.dl_dst[0] & 1 != 0;
+    mask.bits.headers.dl_dst == [0xff; 6]
+        && !is_group
+        && !actions.iter().any(|action| matches!(action, DpAction::SetEth { .. }))
 }
 
 /// Whether an action changes the frame and nothing else.
@@ -232,6 +268,8 @@ struct Compiler<'a, E> {
     tags: Option<Vec<u16>>,
     /// By how many bytes the frame is longer than when it was received.
     growth: i32,
+    /// On which way the last output sends.
+    last_way: Option<Way>,
     done: Compiled,
 }
 
@@ -291,8 +329,9 @@ impl<E: Fn(PortNo) -> Result<Exit, Refusal>> Compiler<'_, E> {
     }
 
     fn output(&mut self, port_no: PortNo) -> Result<(), Refusal> {
-        let Exit { ifindex, mtu, to_host } = (self.exit)(port_no)?;
-        let flags = if to_host { INTO_DEVICE } else { 0 };
+        let Exit { ifindex, mtu, way } = (self.exit)(port_no)?;
+        self.last_way = Some(way);
+        let flags = if way == Way::IntoDevice { INTO_DEVICE } else { 0 };
         self.done.steps.push(step(code::SEND_COPY, flags, 0, ifindex));
         self.done.sent.push(Sent { port_no, growth: self.growth });
         // As `ports::egress` compares: the Ethernet header is free, and one tag of 802.1Q.

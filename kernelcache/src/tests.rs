@@ -6,7 +6,7 @@ use crate::layout::{KEY_WORDS, MASKS};
 use crate::load::Programs;
 use crate::maps::{FlowWords, KeyWords, Maps};
 use crate::steps::Refusal;
-use crate::{KernelCache, KernelPort, Side};
+use crate::{Ingress, KernelCache, KernelPort, Side};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, SocketFilter, TestRun, TestRunOptions};
 use flow::Headers;
@@ -264,8 +264,9 @@ fn port(mtu: u32) -> KernelPort {
         ifindex: LOOPBACK,
         status: PortStatus::new(true, mtu, false),
         counters: Arc::default(),
-        receives: Ok(()),
+        receives: Ok(Ingress::Attached),
         sends: Ok(()),
+        to_peer: false,
     }
 }
 

@@ -120,7 +120,7 @@ pub fn open(name: &str, options: DummyOptions) -> Result<(Port, Dummy), PortErro
         netns: None,
         status,
         shield: Shield::NotNeeded,
-        kernel_hooks: Err("it is memory of the switch".to_owned()),
+        kernel_hook: Err("it is memory of the switch".to_owned()),
         rx_memory: RxMemory::default(),
         rx_opener: None,
         warnings: Vec::new(),

@@ -1,17 +1,21 @@
 //! eBPF programs that see the frames of a port before its receive queues do.
 //!
 //! The *judge* is the filter of each receive ring, and the *executor* is attached to the ingress of the device, behind the
-//! rings. What the two do is their author's business (crate `kernelcache`); this crate attaches them in an order in which
-//! no frame is lost: the executor comes first and goes last, because a frame that the judge takes from the ring is lost
-//! without the executor.
+//! rings. What the two do is their author's business (crate `kernelcache`). A frame that the judge takes from the ring is
+//! lost without the executor, so the judge is to take none before [`DeviceHook::attach`] has returned.
+//!
+//! To attach a program to a device takes some 10 ms, in which the kernel changes no other device either, and to take it
+//! off takes as long: seconds for a thousand ports. So the author says when the executor of a device is needed at last.
 //!
 //! A TAP device has no ring: what the host sends there goes to the descriptor of the switch. The *executor of sent frames*,
 //! at the egress of the device, sees it before.
 
 use crate::netlink::Link;
-use crate::sys::bpf::{self, Direction};
+use crate::sys::bpf;
+pub(crate) use crate::sys::bpf::Direction;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 
 /// Loaded programs, for the ports of one network namespace.
 #[derive(Debug)]
@@ -25,63 +29,67 @@ pub struct KernelHooks {
 }
 
 impl KernelHooks {
-    /// Attaches the executor to the ingress of a device in the calling thread's network namespace. If another process has
-    /// attached it and hands it over, it stays as it is.
-    ///
-    /// # Errors
-    /// Why that cannot be, for a person to read: the kernel has no TCX (before Linux 6.6), or the process no
-    /// `CAP_NET_ADMIN`.
-    pub(crate) fn attach(
-        &self,
-        link: &Link,
-        handed: Option<OwnedFd>,
-    ) -> Result<DeviceHook, String> {
-        DeviceHook::new(&self.executor, link, Direction::Ingress, handed)
-    }
-
-    /// Attaches the executor of sent frames to the egress of a device, likewise.
-    ///
-    /// # Errors
-    /// As [`KernelHooks::attach`].
-    pub(crate) fn attach_to_sent(
-        &self,
-        link: &Link,
-        handed: Option<OwnedFd>,
-    ) -> Result<DeviceHook, String> {
-        DeviceHook::new(&self.executor_of_sent, link, Direction::Egress, handed)
-    }
-
     /// Makes the judge the filter of a receive ring.
     pub(crate) fn filter(&self, ring: BorrowedFd<'_>) -> io::Result<()> {
         bpf::set_filter(ring, self.judge.as_fd())
     }
 }
 
-/// An executor at a device, which goes when this is dropped, or when the process ends in whatever way, unless another process
-/// has the descriptor, too.
+/// The executor of a device: at the ingress of a network device, or that of sent frames at the egress of a TAP device. It is
+/// taken off when this is dropped, or when the process ends in whatever way, unless another process has the descriptor, too.
 #[derive(Debug)]
-pub(crate) struct DeviceHook {
-    link: OwnedFd,
+pub struct DeviceHook {
+    hooks: Arc<KernelHooks>,
+    direction: Direction,
+    index: u32,
+    device: String,
+    /// Empty until somebody has tried to attach the executor.
+    link: OnceLock<Result<OwnedFd, String>>,
 }
 
 impl DeviceHook {
-    fn new(
-        program: &OwnedFd,
-        device: &Link,
+    /// The executor for a device. If another process has attached it and hands it over, it stays attached.
+    pub(crate) fn new(
+        hooks: &Arc<KernelHooks>,
         direction: Direction,
+        device: &Link,
         handed: Option<OwnedFd>,
-    ) -> Result<Self, String> {
-        if let Some(link) = handed {
-            return Ok(Self { link });
-        }
-        let attached = bpf::attach(program.as_fd(), device.index, direction);
-        let link = attached.map_err(|error| format!("attach to \"{}\": {error}", device.name))?;
-        Ok(Self { link })
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            hooks: Arc::clone(hooks),
+            direction,
+            index: device.index,
+            device: device.name.clone(),
+            link: handed.map(Ok).map_or_else(OnceLock::new, OnceLock::from),
+        })
     }
 
-    /// The descriptor, for another process.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.link.as_fd()
+    /// Attaches the executor, unless somebody has tried that before. The device has to be in the calling thread's network
+    /// namespace.
+    ///
+    /// # Errors
+    /// Why the executor is not attached, for a person to read: the kernel has no TCX (before Linux 6.6), or the process no
+    /// `CAP_NET_ADMIN`.
+    pub fn attach(&self) -> Result<(), &str> {
+        let program = match self.direction {
+            Direction::Ingress => &self.hooks.executor,
+            Direction::Egress => &self.hooks.executor_of_sent,
+        };
+        let attach = || {
+            let attached = bpf::attach(program.as_fd(), self.index, self.direction);
+            attached.map_err(|error| format!("attach to \"{}\": {error}", self.device))
+        };
+        self.link.get_or_init(attach).as_ref().map(|_| ()).map_err(String::as_str)
+    }
+
+    /// What [`Self::attach`] has returned; `None` if nobody has called it.
+    pub fn attached(&self) -> Option<Result<(), &str>> {
+        Some(self.link.get()?.as_ref().map(|_| ()).map_err(String::as_str))
+    }
+
+    /// The descriptor, for another process; `None` if the executor is not attached.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.link.get()?.as_ref().ok().map(AsFd::as_fd)
     }
 }
 

@@ -33,7 +33,7 @@ pub mod tunnel;
 
 pub use afpacket::{Allotment, FloodSender, FloodTarget, RingSize, RxOpener};
 pub use error::PortError;
-pub use kernel_hooks::KernelHooks;
+pub use kernel_hooks::{DeviceHook, KernelHooks};
 pub use lock::{device_lock_folder, give_up_locks, take_promised_locks};
 pub use port::{
     Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,

@@ -13,6 +13,7 @@
 
 use crate::egress::Takes;
 use crate::handover::{HandedDevice, HandedQueue, RingPositions};
+use crate::kernel_hooks::DeviceHook;
 use crate::tunnel::{Membership, TunnelKind};
 use packet::{Batch, FrameId, Prioritized, TunnelKey};
 use std::io;
@@ -271,6 +272,7 @@ pub struct PortStatus {
     bypass_qdisc: AtomicBool,
     has_chosen_qdisc: AtomicBool,
     is_listened: AtomicBool,
+    has_far_peer: AtomicBool,
     /// The work on unfinished frames that the device takes on ([`Takes::to_bits`]).
     takes: AtomicU64,
 }
@@ -284,6 +286,7 @@ impl PortStatus {
             bypass_qdisc: bypass_qdisc.into(),
             has_chosen_qdisc: false.into(),
             is_listened: false.into(),
+            has_far_peer: false.into(),
             takes: Takes::ALL.to_bits().into(),
         })
     }
@@ -311,6 +314,16 @@ impl PortStatus {
     /// Whether somebody listens to the device beside the switch, as `tcpdump` does.
     pub fn is_listened(&self) -> bool {
         self.is_listened.load(Ordering::Relaxed)
+    }
+
+    /// Whether the device is one end of a veth pair whose other end is in another network namespace.
+    pub fn has_far_peer(&self) -> bool {
+        self.has_far_peer.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether it is.
+    pub(crate) fn set_far_peer(&self, has_far_peer: bool) {
+        self.has_far_peer.store(has_far_peer, Ordering::Relaxed);
     }
 
     /// Tells what the queueing discipline of the device is called.
@@ -383,11 +396,6 @@ pub trait Guard: Send {
     /// Describes the device, whose MAC address is `mac`, and how it is to be put back.
     fn hand_over(&self, mac: [u8; 6]) -> HandedDevice;
 
-    /// The descriptor that holds the executor at the device, if there is one.
-    fn hook(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
     /// From now on the device is put back when this is dropped, although it was handed over by another process.
     fn own(&mut self);
 }
@@ -448,9 +456,6 @@ pub struct Port {
     pub status: Arc<PortStatus>,
     /// Whether the host's own stack heard its frames when it was opened.
     pub(crate) shield: Shield,
-    /// Whether the programs of its [`Allotment`](crate::Allotment::hooks) see its frames, or why they do not, for a person to
-    /// read.
-    pub kernel_hooks: Result<(), String>,
     /// The memory that its frames are received into.
     pub rx_memory: RxMemory,
     /// Opens the receive queues again, with rings of another size; `None` for a port without rings.
@@ -461,6 +466,9 @@ pub struct Port {
     pub(crate) guard: Option<Box<dyn Guard>>,
     /// The endpoints that a tunnel port shares with others; `None` for any other port.
     pub membership: Option<Membership>,
+    /// By what the programs of its [`Allotment`](crate::Allotment::hooks) can see its frames, or why they cannot, for a person
+    /// to read. Dropped last: the judge is the filter of the queues.
+    pub kernel_hook: Result<Arc<DeviceHook>, String>,
 }
 
 impl Port {
@@ -473,6 +481,7 @@ impl Port {
     pub fn link_changed(&mut self, link: &crate::netlink::Link) {
         self.status.set_link_up(link.is_running());
         self.status.set_mtu(link.mtu);
+        self.status.set_far_peer(link.has_far_peer);
         self.mac = link.mac;
         if let Some(guard) = &mut self.guard {
             guard.link_changed(link, &self.status);
@@ -524,7 +533,7 @@ impl Port {
     /// The descriptor by which another process keeps the executor of the port's device ([`crate::KernelHooks`]); `None` if there
     /// is no executor.
     pub fn hook(&self) -> Option<BorrowedFd<'_>> {
-        self.guard.as_ref().and_then(|guard| guard.hook())
+        self.kernel_hook.as_ref().ok()?.descriptor()
     }
 
     /// The process that has handed the port over does not use it any more: dropping the port puts the device back from

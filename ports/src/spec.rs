@@ -52,7 +52,7 @@ pub struct PortOptions {
     /// The MAC address that a TAP device is given; `None` leaves it as it is.
     pub mac: Option<[u8; 6]>,
     /// Whether the kernel cache of the switch, if there is one, may forward frames from and to the device.
-    pub kernel_cache: bool,
+    pub kernel_cache: KernelCacheUse,
 }
 
 impl Default for PortOptions {
@@ -64,9 +64,23 @@ impl Default for PortOptions {
             slots: None,
             slot_size: None,
             mac: None,
-            kernel_cache: true,
+            kernel_cache: KernelCacheUse::Auto,
         }
     }
+}
+
+/// Whether the kernel cache forwards frames from and to a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KernelCacheUse {
+    /// It does, unless the device is a TAP device that is made to be moved to another network namespace ([`Target::Tap`]).
+    #[default]
+    Auto,
+    /// It does.
+    On,
+    /// It does not.
+    Off,
+    /// It does, and hands frames for one host to the other end of a veth pair directly, around the device itself.
+    Peer,
 }
 
 /// Whether frames pass the queueing discipline of the device they leave by.

@@ -14,7 +14,7 @@ use crate::buffers::{self, Buffers};
 use crate::commons::Commons;
 use crate::egress::{Cutter, Takes, Way, check_size, way};
 use crate::handover::{HandedDevice, HandedPort, HandedQueue};
-use crate::kernel_hooks::{DeviceHook, NO_HOOKS};
+use crate::kernel_hooks::{DeviceHook, Direction, NO_HOOKS};
 use crate::lock::Lock;
 use crate::netlink::{Link, Netlink, NetlinkError};
 use crate::netns::Netns;
@@ -22,8 +22,7 @@ use crate::refusals::Refusals;
 use crate::spec::PortOptions;
 use crate::sys::tun;
 use crate::{
-    Allotment, Guard, KernelHooks, Port, PortError, PortKind, PortStatus, Queues, RxMemory,
-    RxQueue, RxStats,
+    Allotment, Guard, Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats,
 };
 use crate::{Shield, TxFailure, TxQueue, Whereabouts};
 use packet::{Batch, Frame, FrameId, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
@@ -69,7 +68,6 @@ pub fn open(
         sets_down: existed.is_some() && !link.is_up,
         mac_before: mac.and(existed.as_ref()).map(|link| link.mac),
         is_handed: false,
-        hook: None,
         _lock: lock,
     };
     if let Some(mac) = mac {
@@ -121,16 +119,8 @@ pub(crate) fn take_over(
     let takes = configure(file).map_err(os("configure TAP device"))?;
     let lock = Lock::promised(commons.inode(), index);
     let file = file.try_clone().map_err(os("open TAP device"))?;
-    let mut guard = TapGuard {
-        file,
-        commons,
-        index,
-        sets_down,
-        mac_before,
-        is_handed: true,
-        hook: None,
-        _lock: lock,
-    };
+    let mut guard =
+        TapGuard { file, commons, index, sets_down, mac_before, is_handed: true, _lock: lock };
     // A device that cannot be looked at, in the namespace of a stranger, counts as up.
     let (status, mac, here) = match guard.whereabouts() {
         Whereabouts::At { link, netns } => {
@@ -170,8 +160,12 @@ struct Device {
 
 impl Device {
     fn into_port(self, name: &str, kind: PortKind, allotment: Allotment) -> io::Result<Port> {
-        let Self { mut guard, here, hook, files, takes, status, mac } = self;
-        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), here.as_ref(), hook);
+        let Self { guard, here, hook, files, takes, status, mac } = self;
+        let kernel_hook = match (&allotment.hooks, &here) {
+            (None, _) => Err(NO_HOOKS.to_owned()),
+            (_, None) => Err("it is in another network namespace".to_owned()),
+            (Some(hooks), Some(link)) => Ok(DeviceHook::new(hooks, Direction::Egress, link, hook)),
+        };
         let mut queues = Queues::default();
         for file in files.iter().cycle().take(allotment.tx) {
             let (file, status) = (file.try_clone()?, Arc::clone(&status));
@@ -189,7 +183,7 @@ impl Device {
             netns: None,
             status,
             shield: Shield::NotNeeded,
-            kernel_hooks,
+            kernel_hook,
             rx_memory: RxMemory {
                 queues: queues.rx.len() as u32,
                 slots: slots as u32,
@@ -287,27 +281,10 @@ struct TapGuard {
     mac_before: Option<[u8; 6]>,
     /// Another process has handed the device over and uses it still: dropping this changes nothing.
     is_handed: bool,
-    hook: Option<DeviceHook>,
     _lock: Lock,
 }
 
 impl TapGuard {
-    /// Attaches the executor of sent frames of `hooks` to the device, which is described if it is here.
-    ///
-    /// # Errors
-    /// Why that cannot be, for a person to read.
-    fn attach(
-        &mut self,
-        hooks: Option<&KernelHooks>,
-        here: Option<&Link>,
-        handed: Option<OwnedFd>,
-    ) -> Result<(), String> {
-        let hooks = hooks.ok_or_else(|| NO_HOOKS.to_owned())?;
-        let link = here.ok_or_else(|| "it is in another network namespace".to_owned())?;
-        self.hook = Some(hooks.attach_to_sent(link, handed)?);
-        Ok(())
-    }
-
     fn try_set_up(&mut self, up: bool) -> Result<(), NetlinkError> {
         self.change(|netlink, index| netlink.set_up(index, up))
     }
@@ -365,10 +342,6 @@ impl Guard for TapGuard {
     fn hand_over(&self, mac: [u8; 6]) -> HandedDevice {
         let Self { index, sets_down, mac_before, .. } = *self;
         HandedDevice { index, mac, sets_down, mac_before }
-    }
-
-    fn hook(&self) -> Option<BorrowedFd<'_>> {
-        self.hook.as_ref().map(DeviceHook::descriptor)
     }
 
     fn own(&mut self) {

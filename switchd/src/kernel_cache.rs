@@ -8,9 +8,9 @@ use flowtable::datapath::CachedFlow;
 use flowtable::policy::Policy;
 use flowtable::policy::xlate::Translation;
 use kernelcache::{
-    HandedPrograms, KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal, Side,
+    HandedPrograms, Ingress, KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal, Side,
 };
-use ports::spec::{PortOptions, QdiscMode, Target};
+use ports::spec::{KernelCacheUse, PortOptions, QdiscMode, Target};
 use ports::{KernelHooks, Port};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -22,9 +22,9 @@ use tracing::info;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum KernelCacheMode {
     /// They do not.
-    #[default]
     Off,
     /// They do if the kernel and the privileges of the process allow it.
+    #[default]
     Auto,
     /// They do, and the switch does not start if they cannot.
     Require,
@@ -113,7 +113,7 @@ impl KernelSide {
         target: &Target,
         options: &PortOptions,
     ) -> Option<Arc<KernelHooks>> {
-        let is_wanted = side_of(target).is_some() && options.kernel_cache && !may_move(target);
+        let is_wanted = side_of(target).is_some() && left_out(target, options).is_none();
         self.cache().filter(|_| is_wanted).map(|cache| Arc::clone(cache.hooks()))
     }
 
@@ -125,27 +125,22 @@ impl KernelSide {
         let Some(ifindex) = port.ifindex else { return };
         let status = Arc::clone(&port.status);
         let counters = Arc::clone(slot.kernel_counters());
-        let (receives, sends) = if may_move(target) {
-            let moves = || Err("its device may move to another network namespace".to_owned());
-            (moves(), moves())
-        } else if slot.spec.options.kernel_cache {
-            if let Err(why) = &port.kernel_hooks {
-                slot.warn(format_args!("not in the kernel cache: {why}"));
-            }
+        let (receives, sends) = if let Some(reason) = left_out(target, &slot.spec.options) {
+            (Err(reason.to_owned()), Err(reason.to_owned()))
+        } else {
             let sends = match (side, slot.spec.options.qdisc) {
                 // A TAP device without the programs is in another namespace, where the kernel does not find it by its number.
-                (Side::Descriptor, _) => port.kernel_hooks.clone(),
+                (Side::Descriptor, _) => port.kernel_hook.clone().map(|_| ()),
                 (Side::Device, QdiscMode::Bypass) => {
                     Err("its frames go around the queueing discipline".to_owned())
                 }
                 (Side::Device, QdiscMode::Auto | QdiscMode::Honour) => Ok(()),
             };
-            (port.kernel_hooks.clone(), sends)
-        } else {
-            let off = || Err("it has kernel-cache=off".to_owned());
-            (off(), off())
+            (port.kernel_hook.clone().map(Ingress::Executor), sends)
         };
-        cache.add_port(port_no, KernelPort { side, ifindex, status, counters, receives, sends });
+        let to_peer = slot.spec.options.kernel_cache == KernelCacheUse::Peer;
+        let port = KernelPort { side, ifindex, status, counters, receives, sends, to_peer };
+        cache.add_port(port_no, port);
     }
 
     /// No flow names the port of `slot` any more.
@@ -189,10 +184,17 @@ fn side_of(target: &Target) -> Option<Side> {
     }
 }
 
-/// Whether the device of a port is made to be moved to the network namespace of a container. The kernel does not find it there by
-/// its number, and what it sends there would be lost until the switch hears of the move.
-fn may_move(target: &Target) -> bool {
-    matches!(target, Target::Tap { .. })
+/// Why a port is left out of the kernel cache, if it is. A TAP device is made to be moved to the network namespace of a container
+/// or a machine. The kernel does not find it there by its number, and what it sends there would be lost until the switch hears
+/// of the move. So somebody has to say that the device stays.
+fn left_out(target: &Target, options: &PortOptions) -> Option<&'static str> {
+    match (options.kernel_cache, target) {
+        (KernelCacheUse::Off, _) => Some("it has kernel-cache=off"),
+        (KernelCacheUse::Auto, Target::Tap { .. }) => Some(
+            "its device may move to another network namespace, and kernel-cache=on is not given",
+        ),
+        _ => None,
+    }
 }
 
 impl Switch {

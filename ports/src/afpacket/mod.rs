@@ -27,7 +27,7 @@ pub use rings::RxOpener;
 use crate::commons::Commons;
 use crate::egress::Takes;
 use crate::handover::{HandedDevice, HandedPort};
-use crate::kernel_hooks::{DeviceHook, NO_HOOKS};
+use crate::kernel_hooks::{DeviceHook, Direction, NO_HOOKS};
 use crate::lock::Lock;
 use crate::netlink::{self, Features, Link, NetlinkError, Reply, Request};
 use crate::privileges;
@@ -41,7 +41,7 @@ use crate::{
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use tx::PacketTx;
 
@@ -94,7 +94,6 @@ pub fn open(
         qdisc: link.qdisc.clone(),
         is_listened: false,
         enslaved,
-        hook: None,
         _lock: lock,
     };
     if !link.is_up && shield == Shield::Exposed {
@@ -141,7 +140,6 @@ pub(crate) fn take_over(
         qdisc: link.qdisc.clone(),
         is_listened: false,
         enslaved,
-        hook: None,
         _lock: lock,
     };
     let HandedPort { queues, hook, .. } = handed;
@@ -186,15 +184,21 @@ impl Device {
         allotment: Allotment,
         receive: impl FnOnce(&RxOpener) -> Result<Receiving, PortError>,
     ) -> Result<Port, PortError> {
-        let Self { mut guard, link, shield, mut warnings, mut sockets, hook } = self;
-        // Before the filters of the rings: what those take from the rings would be lost.
-        let kernel_hooks = guard.attach(allotment.hooks.as_deref(), &link, shield, hook);
+        let Self { guard, link, shield, mut warnings, mut sockets, hook } = self;
+        let kernel_hook = match &allotment.hooks {
+            None => Err(NO_HOOKS.to_owned()),
+            Some(_) if shield != Shield::Shielded => {
+                Err("the host's own stack receives its frames, too".to_owned())
+            }
+            Some(hooks) => Ok(DeviceHook::new(hooks, Direction::Ingress, &link, hook)),
+        };
         let device = &*guard.device;
         let (link, addresses) = state(&guard.commons, &link)?;
         warnings.extend(address_warning(&link, addresses, shield));
         let bypass = bypasses(options.qdisc, &link.qdisc, false);
         let status = PortStatus::new(link.is_running(), link.mtu, bypass);
         status.set_qdisc(&link.qdisc);
+        status.set_far_peer(link.has_far_peer);
         // The port's own socket asks: the routing socket is busy with the requests of other ports.
         status.set_takes(match sockets.first() {
             Some(socket) => takes(netlink::features(socket.as_fd(), &link.name), &link),
@@ -207,7 +211,7 @@ impl Device {
             index: link.index,
             options: *options,
             queues: allotment.rx,
-            hooks: allotment.hooks.filter(|_| kernel_hooks.is_ok()),
+            hooks: allotment.hooks.filter(|_| kernel_hook.is_ok()),
         };
         let (rx, rx_memory) = receive(&opener)?;
         let mut queues = Queues { rx, tx: Vec::new() };
@@ -233,7 +237,7 @@ impl Device {
             netns: None,
             status,
             shield,
-            kernel_hooks,
+            kernel_hook,
             rx_memory,
             rx_opener: Some(Arc::new(opener)),
             warnings,
@@ -349,30 +353,10 @@ struct SystemGuard {
     /// Whether somebody listens to the device beside the switch.
     is_listened: bool,
     enslaved: Option<Enslaved>,
-    hook: Option<DeviceHook>,
     _lock: Lock,
 }
 
 impl SystemGuard {
-    /// Attaches the executor of `hooks` to the device.
-    ///
-    /// # Errors
-    /// Why that cannot be, for a person to read.
-    fn attach(
-        &mut self,
-        hooks: Option<&KernelHooks>,
-        link: &Link,
-        shield: Shield,
-        handed: Option<OwnedFd>,
-    ) -> Result<(), String> {
-        let hooks = hooks.ok_or_else(|| NO_HOOKS.to_owned())?;
-        if shield != Shield::Shielded {
-            return Err("the host's own stack receives its frames, too".to_owned());
-        }
-        self.hook = Some(hooks.attach(link, handed)?);
-        Ok(())
-    }
-
     fn features(&self, link: &Link) -> Result<Features, NetlinkError> {
         self.commons.control().netlink.features(&link.name)
     }
@@ -409,10 +393,6 @@ impl Guard for SystemGuard {
 
     fn hand_over(&self, mac: [u8; 6]) -> HandedDevice {
         HandedDevice { index: self.index, mac, sets_down: !self.was_up, mac_before: None }
-    }
-
-    fn hook(&self) -> Option<BorrowedFd<'_>> {
-        self.hook.as_ref().map(DeviceHook::descriptor)
     }
 
     fn own(&mut self) {

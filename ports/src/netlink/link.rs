@@ -37,6 +37,8 @@ pub struct Link {
     pub master: Option<u32>,
     /// Interface number of the device of this namespace that it is built on, as a macvlan is.
     pub lower: Option<u32>,
+    /// It is one end of a veth pair whose other end is in another network namespace.
+    pub has_far_peer: bool,
     /// Its root queueing discipline.
     pub qdisc: String,
     /// What made it: `veth`, `bridge`, `tun`; empty for hardware.
@@ -68,6 +70,7 @@ impl Link {
             operstate: String::new(),
             master: None,
             lower: None,
+            has_far_peer: false,
             qdisc: String::new(),
             kind: String::new(),
             promiscuity: 0,
@@ -105,6 +108,7 @@ impl Link {
         // The device below is in another namespace, which gave it the number.
         if is_built_elsewhere {
             link.lower = None;
+            link.has_far_peer = link.kind == "veth";
         }
         link
     }

@@ -193,7 +193,7 @@ impl Endpoints {
             netns: None,
             status,
             shield: Shield::NotNeeded,
-            kernel_hooks: Err("its frames come through a tunnel".to_owned()),
+            kernel_hook: Err("its frames come through a tunnel".to_owned()),
             rx_memory: RxMemory::default(),
             rx_opener: None,
             warnings: Vec::new(),

@@ -10,7 +10,7 @@ use super::port_settings::PortSettings;
 use super::word::Word;
 use flow::types::{MacAddr, OfPort};
 use flowtable::policy::ports::PortConfig;
-use ports::spec::{PortOptions, QdiscMode};
+use ports::spec::{KernelCacheUse, PortOptions, QdiscMode};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -84,8 +84,11 @@ fn option_words(options: &PortOptions) -> Vec<(&'static str, Word)> {
     }
     words.extend(options.slots.map(|n| ("slots", Word::number(n))));
     words.extend(options.slot_size.map(|n| ("slot-size", Word::number(n))));
-    if !options.kernel_cache {
-        words.push(("kernel-cache", Word::text("off")));
+    match options.kernel_cache {
+        KernelCacheUse::Auto => {}
+        KernelCacheUse::On => words.push(("kernel-cache", Word::text("on"))),
+        KernelCacheUse::Off => words.push(("kernel-cache", Word::text("off"))),
+        KernelCacheUse::Peer => words.push(("kernel-cache", Word::text("peer"))),
     }
     words.extend(options.mac.map(|mac| ("mac", Word::text(MacAddr(mac).to_string()))));
     words
@@ -148,6 +151,7 @@ mod tests {
     fn kinds_come_before_a_colon() {
         check("tap:vm1", Kind::Device(Target::Tap { device: device("vm1") }));
         check("internal:br0", Kind::Device(Target::Internal { device: device("br0") }));
+        check("tap:vm1,kernel-cache=on", Kind::Device(Target::Tap { device: device("vm1") }));
         check("tap:vm1,mac=02:00:00:00:00:01", Kind::Device(Target::Tap { device: device("vm1") }));
         check("dummy:p1", Kind::Device(Target::Dummy));
         let blue = Target::Netns { netns: "blue".into(), device: device("eth0") };
@@ -227,7 +231,7 @@ mod tests {
         check_error("tap:vm1,queues=0", "port \"vm1\": queues=0: must be a number from 1 to 64");
         check_error(
             "veth0,kernel-cache=auto",
-            "port \"veth0\": kernel-cache=auto: must be on or off",
+            "port \"veth0\": kernel-cache=auto: must be on, off or peer",
         );
         check_error(
             "veth0,slots=1",

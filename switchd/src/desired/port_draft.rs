@@ -13,7 +13,7 @@ use super::word::Word;
 use flow::text::parse_mac;
 use flow::types::OfPort;
 use flowtable::policy::ports::PortConfig;
-use ports::spec::{PortOptions, QdiscMode};
+use ports::spec::{KernelCacheUse, PortOptions, QdiscMode};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
@@ -259,7 +259,12 @@ fn set_option(
             options.shield = read_switch(value).ok_or_else(|| invalid("on or off"))?;
         }
         "kernel-cache" => {
-            options.kernel_cache = read_switch(value).ok_or_else(|| invalid("on or off"))?;
+            options.kernel_cache = match (value, read_switch(value)) {
+                ("peer", _) => KernelCacheUse::Peer,
+                (_, Some(true)) => KernelCacheUse::On,
+                (_, Some(false)) => KernelCacheUse::Off,
+                (_, None) => return Err(invalid("on, off or peer")),
+            };
         }
         "qdisc" => {
             options.qdisc = match value {

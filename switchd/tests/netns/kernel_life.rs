@@ -1,7 +1,7 @@
 //! The kernel cache while processes, ports and devices come and go.
 
 use crate::fixture::{Network, Observer, SWITCHD, port_name};
-use crate::kernel_cache::{ON, caches, kernel, network, reaches, totals};
+use crate::kernel_cache::{ON, caches, kernel, network, reaches, totals, warm_up};
 use anyhow::{Context, bail, ensure};
 use aya::programs::tc::TcAttachOptions;
 use aya::programs::{LinkOrder, SchedClassifier, SocketFilter, TcAttachType};
@@ -177,6 +177,7 @@ fn each_arrives_once(network: &Network) -> anyhow::Result<()> {
     client.add_flow("priority=9,dl_type=0x88b5,in_port=1,actions=output:2")?;
     let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
     let mut receiver = b.run(|| FrameSocket::open(b.interface()))??;
+    warm_up(network, &mut client)?;
     let before = kernel(&mut client)?.hits;
     for number in 0..FRAMES {
         ensure!(sender.send(&frame(a, b, number))?, "frame {number} could not be sent");
@@ -334,19 +335,27 @@ fn ports_leave_nothing_behind() -> anyhow::Result<()> {
     let network = network(2)?;
     let mut client = network.client()?;
     let pid = network.daemon.pid();
+    let idle = ebpf_descriptors(pid)?;
+    ensure!(idle.len() == 2, "maps and programs, and no links to devices: {idle:?}");
+    warm_up(&network, &mut client)?;
     let before = ebpf_descriptors(pid)?;
     ensure!(before.len() == 3, "maps, programs and links: {before:?}");
     let (a, b) = (network.a(), network.b());
     let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
-    client.add_flow("priority=9,dl_type=0x88b5,actions=output:2")?;
-    let spec = format!("{},number=2", port_name(1));
+    client.add_flow("priority=9,dl_type=0x88b5,in_port=1,actions=output:2")?;
     for cycle in 0..cycles.unwrap_or(CYCLES) {
-        for _ in 0..8 {
-            sender.send(&frame(a, b, cycle))?;
-        }
-        client.ask(Operation::DelPort { port: "2".to_owned() })?;
-        client.ask(Operation::AddPort { spec: spec.clone() })?;
+        let before = kernel(&mut client)?.hits;
+        eventually("the kernel forwards frames", || {
+            let _ = sender.send(&frame(a, b, cycle));
+            kernel(&mut client).is_ok_and(|kernel| kernel.hits > before)
+        })?;
+        // The port that the frames come from, and to whose device the programs are attached, or the other one.
+        let number = 1 + cycle % 2;
+        let spec = format!("{},number={number}", port_name(number as usize - 1));
+        client.ask(Operation::DelPort { port: number.to_string() })?;
+        client.ask(Operation::AddPort { spec })?;
     }
+    warm_up(&network, &mut client)?;
     eventually("as many eBPF objects are open as before", || {
         ebpf_descriptors(pid).is_ok_and(|now| now == before)
     })

@@ -16,6 +16,7 @@ mod interop;
 mod kernel_cache;
 mod kernel_life;
 mod kernel_ports;
+mod kernel_races;
 mod kernel_stale;
 mod laboratory;
 mod life;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         kernel_cache::TESTS,
         kernel_life::TESTS,
         kernel_ports::TESTS,
+        kernel_races::TESTS,
         kernel_stale::TESTS,
         laboratory::TESTS,
         life::TESTS,
