@@ -1,5 +1,6 @@
 //! Workloads and instruments that the benchmarks share.
 
+pub mod attack;
 pub mod classbench;
 pub mod classbench_like;
 pub mod cpu_time;

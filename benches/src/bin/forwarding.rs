@@ -7,8 +7,8 @@
 
 use anyhow::{Context, ensure};
 use benches::forwarding::{
-    Figure, IdlePorts, Measure, Network, Programs, RingGeometry, Through, goals::goals, many_ports,
-    tap_loop, tunnels,
+    Figure, IdlePorts, Measure, Network, Programs, RingGeometry, Through, goals::goals, hot,
+    many_ports, tap_loop, tunnels,
 };
 use benches::interrupt::{self, Guard};
 use benches::report::{ColumnId, Conditions, OutputArgs, Report, Role, RowId, Table, progress};
@@ -31,7 +31,8 @@ Examples:
   forwarding --geometry --measure frames,tcp
   forwarding --geometry=480x69632,4096x2048
   forwarding --ports 1000 --runs 5 --goals
-  forwarding --tunnels --runs 5 --goals")]
+  forwarding --tunnels --runs 5 --goals
+  forwarding --kernel-cache --runs 5 --goals")]
 struct Args {
     /// What to put between the hosts [default: everything]
     #[arg(long, value_enum, value_delimiter = ',')]
@@ -56,6 +57,9 @@ struct Args {
     /// Measure tunnels instead: from host to host over a network between two switches, and what a frame costs
     #[arg(long, conflicts_with_all = ["geometry", "through", "measure", "ports"])]
     tunnels: bool,
+    /// Measure the kernel cache instead: frames that it does not forward, TCP beside changes and attacks, many flows and ports
+    #[arg(long, conflicts_with_all = ["geometry", "through", "measure", "ports", "tunnels"])]
+    kernel_cache: bool,
     #[command(flatten)]
     output: OutputArgs,
     /// The switch; the one built beside this program unless said otherwise
@@ -91,6 +95,9 @@ fn main() -> anyhow::Result<ExitCode> {
     if args.tunnels {
         return outputs.write(&tunnel_report(&args)?);
     }
+    if args.kernel_cache {
+        return outputs.write(&kernel_cache_report(&args)?);
+    }
     let mut board = Board::new(&args);
     board.build(&args)?;
     board.measure(&args);
@@ -118,6 +125,18 @@ fn tunnel_report(args: &Args) -> anyhow::Result<Report> {
     let mut report = Report::new("Tunnels", Conditions::here());
     let (duration, runs, programs) = (args.seconds, args.runs, programs(args)?);
     let goals = tunnels::measure(&tunnels::Plan { duration, runs, programs }, &mut report)?;
+    progress("");
+    if args.output.goals {
+        goals.into_iter().for_each(|goal| report.goal(goal));
+    }
+    Ok(report)
+}
+
+/// Measures the kernel cache where it is not alone.
+fn kernel_cache_report(args: &Args) -> anyhow::Result<Report> {
+    let mut report = Report::new("Kernel cache", Conditions::here());
+    let (duration, runs, programs) = (args.seconds, args.runs, programs(args)?);
+    let goals = hot::measure(&hot::Plan { duration, runs, programs }, &mut report)?;
     progress("");
     if args.output.goals {
         goals.into_iter().for_each(|goal| report.goal(goal));

@@ -5,6 +5,7 @@
 //! - [`Measure`] is what can be measured, [`Figure`] a number that comes of it.
 //! - [`goals`] compares figures of one run.
 //! - [`many_ports`] measures a switch of many ports against what the kernel takes for them, and against itself.
+//! - [`hot`] measures the kernel cache beside attacks and changes, with many flows, and where it forwards nothing.
 //! - [`tunnels`] measures two switches with a tunnel between them.
 //!
 //! The networks are laboratories ([`lab`]): no root. All of them stand side by side, so that
@@ -14,6 +15,7 @@
 
 mod figure;
 pub mod goals;
+pub mod hot;
 mod idle_ports;
 pub mod many_ports;
 mod measure;

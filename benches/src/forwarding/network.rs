@@ -131,7 +131,10 @@ fn build_here(
     }
     let devices = ["port1", "port2"].map(str::to_owned);
     let switchd = |kind: &str| -> anyhow::Result<Middle> {
-        let options = geometry.map(|geometry| format!(",{geometry}")).unwrap_or_default();
+        let mut options = geometry.map(|geometry| format!(",{geometry}")).unwrap_or_default();
+        if through == Through::KernelCachePeer {
+            options.push_str(",kernel-cache=peer");
+        }
         let busy = devices.each_ref().map(|device| format!("{kind}{device}{options}"));
         let ports: Vec<String> = busy.into_iter().chain(idle.make()?).collect();
         start_switchd(&programs.switchd, &ports, through).map(Middle::Switchd)
@@ -202,7 +205,7 @@ fn start_switchd(program: &Path, ports: &[String], through: Through) -> anyhow::
     if !program.exists() {
         bail!("{}: not built yet; run \"cargo build --release\"", program.display());
     }
-    let kernel_cache = if through == Through::KernelCache { "require" } else { "off" };
+    let kernel_cache = if through.has_kernel_cache() { "require" } else { "off" };
     let ports = ports.iter().flat_map(|port| ["--port", port]);
     let arguments: Vec<_> = ports.chain(["--kernel-cache", kernel_cache]).collect();
     // A child inherits the processors of the thread that starts it.

@@ -21,6 +21,8 @@ pub enum Through {
     Switchd,
     /// The switch with its default rule, and with a kernel cache
     KernelCache,
+    /// The same, with ports whose frames are handed over to the other end of the veth pair
+    KernelCachePeer,
     /// The switch with 1,000 rules
     SwitchdRules,
     /// The switch with a stateful firewall: ct(...)
@@ -49,6 +51,7 @@ impl Through {
         Self::TcRedirect,
         Self::Switchd,
         Self::KernelCache,
+        Self::KernelCachePeer,
         Self::SwitchdRules,
         Self::SwitchdCt,
         Self::SwitchdNat,
@@ -68,6 +71,7 @@ impl Through {
             Self::TcRedirect => "tc redirect",
             Self::Switchd => "switchd",
             Self::KernelCache => "switchd, kernel cache",
+            Self::KernelCachePeer => "kernel cache, peer",
             Self::SwitchdRules => "switchd, 1,000 rules",
             Self::SwitchdCt => "switchd, ct",
             Self::SwitchdNat => "switchd, ct and NAT",
@@ -86,6 +90,7 @@ impl Through {
             Self::Cable => Role::Limit,
             Self::Switchd
             | Self::KernelCache
+            | Self::KernelCachePeer
             | Self::SwitchdRules
             | Self::SwitchdCt
             | Self::SwitchdNat
@@ -103,6 +108,11 @@ impl Through {
     /// The hosts are behind TAP devices, not veth pairs.
     pub fn uses_taps(self) -> bool {
         matches!(self, Self::Tap | Self::TapRules | Self::TapLoop)
+    }
+
+    /// The switch has a kernel cache.
+    pub(super) fn has_kernel_cache(self) -> bool {
+        matches!(self, Self::KernelCache | Self::KernelCachePeer)
     }
 
     /// It opens /dev/net/tun: Open vSwitch does so for the bridge's own port.

@@ -167,7 +167,6 @@ struct Life {
 fn switch_with(plan: &Plan) -> anyhow::Result<Life> {
     let names: Vec<String> = (0..plan.ports).map(|n| format!("many{n}")).collect();
     let arguments = names.iter().flat_map(|name| ["--port", name]);
-    let arguments = arguments.chain(["--kernel-cache", "off"]);
     let start = Instant::now();
     let daemon = Daemon::start(&plan.programs.switchd, arguments).context("start the switch")?;
     let started = start.elapsed();

@@ -4,12 +4,13 @@
 //! one without right before and right after it, and is compared with these two. The switch's clock tells the time on the
 //! core as the rates do: the budgets of a port are a part of that.
 
-use super::kinds::Attack;
+use benches::attack::Attack;
 use benches::cpu_time::CpuTimer;
 use benches::null_port::NullSwitch;
 use benches::rules::pipeline_with;
 use benches::workload::{MACS, Order, SplitMix, Tuple, Workload};
 use flow::metric::CacheMetric;
+use flow::text::{ParseContext, parse_flow};
 use flow::types::PortNo;
 use flowtable::datapath::{CacheConfig, Datapath};
 use flowtable::policy::Policy;
@@ -103,7 +104,9 @@ pub(super) struct Field {
 
 impl Field {
     pub(super) fn new(attack: Attack) -> Self {
-        let policy = Arc::new(pipeline_with(4, &attack.rules()));
+        let rule = |line| parse_flow(line, &ParseContext::default()).expect("it is written here");
+        let rules: Vec<_> = attack.rules().lines().map(rule).collect();
+        let policy = Arc::new(pipeline_with(4, &rules));
         let datapath = Datapath::new(Arc::clone(&policy), CacheConfig::default(), 1, 42);
         let mut switch = NullSwitch::new(datapath, attack.family());
         switch.use_time_on_core();

@@ -8,15 +8,14 @@
 //! own: `states` and `segments`.
 
 mod field;
-mod kinds;
 mod segments;
 mod states;
 
 use crate::Bench;
+use benches::attack::Attack;
 use benches::report::{Better, Goal, Role, Table, progress};
 use field::Field;
 use flow::metric::CacheMetric;
-use kinds::Attack;
 
 /// Frames a second, and how much of the rate without is wanted, in percent.
 const SPEEDS: [(&str, f64, Option<f64>); 3] =
