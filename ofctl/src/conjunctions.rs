@@ -122,7 +122,7 @@ pub(crate) fn print_folded(
             None => writeln!(out, "{}", lines[at])?,
         }
     }
-    Ok(out.finish()?)
+    out.finish()
 }
 
 /// The record of a rule, with its conjunctions.
