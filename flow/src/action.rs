@@ -10,7 +10,7 @@
 //! Actions can be serialised, without what versions of OpenFlow make of them: text says `set_field` in one version
 //! where it says `load` in another. Files hold serialised actions, so renaming a variant or a field needs an alias.
 
-use crate::ct::Ct;
+use crate::ct::{Ct, CtZone};
 use crate::fields::{FieldId, ones};
 use crate::key::{Headers, PipelineKey, PipelineMask};
 use crate::learn::Learner;
@@ -89,6 +89,16 @@ pub enum SetFieldForm {
     MaskedSetField,
     /// `load:VALUE->FIELD[a..b]` (`NXAST_REG_LOAD`). A dump shows one `load` for each run of one-bits in the mask.
     Load,
+}
+
+impl SetFieldForm {
+    /// The form of a `load` into a field. As in Open vSwitch, messages have no `load` of an option of a tunnel, and a dump shows `set_field`.
+    pub fn of_load(field: FieldId) -> Self {
+        match field {
+            FieldId::TunMetadata(_) => Self::SetField,
+            _ => Self::Load,
+        }
+    }
 }
 
 /// One action or instruction of a rule, of a bucket or of a packet-out.
@@ -203,6 +213,8 @@ pub enum Action {
         /// The bits that are written. `dst.n_bits` equals `src.n_bits`.
         dst: Subfield,
     },
+    /// `delete_field:tun_metadataN`: takes an option of the tunnel's header away.
+    DeleteField(FieldId),
     /// `push:SRC[..]`: puts the bits on the stack that the packet has while it is in the pipeline.
     StackPush(Subfield),
     /// `pop:DST[..]`: takes the value that was pushed last and writes it into a field.
@@ -441,6 +453,7 @@ impl Action {
             | Self::SetL4Dst(_)
             | Self::SetField { .. }
             | Self::Move { .. }
+            | Self::DeleteField(_)
             | Self::StackPush(_)
             | Self::StackPop(_)
             | Self::DecTtl(_)
@@ -479,6 +492,38 @@ impl Action {
                 Self::Ct(ct) => Self::Ct(Box::new(Ct { exec: inner, ..(**ct).clone() })),
                 _ => self.clone(),
             },
+        }
+    }
+
+    /// Shows `visit` the bits of fields that the action reads or writes by name, but for those inside actions that it contains. Of a `set_field` of
+    /// all bits, these are the one-bits of the value.
+    pub fn named_bits(&self, visit: &mut dyn FnMut(FieldId, FieldBits)) {
+        let mut bits = |sub: &Subfield| visit(sub.field, sub.mask());
+        match self {
+            Self::SetField { field, value, mask, .. } if *mask == field.full_mask() => {
+                visit(*field, *value);
+            }
+            Self::SetField { field, mask, .. } => visit(*field, *mask),
+            Self::DeleteField(field) => visit(*field, 0),
+            Self::Move { src, dst } => [src, dst].into_iter().for_each(bits),
+            Self::StackPush(sub)
+            | Self::StackPop(sub)
+            | Self::OutputReg { src: sub, .. }
+            | Self::CheckPktLarger { dst: sub, .. } => bits(sub),
+            Self::Multipath(multipath) => bits(&multipath.dst),
+            Self::Bundle(bundle) => bundle.dst.iter().for_each(bits),
+            Self::Ct(ct) => {
+                if let CtZone::Field(sub) = &ct.zone {
+                    bits(sub);
+                }
+            }
+            Self::Learn(learner) => {
+                learner.result_dst.iter().for_each(&mut bits);
+                for part in &learner.parts {
+                    part.subfields().for_each(|sub| bits(&sub));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -536,6 +581,7 @@ impl Action {
             Self::Move { dst, .. } | Self::StackPop(dst) | Self::CheckPktLarger { dst, .. } => {
                 unknown(dst.field, dst.mask())
             }
+            Self::DeleteField(field) => unknown(field, field.full_mask()),
             Self::WriteMetadata { value, mask } => Writes::Field {
                 field: FieldId::Metadata,
                 mask: mask.into(),

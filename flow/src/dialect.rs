@@ -82,6 +82,7 @@ fn is_universal(action: &Action) -> bool {
             | Action::Group(_)
             | Action::StripVlan
             | Action::Move { .. }
+            | Action::DeleteField(_)
             | Action::StackPush(_)
             | Action::StackPop(_)
             | Action::DecTtl(_)
@@ -304,7 +305,8 @@ impl Writer<'_> {
     /// of 32 bits, which `load` needs, and gets a `set_field` with a mask.
     fn loads(&mut self, field: FieldId, value: u128, mask: u128) {
         let has_short_number = field.def().wire.first().is_some_and(|w| w.experimenter == 0);
-        if !has_short_number {
+        // The number of an option does not say how long it is.
+        if !has_short_number || field.option_bit() != 0 {
             let (mask, form) = (mask & field.full_mask(), SetFieldForm::SetField);
             self.out.push(Action::SetField { field, value, mask, form });
             return;

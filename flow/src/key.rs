@@ -29,7 +29,8 @@
 //! words 20-21  connection: its first packet, IPv4     CT4     |
 //! words 22-25  connection: its first packet's IPv6    CT6      |
 //! words 26-28  tunnel: key, IPv4 addresses, the rest  TUNNEL   |
-//! words 29-32  tunnel: IPv6 addresses                 TUN6    /
+//! words 29-32  tunnel: IPv6 addresses                 TUN6     |
+//! words 33-77  tunnel: options of Geneve              OPTIONS /
 //! ```
 //!
 //! Most frames have the first nine words and no others. A batch keeps these as [`HotKey`]s, close together, and the
@@ -54,7 +55,8 @@ mod tunnel;
 
 pub use connection::ct_state;
 pub use segment::{SEGMENTS, Segment, Segments};
-pub use tunnel::tun_flags;
+pub(crate) use tunnel::metadata_place;
+pub use tunnel::{LONG_OPTION, LONG_OPTIONS, SHORT_OPTION, option_size, tun_flags};
 
 use crate::bit_set::{BitSet, blocks};
 use crate::types::{OfPort, PortNo};
@@ -64,7 +66,7 @@ use zerocopy::byteorder::network_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of 64-bit words of [`Headers`].
-pub const HEADER_WORDS: usize = 32 + ARTIFICIAL_WORDS;
+pub const HEADER_WORDS: usize = 77 + ARTIFICIAL_WORDS;
 /// Words of the segment that no frame has, with which tests try whether a key can grow (feature `artificial-segment`).
 const ARTIFICIAL_WORDS: usize = if cfg!(feature = "artificial-segment") { 56 } else { 0 };
 /// Number of 64-bit words of a [`FlowKey`].
@@ -303,6 +305,12 @@ headers! {
         tun_ipv6_src: [u8; 16],
         /// IPv6 address of the tunnel's end that receives the packet.
         tun_ipv6_dst: [u8; 16],
+
+        /// Which of the fields `tun_metadata0` to `tun_metadata63` the packet has: bit `n` for field `n`.
+        tun_options: U64,
+        /// The options of Geneve that are fields: 16 bytes for each of the fields 0 to 7, then 4 bytes for each of the fields 8 to 63. An option
+        /// stands at the end of its place, behind zeros. Those that the packet lacks are zero.
+        tun_metadata: [[u8; 32]; 11],
 
         /// What no frame has: for tests. In two halves, because longer arrays have no default.
         #[cfg(feature = "artificial-segment")]

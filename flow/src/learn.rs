@@ -78,6 +78,21 @@ pub enum LearnedPart {
     Output(Subfield),
 }
 
+impl LearnedPart {
+    /// The bits that the part names: of the packet, and of the rules that it makes.
+    pub fn subfields(self) -> impl Iterator<Item = Subfield> {
+        let (dst, from) = match self {
+            Self::Match { dst, from } | Self::Load { dst, from } => (Some(dst), from),
+            Self::Output(src) => (None, LearnSource::Field(src)),
+        };
+        let src = match from {
+            LearnSource::Field(src) => Some(src),
+            LearnSource::Value(_) => None,
+        };
+        dst.into_iter().chain(src)
+    }
+}
+
 impl Default for Learner {
     /// `learn()`: rules without match and actions, in table 1.
     fn default() -> Self {
@@ -122,7 +137,7 @@ impl Learner {
                     field: dst.field,
                     value: (value(from) & ones(dst.n_bits)) << dst.offset,
                     mask: dst.mask(),
-                    form: SetFieldForm::Load,
+                    form: SetFieldForm::of_load(dst.field),
                 }),
                 LearnedPart::Output(src) => {
                     // The upper half of a port number of 32 bits says nothing that the lower half does not.

@@ -36,12 +36,15 @@ impl Match {
     /// `value`, and the remaining ones may be anything. `value`, `mask` and `replaced` are right-aligned, and `mask`
     /// is a part of `replaced`.
     ///
-    /// The tag-present bit is not set along with a VLAN id or priority: the caller sets it.
+    /// The tag-present bit is not set along with a VLAN id or priority: the caller sets it. A packet must have an option whatever is said of its
+    /// bits, even if `mask` is zero.
     #[inline]
     pub fn set(&mut self, field: FieldId, value: u128, mask: u128, replaced: u128) {
         let def = field.def();
         def.put(&mut self.key, value & mask, replaced);
         def.put(&mut self.mask.bits, mask, replaced);
+        field.mark_option(&mut self.key);
+        field.mark_option(&mut self.mask.bits);
     }
 
     /// The values that a packet must have in the bits of the mask; all other bits are zero.

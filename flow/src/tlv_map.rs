@@ -1,7 +1,10 @@
 //! Which Geneve options are the fields `tun_metadata0` to `tun_metadata63` of a bridge.
 //!
-//! The map is kept and shown. Tunnels, whose packets have such fields, do not exist yet.
+//! A field has a fixed place in the key of a packet, with room for an option of 16 bytes or of 4 ([`option_size`]). Open vSwitch has room for 124 bytes in
+//! each.
 
+use crate::key::{LONG_OPTION, LONG_OPTIONS, SHORT_OPTION, option_size};
+use packet::{MappedOption, OptionMap};
 use serde::{Deserialize, Serialize};
 
 /// An option of Geneve that is a field.
@@ -60,6 +63,17 @@ pub enum TlvMapError {
     /// An option cannot have this length in bytes (`NXTTMFC_BAD_OPT_LEN`).
     #[error("an option cannot have {0} bytes: its length is a multiple of 4, at most 124")]
     Length(u8),
+    /// The field has no room for an option of this length in bytes (`NXTTMFC_BAD_OPT_LEN`).
+    #[error(
+        "tun_metadata{field} has no room for {len} bytes: the fields tun_metadata0 to tun_metadata{} take options of up to {LONG_OPTION} bytes, the \
+         others of up to {SHORT_OPTION}", LONG_OPTIONS - 1
+    )]
+    NoRoom {
+        /// The number of the field.
+        field: u8,
+        /// The length of the option in bytes.
+        len: u8,
+    },
     /// No field has this number (`NXTTMFC_BAD_FIELD_IDX`).
     #[error("there is no field tun_metadata{0}: the last one is tun_metadata63")]
     NoField(u8),
@@ -87,6 +101,17 @@ impl TlvMap {
     /// The mappings, in the order of their fields.
     pub fn mappings(&self) -> &[TlvMapping] {
         &self.0
+    }
+
+    /// The map as tunnel ports use it.
+    pub fn options(&self) -> OptionMap {
+        let option = |mapping: &TlvMapping| MappedOption {
+            class: mapping.class,
+            option_type: mapping.kind,
+            size: mapping.len,
+            field: mapping.field,
+        };
+        OptionMap::new(self.0.iter().map(option).collect())
     }
 
     /// Whether nothing is mapped.
@@ -121,6 +146,9 @@ impl TlvMap {
         if field >= TlvMapping::FIELDS {
             return Err(TlvMapError::NoField(field));
         }
+        if len > option_size(field) {
+            return Err(TlvMapError::NoRoom { field, len });
+        }
         if self.0.iter().any(|other| other.field == field) {
             return Err(TlvMapError::FieldInUse(field));
         }
@@ -154,8 +182,12 @@ mod tests {
         assert_eq!(refused(vec![mapping(7, 4, 7), mapping(8, 4, 5)]), TlvMapError::FieldInUse(5));
         let duplicate = TlvMapError::Duplicate { class: 0xffff, kind: 1 };
         assert_eq!(refused(vec![mapping(1, 4, 9)]), duplicate);
-        let large = [(20, 20), (21, 21), (22, 22)].map(|(kind, field)| mapping(kind, 124, field));
-        assert_eq!(refused(large.to_vec()), TlvMapError::Full);
+        let long = (10..17).zip([0, 1, 3, 4, 6, 7]).map(|(kind, field)| mapping(kind, 16, field));
+        let short = (20..).zip(8..64).map(|(kind, field)| mapping(kind, 4, field));
+        assert_eq!(refused(long.chain(short).collect()), TlvMapError::Full);
+        let no_room = |field, len| TlvMapError::NoRoom { field, len };
+        assert_eq!(refused(vec![mapping(9, 20, 7)]), no_room(7, 20));
+        assert_eq!(refused(vec![mapping(9, 8, 8)]), no_room(8, 8));
         assert_eq!(refused(vec![mapping(9, 3, 9)]), TlvMapError::Length(3));
         assert_eq!(refused(vec![mapping(9, 4, 64)]), TlvMapError::NoField(64));
         assert_eq!(map, before);

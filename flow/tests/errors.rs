@@ -354,8 +354,6 @@ fn a_cookie_that_selects_stands_beside_a_cookie_that_is_given() {
 fn what_only_open_vswitch_has_is_named_as_such() {
     for (rule, name) in [
         ("nsh_mdtype=1,actions=drop", "nsh_mdtype"),
-        ("tun_metadata0=5,actions=drop", "tun_metadata0"),
-        ("ip,actions=move:NXM_NX_TUN_METADATA1[]->NXM_NX_REG0[]", "NXM_NX_TUN_METADATA1"),
         ("ip,actions=load:1->NXM_NX_DP_HASH[]", "NXM_NX_DP_HASH"),
         ("ip,actions=set_field:5->tun_erspan_idx", "tun_erspan_idx"),
         ("NXM_NX_DP_HASH[0..3]=1,actions=drop", "NXM_NX_DP_HASH"),

@@ -180,7 +180,20 @@ impl OpenVswitch {
     /// # Errors
     /// It is refused.
     pub fn ofctl(&self, verb: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let socket = format!("unix:{}", self.openflow_socket().display());
+        self.ofctl_at(&self.openflow_socket(), verb, arguments)
+    }
+
+    /// Gives `ovs-ofctl` these arguments behind the OpenFlow socket of whatever switch, and returns the answer.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn ofctl_at(
+        &self,
+        socket: &Path,
+        verb: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<String> {
+        let socket = format!("unix:{}", socket.display());
         check(self.command(&self.installed.ofctl).arg(verb).arg(socket).args(arguments))
     }
 

@@ -5,7 +5,7 @@ use flow::fields::FieldId;
 
 /// Open vSwitch's names of fields that messages about tables have, in its order. Registers stand between `pkt_mark` and
 /// `eth_src`.
-const ORDER: [&str; 68] = [
+const ORDER: [&str; 69] = [
     "dp_hash",
     "recirc_id",
     "packet_type",
@@ -18,6 +18,7 @@ const ORDER: [&str; 68] = [
     "tun_flags",
     "tun_gbp_id",
     "tun_gbp_flags",
+    "tun_metadata",
     "metadata",
     "in_port",
     "in_port_oxm",

@@ -385,7 +385,7 @@ fn put_properties(out: &mut Encoder, selection: &Selection, version: OfVersion) 
     out.name(&selection.method, METHOD_SIZE);
     out.u64(selection.param);
     for (id, mask) in &selection.fields {
-        field::put_header(out, *id, version, false);
+        field::put_header_of_value(out, *id, version);
         let def = id.def();
         out.integer(if *mask == def.legal { def.whole } else { *mask }, def.wire_len());
     }

@@ -90,8 +90,8 @@ impl PacketIn {
         let mut key = *state;
         key.in_port.set(in_port);
         FieldId::InPort.set_mask(&mut mask, u128::MAX);
-        for field in FieldId::beside_packet() {
-            if field.read(&key) != 0 {
+        for field in FieldId::beside_packet(state) {
+            if field.read(&key) != 0 || field.option_bit() != 0 {
                 field.set_mask(&mut mask, u128::MAX);
             }
         }

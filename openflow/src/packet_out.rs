@@ -56,8 +56,10 @@ fn pipeline_fields(matching: &Match) -> Result<(OfPort, PipelineKey), ErrorCode>
     }
     let mut state = PipelineKey::default();
     FieldId::InPort.clear_mask(&mut rest, u128::MAX);
-    for field in FieldId::beside_packet() {
-        if field.get_mask(&rest) != 0 {
+    let options = matching.key().headers.tun_options;
+    FieldId::TunOptions.clear_mask(&mut rest, options.get().into());
+    for field in FieldId::beside_packet(matching.key()) {
+        if field.get_mask(&rest) != 0 || field.option_bit() != 0 {
             field.write(&mut state, field.read(matching.key()), u128::MAX);
             field.clear_mask(&mut rest, u128::MAX);
         }
@@ -93,13 +95,13 @@ fn match_of(packet_out: &PacketOut) -> Match {
     let (mut key, mut mask) = (packet_out.state, PipelineMask::default());
     key.in_port.set(packet_out.in_port);
     FieldId::InPort.set_mask(&mut mask, u128::MAX);
-    for field in FieldId::beside_packet() {
+    for field in FieldId::beside_packet(&key) {
         // OpenFlow 1.5, which alone carries these fields, has registers in pairs.
         let field = match field {
             FieldId::Reg(n) => FieldId::XReg(n / 2),
             field => field,
         };
-        if field.read(&key) != 0 {
+        if field.read(&key) != 0 || field.option_bit() != 0 {
             field.set_mask(&mut mask, u128::MAX);
         }
     }

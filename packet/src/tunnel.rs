@@ -4,11 +4,13 @@
 //! tunnel port tells the datapath what they said as a `TunnelKey` beside the frame, and the datapath tells a tunnel port
 //! what they are to say in the same way.
 
+use crate::OptionMap;
 use crate::wire::vxlan::GroupPolicy;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// What the outer headers of a tunnel say of one frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TunnelKey {
     /// The VNI of VXLAN or Geneve (24 bits), or the key of GRE (32 bits); 0 if a GRE header has no key.
     pub id: u64,
@@ -24,6 +26,9 @@ pub struct TunnelKey {
     pub is_oam: bool,
     /// VXLAN's extension for group-based policy; zero without the extension.
     pub group_policy: GroupPolicy,
+    /// The options behind the header of Geneve, as bytes; `None` if there are none. Of a received frame, only a port that knows options has
+    /// them here.
+    pub options: Option<Arc<[u8]>>,
 }
 
 impl Default for TunnelKey {
@@ -36,6 +41,7 @@ impl Default for TunnelKey {
             ttl: 0,
             is_oam: false,
             group_policy: GroupPolicy::default(),
+            options: None,
         }
     }
 }
@@ -47,4 +53,6 @@ pub struct Tunneled<'a> {
     pub port: u16,
     /// What the outer headers said, for each received frame in order.
     pub keys: &'a [TunnelKey],
+    /// Which of the options in the keys are fields.
+    pub options: &'a OptionMap,
 }

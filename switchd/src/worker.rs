@@ -20,7 +20,7 @@ use flow::types::PortNo;
 use flow::verdict::DropReason;
 use flowtable::datapath::{Counter, Datapath, Egress, Ingress, PortCounters, Resumed};
 use nix::sys::eventfd::EventFd;
-use packet::{Batch, Frame, Offload, Tunneled};
+use packet::{Batch, Frame, Offload, OptionMap, Tunneled};
 use patience::Patience;
 use ports::handover::{HandedQueue, RingPositions};
 use ports::{PortError, RxQueue, TxQueue};
@@ -420,10 +420,10 @@ impl Worker {
     fn process_answers(&mut self) {
         for Answer { port_no, tunnel, frame } in self.sender.take_answers() {
             let Some(counters) = self.sender.counters(port_no) else { continue };
-            let keys = [tunnel];
+            let (keys, options) = ([tunnel], OptionMap::default());
             let mut batch = Batch::new();
             batch.push(Frame::owned(&frame, Offload::NONE));
-            batch.come_through(Tunneled { port: port_no.0, keys: &keys });
+            batch.come_through(Tunneled { port: port_no.0, keys: &keys, options: &options });
             let (now, egress) = (self.epoch.elapsed(), &mut self.egress);
             let done = self.datapath.process(now, port_no, &mut batch, egress, &counters);
             if done.punted > 0 {

@@ -19,7 +19,7 @@ use crate::prerequisite::Prerequisite;
 use crate::types::OfVersion;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::ops::Range;
-use table::{PLAIN, REGS, WIDE, XREGS, XXREGS};
+use table::{PLAIN, REGS, TUN_METADATA, WIDE, XREGS, XXREGS};
 use zerocopy::IntoBytes;
 
 /// The notation of a field's values in rules and dumps.
@@ -176,7 +176,21 @@ impl FieldId {
         let regs = (0..REGS.len() as u8).map(Self::Reg);
         let xregs = (0..XREGS.len() as u8).map(Self::XReg);
         let xxregs = (0..XXREGS.len() as u8).map(Self::XxReg);
-        plain.chain(regs).chain(xregs).chain(xxregs)
+        plain.chain(Self::tun_metadata()).chain(regs).chain(xregs).chain(xxregs)
+    }
+
+    /// The fields `tun_metadata0` to `tun_metadata63`.
+    pub fn tun_metadata() -> impl Iterator<Item = Self> {
+        (0..TUN_METADATA.len() as u8).map(Self::TunMetadata)
+    }
+
+    /// The bit of `tun_options` that says whether a packet has the field; 0 unless the field is an option.
+    #[inline]
+    pub const fn option_bit(self) -> u64 {
+        match self {
+            Self::TunMetadata(n) => 1 << (n % 64),
+            _ => 0,
+        }
     }
 
     /// The mask of an exact match: every bit of the field that may be one ([`FieldDef::legal`]).
@@ -200,7 +214,7 @@ impl FieldId {
     /// Gives the field's bits in `mask` the values that they have in `value`. Both are right-aligned.
     ///
     /// Writing `dl_vlan`, `dl_vlan_pcp` or `vlan_pcp` also sets the tag-present bit of the key, as in Open
-    /// vSwitch; values of `vlan_tci` and `vlan_vid` contain that bit. Prerequisites are not checked: ask
+    /// vSwitch; values of `vlan_tci` and `vlan_vid` contain that bit. Writing an option gives the packet the option. Prerequisites are not checked: ask
     /// [`FieldId::prerequisite_met`] first.
     #[inline]
     pub fn write(self, key: &mut PipelineKey, value: u128, mask: u128) {
@@ -208,12 +222,36 @@ impl FieldId {
         if matches!(self, Self::DlVlan | Self::DlVlanPcp | Self::VlanPcp) {
             key.headers.vlan_tci |= VLAN_CFI;
         }
+        if mask != 0 {
+            self.mark_option(key);
+        }
     }
 
-    /// Sets the field's `bits` (right-aligned) in a mask.
+    /// Sets the field's `bits` (right-aligned) in a mask. Of an option, also the bit that says whether a packet has it, unless `bits` is zero.
     #[inline]
     pub fn set_mask(self, mask: &mut PipelineMask, bits: u128) {
         self.def().put(&mut mask.bits, u128::MAX, bits);
+        if bits != 0 {
+            self.mark_option(&mut mask.bits);
+        }
+    }
+
+    /// Takes the field away from a packet, if it is an option: the packet does not have it then.
+    pub fn delete(self, key: &mut PipelineKey) {
+        let bit = self.option_bit();
+        if bit != 0 {
+            self.def().put(key, 0, u128::MAX);
+            key.headers.tun_options = (key.headers.tun_options.get() & !bit).into();
+        }
+    }
+
+    /// Says in `key` that the packet has the option, if the field is one.
+    #[inline]
+    pub(crate) fn mark_option(self, key: &mut PipelineKey) {
+        let bit = self.option_bit();
+        if bit != 0 {
+            key.headers.tun_options = (key.headers.tun_options.get() | bit).into();
+        }
     }
 
     /// Clears the field's `bits` (right-aligned) in a mask.
@@ -245,11 +283,11 @@ impl FieldId {
 
     /// Whether the field says of which tunnel the packet comes, or what the next tunnel port is to send.
     pub fn is_of_tunnel(self) -> bool {
-        Self::TUNNEL.contains(&self)
+        matches!(self, Self::TunMetadata(_)) || Self::TUNNEL.contains(&self)
     }
 
-    /// The fields of the tunnel that a packet goes through, in the order of the field table.
-    pub const TUNNEL: [Self; 10] = [
+    /// The fields of the tunnel that a packet goes through, in the order of the field table, without its options.
+    pub const TUNNEL: [Self; 11] = [
         Self::TunId,
         Self::TunSrc,
         Self::TunDst,
@@ -260,16 +298,22 @@ impl FieldId {
         Self::TunTos,
         Self::TunGbpId,
         Self::TunGbpFlags,
+        Self::TunOptions,
     ];
 
     /// The fields that a message about a packet carries beside the packet's bytes, apart from the ingress port: 32-bit registers,
-    /// `metadata`, `pkt_mark`, and those of the tunnel that messages have names for.
-    pub fn beside_packet() -> impl Iterator<Item = Self> {
+    /// `metadata`, `pkt_mark`, and those of the tunnel that messages have names for; of the options, those that `key` has.
+    pub fn beside_packet(key: &PipelineKey) -> impl Iterator<Item = Self> + use<> {
         let has_name = |field: &Self| !field.def().wire.is_empty();
+        let options = key.headers.tun_options.get();
+        let has_option = move |field: &Self| options & field.option_bit() != 0;
+        // Most packets have no options, and do not pay for the look at each of them.
+        let count = if options == 0 { 0 } else { TUN_METADATA.len() };
         (0..REGS.len() as u8)
             .map(Self::Reg)
             .chain([Self::Metadata, Self::PktMark])
             .chain(Self::TUNNEL.into_iter().filter(has_name))
+            .chain(Self::tun_metadata().take(count).filter(has_option))
     }
 
     /// Whether the field is a part of the outer VLAN tag. These fields share bits with the one that says that there is

@@ -4,10 +4,11 @@
 //! the places that distinguish fields.
 
 use super::{FieldDef, TextForm, WireName, ones, wire_len};
-use crate::key::{Headers, PipelineKey};
+use crate::key::{Headers, PipelineKey, metadata_place, option_size};
 use crate::prerequisite::Prerequisite;
 use crate::types::OfVersion;
 use std::mem::offset_of;
+use std::ops::Range;
 
 /// Where a field is in a [`PipelineKey`]: the offset of its first byte, how many bytes contain it, and how many
 /// bits of the last of these bytes lie below the field's lowest bit.
@@ -107,6 +108,9 @@ macro_rules! fields {
                 $(#[doc = $meaning])+
                 $id,
             )*
+            /// `tun_metadata0` to `tun_metadata63`: an option of Geneve, as the bridge's map (`add-tlv-map`) says. The first eight have
+            /// 128 bits, the others 32.
+            TunMetadata(u8),
             /// `reg0` to `reg31`: a register of 32 bits.
             Reg(u8),
             /// `xreg0` to `xreg15`: 64 bits. `xregN` is the registers `2N` (upper half) and `2N+1`.
@@ -130,6 +134,7 @@ macro_rules! fields {
                         };
                         &DEF
                     } )*
+                    Self::TunMetadata(n) => &TUN_METADATA[n as usize % TUN_METADATA.len()],
                     Self::Reg(n) => &REGS[n as usize % REGS.len()],
                     Self::XReg(n) => &XREGS[n as usize % XREGS.len()],
                     Self::XxReg(n) => &XXREGS[n as usize % XXREGS.len()],
@@ -255,6 +260,11 @@ fields! {
     TunGbpFlags: "tun_gbp_flags" "", 8, at!(headers.tun_gbp_flags), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_TUN_GBP_FLAGS", 39)],
         "tun_gbp_flags=0x8/0x8,actions=output:2";
+    /// Which of the fields `tun_metadata0` to `tun_metadata63` the packet has, one bit for each: bit `N` for `tun_metadataN`. A rule that
+    /// wants the option writes `tun_metadataN`; a rule for packets without it needs this field. OpenFlow messages have no name for it.
+    TunOptions: "tun_options" "", 64, at!(headers.tun_options), any, ro, None, Hexadecimal,
+        [],
+        "tun_options=0x0/0x1,actions=drop";
     /// What connection tracking (`ct`) says of the packet, as flags: `trk` tracked, `new` begins a connection, `est`
     /// belongs to one that was committed, `rel` is about one, `rpl` goes against its first packet, `inv` belongs to none,
     /// `snat` and `dnat` its source or destination is translated. It is 0 before `ct`, and behind a patch port.
@@ -500,6 +510,44 @@ const XXREG: &str = "Four registers as one number of 128 bits: `xxregN` is `reg4
     `reg4N+3`.";
 
 /// The [`FieldDef`] of register `$n`, which has `$bits` bits.
+const TUN_METADATA_TEXT: &str = "An option in the Geneve header that the packet came with, or is to get. `add-tlv-map` says which option that is; its \
+    last byte has the lowest bits. `tun_metadata0` to `tun_metadata7` have up to 16 bytes, the others up to 4. A match on the field selects packets that have \
+    the option; without a value, it selects all of these. Writing the field gives the packet the option, and `delete_field` takes it away.";
+
+/// The names of the fields, the same names in messages, and the examples.
+macro_rules! tun_metadata {
+    ($($n:literal)*) => {
+        pub(super) static TUN_METADATA: [FieldDef; 64] = [$({
+            const NUMBER: u8 = $n;
+            const PLACE: Range<usize> = metadata_place(NUMBER);
+            const SIZE: u8 = option_size(NUMBER);
+            def!(
+                concat!("tun_metadata", $n),
+                "",
+                SIZE as u16 * 8,
+                KeyPart(
+                    offset_of!(PipelineKey, headers) + offset_of!(Headers, tun_metadata) + PLACE.start,
+                    SIZE,
+                    0
+                ),
+                any,
+                rw,
+                None,
+                Hexadecimal,
+                [nxm_nx(concat!("NXM_NX_TUN_METADATA", $n), 40 + NUMBER)],
+                TUN_METADATA_TEXT,
+                concat!("tun_metadata", $n, "=0x5,actions=output:2")
+            )
+        }),*];
+    };
+}
+
+#[rustfmt::skip]
+tun_metadata!(
+    0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
+    32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63
+);
+
 macro_rules! register {
     ($n:literal, $bits:literal, $name:literal, $prefix:literal, $wire:ident, $meaning:expr) => {
         def!(

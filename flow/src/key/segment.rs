@@ -103,9 +103,12 @@ impl Segment {
     /// The IPv6 addresses of the tunnel that the packet came through.
     pub const TUNNEL_IPV6: Self = Self::new(11, offset_of!(Headers, tun_ipv6_src), 4);
 
+    /// The options of the Geneve header that the packet came with, or goes out with. Few frames of tunnels have any.
+    pub const TUNNEL_OPTIONS: Self = Self::new(12, offset_of!(Headers, tun_options), 45);
+
     /// A segment that no frame has, for tests.
     #[cfg(feature = "artificial-segment")]
-    pub const ARTIFICIAL: Self = Self::new(12, offset_of!(Headers, artificial), ARTIFICIAL_WORDS);
+    pub const ARTIFICIAL: Self = Self::new(13, offset_of!(Headers, artificial), ARTIFICIAL_WORDS);
 
     const fn new(bit: u32, offset_in_headers: usize, len: usize) -> Self {
         let offset = offset_of!(FlowKey, headers) + offset_in_headers;
@@ -122,17 +125,17 @@ impl Segment {
 
 /// The segments behind the head, in the order of their words.
 #[cfg(not(feature = "artificial-segment"))]
-pub const SEGMENTS: [Segment; 11] = REAL_SEGMENTS;
+pub const SEGMENTS: [Segment; 12] = REAL_SEGMENTS;
 /// The segments behind the head, in the order of their words.
 #[cfg(feature = "artificial-segment")]
-pub const SEGMENTS: [Segment; 12] = {
-    let mut all = [Segment::ARTIFICIAL; 12];
+pub const SEGMENTS: [Segment; 13] = {
+    let mut all = [Segment::ARTIFICIAL; 13];
     let (real, _) = all.split_at_mut(REAL_SEGMENTS.len());
     real.copy_from_slice(&REAL_SEGMENTS);
     all
 };
 /// The segments behind the head that a frame may have.
-const REAL_SEGMENTS: [Segment; 11] = [
+const REAL_SEGMENTS: [Segment; 12] = [
     Segment::IPV6,
     Segment::TAGS,
     Segment::MPLS,
@@ -144,6 +147,7 @@ const REAL_SEGMENTS: [Segment; 11] = [
     Segment::CT_IPV6,
     Segment::TUNNEL,
     Segment::TUNNEL_IPV6,
+    Segment::TUNNEL_OPTIONS,
 ];
 
 // Each word behind the head is in one segment, and each segment has a bit of its own.

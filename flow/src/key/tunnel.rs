@@ -1,7 +1,8 @@
 //! What a key says of the tunnel that a packet came through, or goes through next.
 
 use super::{FLOW_WORDS, HEADER_WORDS, Headers, HotKey, RareHeaders, Segment};
-use packet::TunnelKey;
+use packet::wire::GeneveOptions;
+use packet::{OptionMap, TunnelKey};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -14,14 +15,16 @@ pub mod tun_flags {
 /// Indices of the tunnel's words in [`Headers`].
 const TUNNEL_WORDS: Range<usize> = {
     const BEFORE: usize = FLOW_WORDS - HEADER_WORDS;
-    let (first, last) = (Segment::TUNNEL.words(), Segment::TUNNEL_IPV6.words());
-    assert!(first.end == last.start, "the two segments of the tunnel are neighbours");
+    let (first, next) = (Segment::TUNNEL.words(), Segment::TUNNEL_IPV6.words());
+    let last = Segment::TUNNEL_OPTIONS.words();
+    let are_neighbours = first.end == next.start && next.end == last.start;
+    assert!(are_neighbours, "the segments of the tunnel are neighbours");
     first.start - BEFORE..last.end - BEFORE
 };
 
 impl HotKey {
-    /// Says through which tunnel the frame came, once the frame's own headers are in the key.
-    pub fn come_through(&mut self, rare: &mut RareHeaders, tunnel: &TunnelKey) {
+    /// Says through which tunnel the frame came, once the frame's own headers are in the key. `map` says which options are fields.
+    pub fn come_through(&mut self, rare: &mut RareHeaders, tunnel: &TunnelKey, map: &OptionMap) {
         let hot = self;
         hot.begin(rare, Segment::TUNNEL);
         rare.tun_id.set(tunnel.id);
@@ -40,7 +43,51 @@ impl HotKey {
         rare.tun_gbp_id.set(tunnel.group_policy.id);
         rare.tun_gbp_flags = tunnel.group_policy.flags;
         (rare.tun_tos, rare.tun_ttl) = (tunnel.tos, tunnel.ttl);
+        if let Some(options) = &tunnel.options {
+            hot.take_options(rare, options, map);
+        }
     }
+
+    /// Fills in the options that are fields. Later ones replace earlier ones of the same kind.
+    fn take_options(&mut self, rare: &mut RareHeaders, options: &[u8], map: &OptionMap) {
+        for option in GeneveOptions::new(options) {
+            let Some(mapped) = map.find(&option) else { continue };
+            let place = metadata_place(mapped.field);
+            let data = option.data();
+            // An option of another size came before the map was changed.
+            if data.len() != usize::from(mapped.size) || data.len() > place.len() {
+                continue;
+            }
+            self.begin(rare, Segment::TUNNEL_OPTIONS);
+            rare.tun_options.set(rare.tun_options.get() | 1 << mapped.field);
+            let bytes = &mut rare.tun_metadata.as_flattened_mut()[place];
+            let start = bytes.len() - data.len();
+            bytes[start..].copy_from_slice(data);
+        }
+    }
+}
+
+/// How many of the fields `tun_metadata0` to `tun_metadata63` have [`LONG_OPTION`] bytes: the first ones.
+pub const LONG_OPTIONS: u8 = 8;
+/// How many bytes a long option has at most.
+pub const LONG_OPTION: u8 = 16;
+/// How many bytes the options of the other fields have at most.
+pub const SHORT_OPTION: u8 = 4;
+
+/// How many bytes the option that is field `tun_metadataN` has at most.
+pub const fn option_size(field: u8) -> u8 {
+    if field < LONG_OPTIONS { LONG_OPTION } else { SHORT_OPTION }
+}
+
+/// The bytes of `tun_metadata` in a key that belong to a field.
+pub(crate) const fn metadata_place(field: u8) -> Range<usize> {
+    let start = match field.checked_sub(LONG_OPTIONS) {
+        None => LONG_OPTION as usize * field as usize,
+        Some(short) => {
+            LONG_OPTION as usize * LONG_OPTIONS as usize + SHORT_OPTION as usize * short as usize
+        }
+    };
+    start..start + option_size(field) as usize
 }
 
 /// The bytes of an address; those of an IPv4 address mapped into IPv6.
@@ -65,11 +112,10 @@ impl Headers {
             other.words()[words.start - before..words.end - before].iter().any(|word| *word != 0)
         };
         self.copy_tunnel(other);
-        if has(Segment::TUNNEL) || has(Segment::TUNNEL_IPV6) {
-            self.segments = self.segments.or(Segment::TUNNEL.id);
-        }
-        if has(Segment::TUNNEL_IPV6) {
-            self.segments = self.segments.or(Segment::TUNNEL_IPV6.id);
+        for segment in [Segment::TUNNEL, Segment::TUNNEL_IPV6, Segment::TUNNEL_OPTIONS] {
+            if has(segment) {
+                self.segments = self.segments.or(Segment::TUNNEL.id).or(segment.id);
+            }
         }
     }
 

@@ -98,5 +98,7 @@ impl Region {
             true => FieldId::VlanTci.clear_mask(&mut self.mask, u128::MAX),
             false => field.clear_mask(&mut self.mask, bits),
         }
+        // The packet may have lost the option, or have got it.
+        FieldId::TunOptions.clear_mask(&mut self.mask, field.option_bit().into());
     }
 }

@@ -80,7 +80,7 @@ impl Chapter {
         }
     }
 
-    /// The articles of the chapter. The registers of one width are one article.
+    /// The articles of the chapter. The registers of one width are one article, and so are the options.
     pub fn articles(self) -> Vec<Article> {
         let described = |words: &mut dyn Iterator<Item = Description>| {
             words.map(|word| Article::described(self, &word)).collect()
@@ -89,7 +89,9 @@ impl Chapter {
             Self::Protocols => words::protocols().map(Article::protocol).collect(),
             Self::Fields => FieldId::all()
                 .filter(|id| {
-                    !matches!(id, FieldId::Reg(1..) | FieldId::XReg(1..) | FieldId::XxReg(1..))
+                    let is_further =
+                        matches!(id, FieldId::Reg(1..) | FieldId::XReg(1..) | FieldId::XxReg(1..));
+                    !is_further && !matches!(id, FieldId::TunMetadata(1..))
                 })
                 .map(Article::field)
                 .collect(),
@@ -243,13 +245,14 @@ fn wrap(out: &mut String, text: &str, first: &str, rest: &str) {
     let _ = writeln!(out, "{line}");
 }
 
-/// Whether `other` is a further register of the width of `id`, a first register.
+/// Whether `other` is a further register of the width of `id`, a first register, or a further option.
 fn is_same_register(other: FieldId, id: FieldId) -> bool {
     other != id
         && match id {
             FieldId::Reg(_) => matches!(other, FieldId::Reg(_)),
             FieldId::XReg(_) => matches!(other, FieldId::XReg(_)),
             FieldId::XxReg(_) => matches!(other, FieldId::XxReg(_)),
+            FieldId::TunMetadata(_) => matches!(other, FieldId::TunMetadata(_)),
             _ => false,
         }
 }

@@ -307,7 +307,8 @@ impl<'a> Argument<'a> {
         };
         fits(text, value, sub)?;
         let (value, mask) = (value << sub.offset, sub.mask());
-        Ok(Action::SetField { field: sub.field, value, mask, form: SetFieldForm::Load })
+        let form = SetFieldForm::of_load(sub.field);
+        Ok(Action::SetField { field: sub.field, value, mask, form })
     }
 
     pub(super) fn copy(self) -> Result<Action, Fault> {
@@ -321,6 +322,18 @@ impl<'a> Argument<'a> {
         }
         check_writable(dst)?;
         Ok(Action::Move { src, dst })
+    }
+
+    /// The option that `delete_field` takes away.
+    pub(super) fn delete_field(self) -> Result<Action, Fault> {
+        let field = subfield::parse(self.text)?.field;
+        match field {
+            FieldId::TunMetadata(_) => Ok(Action::DeleteField(field)),
+            _ => {
+                let fault = Fault::new(format!("{} cannot be taken away", field.def().name));
+                Err(fault.hint("only options of tunnels can, tun_metadata0 to tun_metadata63"))
+            }
+        }
     }
 
     pub(super) fn controller_ids(self) -> Result<Vec<u16>, Fault> {

@@ -123,6 +123,7 @@ pub(super) fn fits_action_set(action: &Action) -> bool {
         | Action::Enqueue { .. }
         | Action::Meter(_)
         | Action::PopQueue
+        | Action::DeleteField(_)
         | Action::StackPush(_)
         | Action::StackPop(_)
         | Action::Clone(_)

@@ -18,15 +18,8 @@ const MAX_DEPTH: usize = 64;
 
 /// The actions of Open vSwitch that this switch does not have. Their error says so, instead of guessing a
 /// misspelling.
-pub(super) const FOREIGN: &[&str] = &[
-    "debug_recirc",
-    "debug_slow",
-    "decap",
-    "dec_nsh_ttl",
-    "delete_field",
-    "encap",
-    "unroll_xlate",
-];
+pub(super) const FOREIGN: &[&str] =
+    &["debug_recirc", "debug_slow", "decap", "dec_nsh_ttl", "encap", "unroll_xlate"];
 
 /// A parser of lists of actions.
 pub(super) struct ActionParser<'a> {
@@ -200,6 +193,7 @@ impl<'a> ActionParser<'a> {
             Name::SetTunnel64 => arg.set_tunnel(true)?,
             Name::Resubmit => arg.resubmit()?,
             Name::CheckPktLarger => arg.check_pkt_larger()?,
+            Name::DeleteField => arg.delete_field()?,
             Name::CtClear => Action::CtClear,
             Name::Learn => arg.learn()?,
             Name::FinTimeout => arg.fin_timeout()?,

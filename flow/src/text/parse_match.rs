@@ -17,7 +17,7 @@ use packet::wire::ip_proto;
 
 /// The largest number of fields that one match can name. A match that names more of them always
 /// contradicts itself.
-const MAX_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 128;
 
 /// The value of `dl_vlan` that selects untagged frames (OpenFlow 1.0 `OFP_VLAN_NONE`).
 const DL_VLAN_NONE: u128 = 0xffff;
@@ -184,11 +184,18 @@ impl<'a> MatchBuilder<'a> {
         }
         let mask = mask & field.full_mask();
         let common = mask & field.get_mask(self.matching.mask());
-        if common != 0 && (field.read(self.matching.key()) ^ value) & common != 0 {
+        let is_missing = self.is_without(field);
+        if is_missing || common != 0 && (field.read(self.matching.key()) ^ value) & common != 0 {
             return Err(self.contradiction(seen.whole));
         }
         self.matching.set(field, value, mask, mask);
         Ok(())
+    }
+
+    /// Whether the match so far is for packets without the option that the field is.
+    fn is_without(&self, field: FieldId) -> bool {
+        let (key, mask) = (&self.matching.key().headers, &self.matching.mask().bits.headers);
+        field.option_bit() & mask.tun_options.get() & !key.tun_options.get() != 0
     }
 
     /// Checks the match, after which [`MatchBuilder::matching`] is complete. Returns the flow formats that can

@@ -167,6 +167,8 @@ vocabulary! {
         /// `tcp`) or `alg=tftp` (with `udp`) commits tells of connections to come, whose packets are `+rel` (docs/connections.md).
         Ct: "ct", "ct(commit,force,table=N,zone=N,nat(src=RANGE),exec(ACTION,...),alg=ALG)",
             "add-flow \"ip,ct_state=-trk,actions=ct(table=1)\"";
+        /// Takes the option `tun_metadataN` away, so that the next tunnel port sends none.
+        DeleteField: "delete_field", "delete_field:tun_metadataN", "add-flow \"in_port=1,actions=delete_field:tun_metadata0,output:2\"";
         /// Forgets what is known of the packet's connection.
         CtClear: "ct_clear", "ct_clear", "add-flow \"ip,actions=ct_clear,resubmit(,1)\"";
         /// Makes a rule of the packet, and adds it to table N (1 if there is no `table`), or refreshes it if it is there. The next

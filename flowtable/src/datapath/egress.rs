@@ -63,7 +63,7 @@ impl Egress {
         if self.tunnels.len() <= index {
             self.tunnels.resize_with(index + 1, Vec::new);
         }
-        self.tunnels[index].push(*key);
+        self.tunnels[index].push(key.clone());
     }
 
     /// Queues a frame for a port with a priority, unless that is 0.

@@ -386,7 +386,8 @@ impl Datapath {
                 found.write(hot, rare);
             }
             if let Some(tunneled) = tunneled {
-                hot.come_through(rare, &tunneled.keys[usize::from(member.origin)]);
+                let key = &tunneled.keys[usize::from(member.origin)];
+                hot.come_through(rare, key, tunneled.options);
             }
             // In a later pass, the hash may not be needed.
             if member.round == 0 {

@@ -32,6 +32,7 @@ pub mod meters;
 mod neighbours;
 mod numbered;
 pub mod observer;
+mod option_use;
 mod parted_map;
 pub mod ports;
 mod publication;

@@ -5,6 +5,7 @@ use super::audience::Unasked;
 use super::bridge_id::{BridgeId, PerBridge, PortRef};
 use flow::types::{Fragments, MacAddr, OfPort, PortNo};
 use flow::verdict::DEFAULT_STORM_LIMIT;
+use packet::OptionMap;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -282,6 +283,8 @@ pub struct TunnelEgress {
     pub ttl: Inherited,
     /// Whether `tun_gbp_id` and `tun_gbp_flags` are sent.
     pub has_group_policy: bool,
+    /// The options that are sent of packets that have them.
+    pub options: Arc<OptionMap>,
 }
 
 impl TunnelEgress {

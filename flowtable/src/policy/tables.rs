@@ -21,6 +21,7 @@ use flow::action::{Action, MAX_LIST_SIZE, list_size};
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::{Cookie, GroupId, MeterId, OfPort, TableId};
 use flow::{Match, PipelineKey, PipelineMask};
+use packet::OptionMap;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -55,6 +56,8 @@ pub struct Tables {
     names: PartedMap<Arc<str>, Vec<(TableId, RuleId)>>,
     pub(super) seed: u64,
     recent_actions: RecentActions,
+    /// The options of Geneve that rules can use.
+    pub(super) options: Arc<OptionMap>,
     /// How many rules learn with `delete_learned` into a table with a cookie, as the change that is being prepared leaves
     /// them.
     pub(super) learners: HashMap<(TableId, Cookie), usize>,
@@ -214,6 +217,7 @@ impl Tables {
             )),
             seed,
             recent_actions: RecentActions::new(seed),
+            options: Arc::default(),
             learners: HashMap::new(),
         }
     }
@@ -473,6 +477,7 @@ impl Tables {
         company: Company,
     ) -> Result<bool, FlowModError> {
         let version = change.version;
+        self.check_match(&fm.matching)?;
         self.check_actions(&fm.actions, version)?;
         let table = fm.table.unwrap_or_default();
         let held = self.table_mut(table);
@@ -608,12 +613,12 @@ impl Tables {
         if taken { Err(FlowModError::NameInUse(Arc::clone(name))) } else { Ok(()) }
     }
 
-    /// Whether rules and packet-outs can have these actions: the list is not too long, and the groups and meters that it names
+    /// Whether rules and packet-outs can have these actions: the list is not too long, and the groups, meters and options that it names
     /// exist.
     ///
     /// # Errors
-    /// [`FlowModError::ListTooLong`], or [`FlowModError::UnknownGroup`] or [`FlowModError::UnknownMeter`] with the first
-    /// group or meter that does not exist.
+    /// [`FlowModError::ListTooLong`], or [`FlowModError::UnknownGroup`], [`FlowModError::UnknownMeter`] or [`FlowModError::UnmappedOption`] with
+    /// the first group, meter or option that does not exist, or [`FlowModError::OptionTooShort`].
     pub fn check_actions(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
         let size = list_size(actions);
         if size > MAX_LIST_SIZE {
@@ -630,7 +635,10 @@ impl Tables {
                     missing = Some(FlowModError::UnknownMeter(id));
                     true
                 }
-                _ => false,
+                _ => {
+                    missing = self.check_options_of(action).err();
+                    missing.is_some()
+                }
             },
         });
         missing.map_or(Ok(()), Err)

@@ -18,6 +18,7 @@ use flow::text::{ParseContext, parse_flow, parse_group, parse_match};
 use flow::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
 use flow::verdict::{DpAction, DropReason};
 use mac_table::MacKey;
+use packet::{MappedOption, OptionMap};
 use ports::{PortInfo, VlanMode};
 
 const NOW: Duration = Duration::from_secs(1);
@@ -26,7 +27,16 @@ fn context(command: Command) -> ParseContext<'static> {
     ParseContext { version: OfVersion::OpenFlow13, command, ..ParseContext::default() }
 }
 
-/// Four ports, 1 to 4, with datapath numbers 0 to 3.
+/// Every field `tun_metadataN` as an option of Geneve, which has as many bytes as there is room for.
+pub(crate) fn every_option() -> OptionMap {
+    let option = |field| {
+        let size = flow::key::option_size(field);
+        MappedOption { class: 0xff00, option_type: field, size, field }
+    };
+    OptionMap::new((0..64).map(option).collect())
+}
+
+/// Four ports, 1 to 4, with datapath numbers 0 to 3. Every option of Geneve is a field.
 pub(crate) fn policy(rules: &[&str]) -> Policy {
     let policy = Policy::with_one_bridge(7);
     policy.bridge(BridgeId::FIRST).with_ports(|ports| {
@@ -35,6 +45,7 @@ pub(crate) fn policy(rules: &[&str]) -> Policy {
             ports.insert(PortInfo::new(PortNo(n - 1), OfPort(n), &format!("p{n}"), mac));
         }
     });
+    policy.bridge(BridgeId::FIRST).map_options(every_option().into());
     add(&policy, rules).unwrap();
     policy
 }

@@ -6,7 +6,7 @@ use flow::types::mac_of_bits;
 use flow::verdict::{CtAction, CtCommit, DpAction, Rewrite, Transport};
 use packet::TunnelKey;
 use packet::wire::vxlan::GroupPolicy;
-use packet::wire::{MplsEntry, eth_type, vlan};
+use packet::wire::{GeneveOptions, MplsEntry, eth_type, vlan};
 use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -133,6 +133,22 @@ impl<P: Display> Writer<'_, P> {
         }
         if key.is_oam {
             self.out.push_str("oam,");
+        }
+        if let Some(options) = &key.options {
+            self.out.push_str("options(");
+            for option in GeneveOptions::new(options) {
+                let (class, kind) = (option.class(), option.option_type());
+                let len = option.data().len();
+                put!(self, "{{class={class:#x},type={kind:#x},len={len}");
+                if !option.data().is_empty() {
+                    self.out.push_str(",0x");
+                    for byte in option.data() {
+                        put!(self, "{byte:02x}");
+                    }
+                }
+                self.out.push('}');
+            }
+            self.out.push_str("),");
         }
     }
 

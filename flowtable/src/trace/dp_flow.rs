@@ -5,9 +5,11 @@
 //! in which it does not have all bits. A value is the packet's, also in the bits that do not
 //! matter. Open vSwitch also prints packet types and marks; this switch has none of them.
 
+use flow::fields::FieldId;
 use flow::key::{FlowKey, FlowMask, KeyPortNo, VLAN_CFI, VLAN_PCP_MASK, VLAN_VID_MASK, frag};
 use flow::text::{CT_STATES, TCP_FLAGS, TUN_FLAGS};
 use flow::types::MacAddr;
+use flow::{Headers, PipelineKey};
 use packet::wire::{MplsEntry, eth_type, ip_proto};
 use std::fmt::{Display, LowerHex, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -114,7 +116,26 @@ fn tunnel(key: &FlowKey, mask: &FlowMask) -> Fields {
         let flags = flags(&TUN_FLAGS, key.tun_flags.get(), mask.tun_flags.get());
         fields.put("flags", flags);
     }
+    options(&mut fields, key, mask);
     fields
+}
+
+/// What the flow says of options of Geneve: `NP` of one that is not there, as Open vSwitch has it.
+fn options(fields: &mut Fields, key: &Headers, mask: &Headers) {
+    let of = |headers: &Headers| PipelineKey { headers: *headers, ..PipelineKey::default() };
+    let (there, looked_at) = (key.tun_options.get(), mask.tun_options.get());
+    if looked_at == 0 && mask.tun_metadata == Headers::default().tun_metadata {
+        return;
+    }
+    let (key, mask) = (of(key), of(mask));
+    for field in FieldId::tun_metadata() {
+        let (name, bit) = (field.def().name, field.option_bit());
+        match field.read(&mask) {
+            _ if looked_at & bit & !there != 0 => fields.put(name, "NP".to_owned()),
+            0 if looked_at & bit != 0 => fields.put(name, "0/0".to_owned()),
+            bits => fields.hex(name, field.read(&key), bits, field.full_mask()),
+        }
+    }
 }
 
 fn ipv4(key: &FlowKey, mask: &FlowMask) -> Fields {

@@ -63,6 +63,9 @@ pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
         Action::Sample(_) => "sample it, for which there are no collectors".into(),
         Action::CtClear => "forget what is known of its connection".into(),
         Action::Exit => "stop here".into(),
+        Action::DeleteField(field) => {
+            format!("take the option {} off its tunnel's header", field.def().name).into()
+        }
         Action::StripVlan => "take its outer VLAN tag off".into(),
         Action::PushVlan(_) => "put a VLAN tag on".into(),
         Action::PushMpls(_) => "put an MPLS label on".into(),

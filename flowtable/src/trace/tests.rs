@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::policy::ports::PortInfo;
+use crate::policy::tests::every_option;
 use crate::policy::tests::fields::packet_with;
 use crate::policy::xlate::{MAX_TOLD, TraceEvent};
 use crate::policy::{BridgeId, Policy, PortRef};
@@ -29,6 +30,7 @@ fn three_ports(rules: &[&str], context: &ParseContext<'_>) -> Policy {
             ports.insert(PortInfo::new(PortNo(n), OfPort(n), "p", MacAddr::default()));
         }
     });
+    policy.bridge(BridgeId::FIRST).map_options(every_option().into());
     let rules: Vec<_> = rules.iter().map(|r| parse_flow(r, context).expect(r)).collect();
     policy.bridge(BridgeId::FIRST).apply(&rules, Duration::ZERO).unwrap();
     policy

@@ -4,8 +4,9 @@
 use super::channel::Channel;
 use super::{Call, ports, switch};
 use crate::{Outcome, Usage};
+use anyhow::Context;
 use flow::text::Protocols;
-use flow::tlv_map::{TlvMapping, TlvMod};
+use flow::tlv_map::{TlvMap, TlvMapError, TlvMapping, TlvMod};
 use flow::types::{OfPort, OfVersion};
 use openflow::{EVERY_QUEUE, MultipartRequest, OfMessage};
 
@@ -79,7 +80,16 @@ pub(super) fn delete_mappings(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
 
 fn change(call: &Call<'_>, request: TlvMod) -> anyhow::Result<Outcome> {
     let mut channel = call.open_in(Protocols::NXM_OXM)?;
-    channel.carry_out(&[OfMessage::TlvTableMod(request)])?;
+    // The error of OpenFlow does not say which of several options has no room in this switch.
+    let why = match TlvMap::default().apply(&request) {
+        Err(error @ TlvMapError::NoRoom { .. }) => Some(error),
+        _ => None,
+    };
+    let done = channel.carry_out(&[OfMessage::TlvTableMod(request)]);
+    match why {
+        Some(why) => done.context(why)?,
+        None => done?,
+    }
     switch::done(call)
 }
 

@@ -410,6 +410,8 @@ fn a_table_with_every_field_and_action_is_listed_in_every_way_in_every_version()
     bench.ok(&["del-flows"]);
     bench.ok(&["-OOpenFlow13", "add-group", "group_id=1,type=all,bucket=output:1"]);
     bench.ok(&["add-meter", "meter=1,kbps,bands=type=drop,rate=1"]);
+    let option = |n| format!("{{class=0xff00,type={n},len=4}}->tun_metadata{n}");
+    bench.ok(&["add-tlv-map", "br0", &(0..64).map(option).collect::<Vec<_>>().join(",")]);
     bench.ok(&["-OOpenFlow10", "add-flows", &bench.file("10", &every_word("10 "))]);
     bench.ok(&["-OOpenFlow13", "add-flows", &bench.file("13", &every_word("13 "))]);
     let count = every_word("").lines().filter(|line| line.starts_with('1')).count();

@@ -4,7 +4,7 @@ use super::number::{ONF_COPY_FIELD, REASON_ACTION, SAME_TABLE, WHOLE_PACKET, con
 use super::{connection, learn, members, nat};
 use crate::error::ErrorCode;
 use crate::input::{Input, ONF, VENDOR_NICIRA};
-use crate::matching::field::FieldHeader;
+use crate::matching::field::{self, FieldHeader};
 use crate::port;
 use OfVersion::{OpenFlow10, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::action::{Action, Clause, SetFieldForm, Subfield};
@@ -249,6 +249,7 @@ impl Reading {
             nx::REG_MOVE => (24, true),
             nx::STACK_PUSH | nx::STACK_POP | nx::OUTPUT_REG2 | nx::CHECK_PKT_LARGER => (24, false),
             nx::WRITE_METADATA => (32, false),
+            nx::DELETE_FIELD => (24, false),
             nx::SET_TUNNEL64 => (24, false),
             nx::CT => (24, true),
             nx::SAMPLE => (24, false),
@@ -320,6 +321,16 @@ impl Reading {
                 let head = Ct { nat: nat::decode(&mut actions)?, ..head };
                 Self { depth: self.depth + 1, ..self }.list(&mut actions, &mut exec)?;
                 Action::Ct(Box::new(connection::with_exec(head, exec)?))
+            }
+            nx::DELETE_FIELD => {
+                let field = FieldHeader::decode_alone(&mut input, ErrorCode::BadField)?;
+                if !input.is_zero() {
+                    return Err(ErrorCode::ActionMustBeZero);
+                }
+                match field {
+                    FieldId::TunMetadata(_) => Action::DeleteField(field),
+                    _ => return Err(ErrorCode::BadArgument),
+                }
             }
             nx::CT_CLEAR => Action::CtClear,
             nx::LEARN | nx::LEARN2 => {
@@ -419,16 +430,17 @@ impl Reading {
         let header = FieldHeader::decode(input)?;
         let id = header.field.ok_or(ErrorCode::BadSetType)?;
         let (def, legal) = (id.def(), id.full_mask());
-        let size = def.wire_len();
         let shift = u8::from(header.has_mask);
-        if header.size != size << shift {
+        let size = if field::is_variable(id) { header.size >> shift } else { def.wire_len() };
+        if header.size != size << shift || header.size == 0 {
             // As in Open vSwitch, a field without a value is no field.
             let has_value = header.size >> shift > 0;
             return Err(if has_value { ErrorCode::BadSetLength } else { ErrorCode::BadSetType });
         }
         let mut entry = input.part(header.size, ErrorCode::BadMatchLength)?;
-        let value = entry.integer(size)?;
-        let wire_mask = if header.has_mask { entry.integer(size)? } else { def.whole };
+        let mut next = || field::take_value(&mut entry, size, ErrorCode::BadSetLength);
+        let value = next()?;
+        let wire_mask = if header.has_mask { next()? } else { def.whole };
         if value & !wire_mask != 0 {
             return Err(ErrorCode::BadWildcards);
         }
@@ -575,7 +587,7 @@ fn load(input: &mut Input<'_>) -> Result<Action, ErrorCode> {
     if value & !ones(sub.n_bits) != 0 {
         return Err(ErrorCode::BadArgument);
     }
-    let form = SetFieldForm::Load;
+    let form = SetFieldForm::of_load(field);
     Ok(Action::SetField { field, value: value << sub.offset, mask: sub.mask(), form })
 }
 

@@ -137,6 +137,10 @@ impl Writing<'_> {
                 let version = self.version;
                 self.nicira(nx::CT, |out| connection::put(out, ct, version));
             }
+            Action::DeleteField(id) => self.nicira(nx::DELETE_FIELD, |out| {
+                field::put_header(out, *id, OpenFlow10, false);
+                out.zeros(DELETE_FIELD_PADDING);
+            }),
             Action::CtClear => self.nicira(nx::CT_CLEAR, |_| {}),
             Action::Learn(learner) => {
                 let is_long = learn::needs_second_form(learner);
@@ -342,6 +346,9 @@ impl Writing<'_> {
         });
     }
 }
+
+/// Bytes of zero behind the field of `delete_field`, which make 24 of the action.
+const DELETE_FIELD_PADDING: usize = 10;
 
 /// Writes a property of an action, padded to a multiple of 8 bytes.
 fn property(out: &mut Encoder, kind: u16, body: impl FnOnce(&mut Encoder)) {

@@ -88,6 +88,7 @@ pub(super) mod nx {
     pub(crate) const CT_CLEAR: u16 = 43;
     pub(crate) const LEARN2: u16 = 45;
     pub(crate) const CHECK_PKT_LARGER: u16 = 49;
+    pub(crate) const DELETE_FIELD: u16 = 50;
 }
 
 /// Number of the copy of a field that the ONF defined for OpenFlow 1.3 (`ONFACT_RAW13_COPY_FIELD`).

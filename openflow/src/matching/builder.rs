@@ -36,11 +36,17 @@ impl MatchBuilder {
         if value & !legal != 0 || !is_port {
             return Err(ErrorCode::BadValue);
         }
-        if field.get_mask(&self.mask) != 0 {
+        let option = field.option_bit();
+        let has_option = self.mask.bits.headers.tun_options.get() & option != 0;
+        if has_option || field.get_mask(&self.mask) != 0 {
             return Err(ErrorCode::DuplicateField);
         }
         if is_strict && !def.prerequisite.implied_by(&self.key, &self.mask) {
             return Err(ErrorCode::BadPrerequisite);
+        }
+        // An option whose value does not matter has to be there.
+        if bits == 0 && option != 0 {
+            self.set(FieldId::TunOptions, u128::MAX, option.into());
         }
         if bits != 0 {
             self.set(field, value, bits);

@@ -81,6 +81,7 @@ impl Fields<'_> {
             [TunId, TunFlags, TunSrc, TunDst, TunIpv6Src, TunIpv6Dst, TunGbpId, TunGbpFlags]
                 .into_iter()
                 .for_each(|field| self.put(field));
+            self.put_options();
         }
         if has_registers && self.version < OfVersion::OpenFlow15 {
             (0..32).for_each(|n| self.put(Reg(n)));
@@ -156,6 +157,19 @@ impl Fields<'_> {
         }
     }
 
+    /// Writes the options that the match wants; one whose value does not matter has a mask of zeros.
+    fn put_options(&mut self) {
+        let (key, mask) = (self.matching.key(), self.matching.mask());
+        let wanted = key.headers.tun_options.get() & mask.bits.headers.tun_options.get();
+        if wanted == 0 {
+            return;
+        }
+        for field in FieldId::tun_metadata().filter(|field| wanted & field.option_bit() != 0) {
+            let mask = field.get_mask(mask);
+            field::put(self.out, field, self.version, field.read(key) & mask, mask);
+        }
+    }
+
     fn put_whole(&mut self, field: FieldId) {
         let value = field.read(self.matching.key());
         field::put(self.out, field, self.version, value, field.full_mask());
@@ -211,7 +225,8 @@ fn decode_fields(
         }
         // The length is part of what names a field.
         let field = header.field.filter(|field| {
-            size == field.def().wire_len() && size << u8::from(header.has_mask) == header.size
+            let is_size = field::is_variable(*field) || size == field.def().wire_len();
+            is_size && size << u8::from(header.has_mask) == header.size
         });
         let Some(field) = field else {
             if is_strict {
@@ -220,8 +235,9 @@ fn decode_fields(
             continue;
         };
         let def = field.def();
-        let bits = value.integer(size)?;
-        let mask = if header.has_mask { value.integer(size)? } else { def.whole };
+        let mut next = || field::take_value(&mut value, size, ErrorCode::BadValue);
+        let bits = next()?;
+        let mask = if header.has_mask { next()? } else { def.whole };
         builder.add(field, bits, mask, is_strict)?;
     }
     builder.build_into(matching);

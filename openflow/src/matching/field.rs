@@ -88,7 +88,8 @@ impl FieldHeader {
     ) -> Result<FieldId, ErrorCode> {
         let header = Self::decode(input)?;
         let field = header.field.ok_or(unknown)?;
-        match header.has_mask || header.size != field.def().wire_len() {
+        let has_size = is_variable(field) || header.size == field.def().wire_len();
+        match header.has_mask || !has_size {
             true => Err(unknown),
             false => Ok(field),
         }
@@ -106,13 +107,68 @@ pub(crate) fn is_long(field: FieldId, version: OfVersion) -> bool {
     name(field, version).is_some_and(|name| name.class == EXPERIMENTER_CLASS)
 }
 
-/// Writes the header of a field, with the size of a value and, if `has_mask`, of a mask behind it.
+/// Whether values of the field have sizes that differ: those of options.
+pub(crate) fn is_variable(field: FieldId) -> bool {
+    field.option_bit() != 0
+}
+
+/// Size in bytes of the longest option, which headers of options without a value name.
+const LONGEST_OPTION: usize = 124;
+
+/// Size in bytes of a value in a message. Of an option, it is the number of words that the value and the mask need, at least one.
+fn value_size(field: FieldId, value: u128, mask: Option<u128>) -> usize {
+    match is_variable(field) {
+        true => {
+            let bits = 128 - (value | mask.unwrap_or_default()).leading_zeros() as usize;
+            bits.div_ceil(32).max(1) * 4
+        }
+        false => field.def().wire_len(),
+    }
+}
+
+/// Reads `size` bytes of a value or mask, of which those that no field has room for are zero.
+///
+/// # Errors
+/// The bytes end before, or the error `too_long`.
+pub(crate) fn take_value(
+    input: &mut Input<'_>,
+    size: usize,
+    too_long: ErrorCode,
+) -> Result<u128, ErrorCode> {
+    let excess = size.saturating_sub(size_of::<u128>());
+    if !input.part(excess, ErrorCode::BadMatchLength)?.is_zero() {
+        return Err(too_long);
+    }
+    match size - excess {
+        0 => Ok(0),
+        size => input.integer(size),
+    }
+}
+
+/// Writes the header of a field that stands alone, or in front of whatever else; if `has_mask`, with the size of a value and a mask.
 pub(crate) fn put_header(out: &mut Encoder, field: FieldId, version: OfVersion, has_mask: bool) {
+    let size = if is_variable(field) { LONGEST_OPTION } else { field.def().wire_len() };
+    put_header_of(out, field, version, has_mask, size);
+}
+
+/// Writes the header of a field, in front of a value of [`FieldDef::wire_len`](flow::fields::FieldDef::wire_len) bytes.
+pub(crate) fn put_header_of_value(out: &mut Encoder, field: FieldId, version: OfVersion) {
+    put_header_of(out, field, version, false, field.def().wire_len());
+}
+
+/// Writes the header of a field, with the size of a value of `size` bytes and, if `has_mask`, of a mask behind it.
+fn put_header_of(
+    out: &mut Encoder,
+    field: FieldId,
+    version: OfVersion,
+    has_mask: bool,
+    size: usize,
+) {
     let Some(name) = name(field, version) else {
         return;
     };
     let is_long = name.class == EXPERIMENTER_CLASS;
-    let size = (field.def().wire_len() << u8::from(has_mask)) + if is_long { 4 } else { 0 };
+    let size = (size << u8::from(has_mask)) + if is_long { 4 } else { 0 };
     out.u16(name.class);
     out.u8(name.number << 1 | u8::from(has_mask));
     out.u8(size as u8);
@@ -134,8 +190,8 @@ pub(crate) fn put_with(
     value: u128,
     mask: Option<u128>,
 ) {
-    let size = field.def().wire_len();
-    put_header(out, field, version, mask.is_some());
+    let size = value_size(field, value, mask);
+    put_header_of(out, field, version, mask.is_some(), size);
     out.integer(value, size);
     if let Some(mask) = mask {
         out.integer(mask, size);

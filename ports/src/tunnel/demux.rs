@@ -5,6 +5,7 @@
 
 use super::bfd::BfdTap;
 use crate::PortStatus;
+use packet::OptionMap;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,6 +59,8 @@ pub(crate) struct Member {
     /// The number that the switch has given the port.
     pub(crate) port: u16,
     pub(crate) has_group_policy: bool,
+    /// The options of Geneve that are fields.
+    pub(crate) options: Arc<OptionMap>,
     pub(crate) status: Arc<PortStatus>,
     pub(crate) refused: Arc<RefusedCount>,
     pub(crate) bfd: Arc<BfdTap>,
@@ -178,6 +181,7 @@ mod tests {
             let member = Member {
                 port,
                 has_group_policy: false,
+                options: Arc::default(),
                 status: PortStatus::new(true, 1450, true),
                 refused: Arc::default(),
                 bfd: BfdTap::new(BfdInbox::new().0),

@@ -13,6 +13,7 @@ use super::target::{TunnelKind, TunnelTarget};
 use super::tx::{Lanes, TunnelTx, Work};
 use crate::netns::Netns;
 use crate::{Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, Shield, TxQueue};
+use packet::OptionMap;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -84,11 +85,13 @@ pub struct Membership {
     ids: Vec<EndpointId>,
     pattern: Pattern,
     has_group_policy: bool,
+    options: Arc<OptionMap>,
+    /// The number of the port while frames reach it.
+    admitted: Option<u16>,
     status: Arc<PortStatus>,
     refused: Arc<RefusedCount>,
     bfd: Arc<BfdTap>,
     path: Arc<PathState>,
-    is_admitted: bool,
 }
 
 fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
@@ -179,11 +182,12 @@ impl Endpoints {
             ids: members,
             pattern: Pattern { key: target.in_key, remote: target.remote, local: target.local },
             has_group_policy: target.has_group_policy,
+            options: Arc::default(),
+            admitted: None,
             status: Arc::clone(&status),
             refused,
             bfd: BfdTap::new(Arc::clone(&self.inbox)),
             path,
-            is_admitted: false,
         };
         Ok(Port {
             name: target.name.clone(),
@@ -319,19 +323,12 @@ impl Membership {
     /// Has frames that are for this port reach it, under the number that the switch has given the port. Returns the receive
     /// queues of its endpoints, as far as workers do not have them yet.
     pub fn admit(&mut self, port: u16) -> Vec<EndpointQueues> {
+        self.admitted = Some(port);
+        self.tell_endpoints();
         let mut open = lock(&self.open);
         let mut queues = Vec::new();
-        self.is_admitted = true;
         for id in &self.ids {
             let Some(endpoint) = open.endpoints.get_mut(id) else { continue };
-            let member = Member {
-                port,
-                has_group_policy: self.has_group_policy,
-                status: Arc::clone(&self.status),
-                refused: Arc::clone(&self.refused),
-                bfd: Arc::clone(&self.bfd),
-            };
-            endpoint.demux.insert(self.pattern, member);
             if !endpoint.queues.is_empty() {
                 queues.push(EndpointQueues {
                     number: endpoint.number,
@@ -342,6 +339,31 @@ impl Membership {
         queues
     }
 
+    /// Says which options of Geneve are fields, from the next received frame on.
+    pub fn map_options(&mut self, options: Arc<OptionMap>) {
+        if self.options != options {
+            self.options = options;
+            self.tell_endpoints();
+        }
+    }
+
+    /// Tells the endpoints what they have to know of the port, if frames are to reach it.
+    fn tell_endpoints(&self) {
+        let Some(port) = self.admitted else { return };
+        let open = lock(&self.open);
+        for endpoint in self.ids.iter().filter_map(|id| open.endpoints.get(id)) {
+            let member = Member {
+                port,
+                has_group_policy: self.has_group_policy,
+                options: Arc::clone(&self.options),
+                status: Arc::clone(&self.status),
+                refused: Arc::clone(&self.refused),
+                bfd: Arc::clone(&self.bfd),
+            };
+            endpoint.demux.insert(self.pattern, member);
+        }
+    }
+
     /// Lets no frame reach the port any more. Returns the numbers of endpoints that no port uses now: their receive queues are to
     /// be taken from the workers.
     pub fn leave(&mut self) -> Vec<u16> {
@@ -349,7 +371,7 @@ impl Membership {
         for id in self.ids.drain(..) {
             let Some(endpoint) = open.endpoints.get_mut(&id) else { continue };
             endpoint.ports -= 1;
-            if self.is_admitted {
+            if self.admitted.is_some() {
                 endpoint.demux.remove(&self.pattern);
             }
         }

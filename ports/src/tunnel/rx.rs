@@ -145,16 +145,9 @@ impl TunnelRx {
                 strays.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            if header.is_beyond_us || header.group_policy.is_some() && !member.has_group_policy {
+            let is_known = header.group_policy.is_none() || member.has_group_policy;
+            if header.is_beyond_us || !is_known || !member.options.takes(header.options) {
                 member.refused.add(TunnelRefusal::Header);
-                continue;
-            }
-            let frame = start + header.start;
-            if ecn::decapsulate(&mut bytes[frame..end], datagrams.tos).is_err() {
-                member.refused.add(TunnelRefusal::Congested);
-                continue;
-            }
-            if member.bfd.takes(member.port, &bytes[frame..end]) {
                 continue;
             }
             let key = TunnelKey {
@@ -165,7 +158,19 @@ impl TunnelRx {
                 ttl: datagrams.ttl,
                 is_oam: header.is_oam,
                 group_policy: header.group_policy.unwrap_or_default(),
+                options: match header.options.is_empty() || member.options.is_empty() {
+                    true => None,
+                    false => Some(list.shared_options(header.options)),
+                },
             };
+            let frame = start + header.start;
+            if ecn::decapsulate(&mut bytes[frame..end], datagrams.tos).is_err() {
+                member.refused.add(TunnelRefusal::Congested);
+                continue;
+            }
+            if member.bfd.takes(member.port, &bytes[frame..end]) {
+                continue;
+            }
             if list.run.as_ref().is_none_or(|(_, run)| *run != key) {
                 list.close_run();
                 list.run = Some((member, key));
@@ -204,6 +209,15 @@ struct List<'q> {
 }
 
 impl List<'_> {
+    /// Options, in the memory of those of the run if they are the same.
+    fn shared_options(&self, options: &[u8]) -> Arc<[u8]> {
+        let of_run = self.run.as_ref().and_then(|(_, key)| key.options.as_ref());
+        match of_run.filter(|of_run| ***of_run == *options) {
+            Some(of_run) => Arc::clone(of_run),
+            None => options.into(),
+        }
+    }
+
     /// Adds the frame in bytes `start..end` of a buffer. The run is that of the frame.
     fn add(&mut self, buffer: usize, bytes: &[u8], start: usize, end: usize) {
         let Some((member, _)) = &self.run else { return };
@@ -241,7 +255,7 @@ impl List<'_> {
     fn push(&mut self, place: Place) {
         if let Some((member, key)) = &self.run {
             self.waiting.push(Waiting { member: Arc::clone(member), place });
-            self.keys.push(*key);
+            self.keys.push(key.clone());
         }
     }
 }
@@ -301,7 +315,8 @@ impl RxQueue for TunnelRx {
             batch.push(frame.expect("frames wait in the order of their buffers"));
             self.handed += 1;
         }
-        batch.come_through(Tunneled { port, keys: &self.keys[from..self.handed] });
+        let options = &self.waiting[from].member.options;
+        batch.come_through(Tunneled { port, keys: &self.keys[from..self.handed], options });
         Ok(())
     }
 

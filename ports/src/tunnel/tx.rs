@@ -8,7 +8,7 @@ use super::devices::TunnelGroup;
 use super::path::{Asking, Path, PathState, Paths};
 use super::sockets::DEFAULT_TTL;
 use super::target::TunnelKind;
-use super::wrap::{TunnelHeader, finish};
+use super::wrap::{append_header, finish};
 use crate::sys::datagram::{DatagramSender, ToSend};
 use crate::{PortStatus, TxFailure, TxQueue};
 use packet::answer_too_long;
@@ -67,6 +67,8 @@ pub(super) struct Work {
     places: Vec<usize>,
     /// Those of frames that were too long for what was known of the way, and are cut anew.
     again: Vec<usize>,
+    /// The tunnel's header of a frame.
+    header: Vec<u8>,
     /// Datagrams, one behind the other.
     bytes: Vec<u8>,
     datagrams: Vec<Datagram>,
@@ -96,7 +98,7 @@ impl Work {
         if let Some(answer) = answer_too_long(frame.bytes(), room as usize) {
             self.answers_left -= 1;
             let (source, destination) = (key.destination, key.source);
-            self.answers.push((TunnelKey { source, destination, tos: 0, ..*key }, answer));
+            self.answers.push((TunnelKey { source, destination, tos: 0, ..key.clone() }, answer));
         }
     }
 }
@@ -109,6 +111,7 @@ impl Default for Work {
             order: Vec::new(),
             places: Vec::new(),
             again: Vec::new(),
+            header: Vec::new(),
             bytes: Vec::new(),
             datagrams: Vec::new(),
             messages: Vec::new(),
@@ -289,8 +292,9 @@ impl TunnelTx {
         if !packet::checksum_is_in_place(frame) {
             return Wrapped::Failed(TxFailure::NoOffload);
         }
-        let header = TunnelHeader::new(self.kind, key, self.has_checksum);
-        let header = header.bytes();
+        let mut header = std::mem::take(&mut work.header);
+        header.clear();
+        append_header(self.kind, key, self.has_checksum, &mut header);
         let room = self.room(key, path, header.len());
         let inner_mtu = room.saturating_sub(ethernet::HEADER_SIZE) as u32;
         if self.status.mtu() != inner_mtu {
@@ -300,7 +304,8 @@ impl TunnelTx {
         if self.dont_fragment {
             limit_segments(frame, room);
         }
-        let wrapped = self.append(work, frame, header, room, place);
+        let wrapped = self.append(work, frame, &header, room, place);
+        work.header = header;
         frame.offload = offload;
         wrapped
     }

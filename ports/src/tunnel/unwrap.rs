@@ -11,7 +11,7 @@ pub(super) const ETHERNET: u16 = eth_type::TEB;
 
 /// What the header of a tunnel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unwrapped {
+pub(super) struct Unwrapped<'a> {
     /// The VNI, or the key of GRE; 0 without one.
     pub(super) id: u64,
     /// Offset of the Ethernet frame.
@@ -19,13 +19,15 @@ pub(super) struct Unwrapped {
     pub(super) is_oam: bool,
     /// `None` without the extension.
     pub(super) group_policy: Option<GroupPolicy>,
-    /// Whether the header asks for something that this end does not know, so that the frame has to be dropped.
+    /// The options of Geneve, which are whole.
+    pub(super) options: &'a [u8],
+    /// Whether the header is damaged, or asks for something that no port knows, so that the frame has to be dropped.
     pub(super) is_beyond_us: bool,
 }
 
 /// Reads the header in front of a frame; `None` if no tunnel port could take the datagram, because it is damaged or of another
 /// protocol.
-pub(super) fn unwrap(kind: TunnelKind, datagram: &[u8]) -> Option<Unwrapped> {
+pub(super) fn unwrap(kind: TunnelKind, datagram: &[u8]) -> Option<Unwrapped<'_>> {
     let unwrapped = match kind {
         TunnelKind::Vxlan => vxlan(datagram)?,
         TunnelKind::Geneve => geneve(datagram)?,
@@ -34,18 +36,19 @@ pub(super) fn unwrap(kind: TunnelKind, datagram: &[u8]) -> Option<Unwrapped> {
     (datagram.len() >= unwrapped.start + ethernet::HEADER_SIZE).then_some(unwrapped)
 }
 
-fn vxlan(datagram: &[u8]) -> Option<Unwrapped> {
+fn vxlan(datagram: &[u8]) -> Option<Unwrapped<'_>> {
     let header = VxlanPacket::new_checked(datagram).ok()?;
     (header.flags() & vxlan::VALID_VNI != 0).then(|| Unwrapped {
         id: header.vni().into(),
         start: vxlan::HEADER_SIZE,
         is_oam: false,
         group_policy: header.group_policy(),
+        options: &[],
         is_beyond_us: false,
     })
 }
 
-fn geneve(datagram: &[u8]) -> Option<Unwrapped> {
+fn geneve(datagram: &[u8]) -> Option<Unwrapped<'_>> {
     let header = GenevePacket::new_checked(datagram).ok()?;
     if header.version() != 0 || header.protocol_type() != ETHERNET || !header.are_options_whole() {
         return None;
@@ -55,11 +58,12 @@ fn geneve(datagram: &[u8]) -> Option<Unwrapped> {
         start: header.header_size(),
         is_oam: header.flags() & geneve::CONTROL != 0,
         group_policy: None,
-        is_beyond_us: header.has_unknown_critical(|_| false),
+        options: &datagram[geneve::HEADER_SIZE..header.header_size()],
+        is_beyond_us: false,
     })
 }
 
-fn gre(datagram: &[u8]) -> Option<Unwrapped> {
+fn gre(datagram: &[u8]) -> Option<Unwrapped<'_>> {
     let header = GrePacket::new_checked(datagram).ok()?;
     if !header.is_plain() || header.protocol_type() != ETHERNET {
         return None;
@@ -69,6 +73,7 @@ fn gre(datagram: &[u8]) -> Option<Unwrapped> {
         start: header.header_size(),
         is_oam: false,
         group_policy: None,
+        options: &[],
         is_beyond_us: !header.is_checksum_right(),
     })
 }
@@ -82,7 +87,7 @@ pub(super) fn behind_ipv4(datagram: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn check(kind: TunnelKind, header: &[u8], expected: Option<Unwrapped>) {
+    fn check(kind: TunnelKind, header: &[u8], expected: Option<Unwrapped<'_>>) {
         let mut datagram = header.to_vec();
         datagram.extend([0; 14]);
         assert_eq!(unwrap(kind, &datagram), expected, "{kind} {header:x?}");
@@ -92,11 +97,12 @@ mod tests {
         }
     }
 
-    const PLAIN: Unwrapped = Unwrapped {
+    const PLAIN: Unwrapped<'static> = Unwrapped {
         id: 0x12_3456,
         start: 8,
         is_oam: false,
         group_policy: None,
+        options: &[],
         is_beyond_us: false,
     };
 
@@ -111,15 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn geneve_has_options_that_are_skipped_unless_they_are_critical() {
+    fn geneve_has_options() {
         let plain = [0, 0, 0x65, 0x58, 0x12, 0x34, 0x56, 0];
         check(TunnelKind::Geneve, &plain, Some(PLAIN));
         let oam = [0, 0x80, 0x65, 0x58, 0x12, 0x34, 0x56, 0];
         check(TunnelKind::Geneve, &oam, Some(Unwrapped { is_oam: true, ..PLAIN }));
         let option = |kind| [2, 0, 0x65, 0x58, 0x12, 0x34, 0x56, 0, 1, 2, kind, 1, 1, 2, 3, 4];
-        check(TunnelKind::Geneve, &option(3), Some(Unwrapped { start: 16, ..PLAIN }));
-        let critical = Unwrapped { start: 16, is_beyond_us: true, ..PLAIN };
-        check(TunnelKind::Geneve, &option(0x83), Some(critical));
+        let options = &option(0x83)[8..];
+        check(TunnelKind::Geneve, &option(0x83), Some(Unwrapped { start: 16, options, ..PLAIN }));
         // Version 1, another protocol, an option that runs past the header.
         check(TunnelKind::Geneve, &[0x40, 0, 0x65, 0x58, 0x12, 0x34, 0x56, 0], None);
         check(TunnelKind::Geneve, &[0, 0, 8, 0, 0x12, 0x34, 0x56, 0], None);

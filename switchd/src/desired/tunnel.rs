@@ -13,6 +13,7 @@ use flowtable::policy::ports::{Inherited, Suppression, TunnelEgress, TunnelLocal
 use ports::spec::Target;
 use ports::tunnel::{TunnelKind, TunnelTarget};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The options that every tunnel port has.
@@ -271,6 +272,7 @@ impl TunnelDraft {
             tos: self.tos.unwrap_or(Inherited::Fixed(0)),
             ttl: self.ttl.unwrap_or(Inherited::Fixed(TunnelEgress::DEFAULT_TTL)),
             has_group_policy: self.has_group_policy,
+            options: Arc::default(),
         };
         let suppression = Suppression { neighbours: self.neighbours };
         Ok(Tunnel {

@@ -102,7 +102,7 @@ impl Hub {
             actset_output: continuation.actset_output().into(),
             ..PipelineKey::default()
         };
-        for field in FieldId::beside_packet() {
+        for field in FieldId::beside_packet(sent_back) {
             field.write(&mut state, field.read(sent_back), u128::MAX);
         }
         Ok(Resumed { packet: packet_in.packet, state, continuation })

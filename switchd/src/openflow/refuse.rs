@@ -29,6 +29,8 @@ pub(crate) fn error_code(error: &FlowModError) -> ErrorCode {
             ErrorCode::OutOfBands
         }
         FlowModError::BandWithoutRate(_) => ErrorCode::BadRate,
+        FlowModError::UnmappedOption(_) => ErrorCode::NxFlowModInvalidTlvField,
+        FlowModError::OptionTooShort { .. } => ErrorCode::BadSetLength,
         _ => ErrorCode::FlowModUnknown,
     }
 }

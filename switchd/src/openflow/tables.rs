@@ -84,6 +84,16 @@ pub(super) fn rename(on: &OnBridge<'_>, wanted: &[TableFeatures]) -> Result<(), 
 /// # Errors
 /// Why the change is refused; nothing has changed.
 pub(super) fn map_options(on: &OnBridge<'_>, change: &TlvMod) -> Result<(), ErrorCode> {
+    let gone = match change {
+        TlvMod::Add(_) => 0,
+        TlvMod::Delete(mappings) => {
+            mappings.iter().fold(0, |all, mapping| all | 1 << mapping.field)
+        }
+        TlvMod::Clear => u64::MAX,
+    };
+    if gone != 0 && on.bridge().used_options() & gone != 0 {
+        return Err(ErrorCode::NxTlvInvalidTlvDel);
+    }
     let mut done = Ok(());
     let changed = on.change_bridge(&on.name(), |bridge| done = bridge.tlv_map.apply(change));
     changed.map_err(|_| ErrorCode::TlvFull)?;
@@ -91,7 +101,7 @@ pub(super) fn map_options(on: &OnBridge<'_>, change: &TlvMod) -> Result<(), Erro
         TlvMapError::FieldInUse(_) => ErrorCode::TlvMapped,
         TlvMapError::Duplicate { .. } => ErrorCode::TlvDuplicate,
         TlvMapError::Full => ErrorCode::TlvFull,
-        TlvMapError::Length(_) => ErrorCode::TlvLength,
+        TlvMapError::Length(_) | TlvMapError::NoRoom { .. } => ErrorCode::TlvLength,
         TlvMapError::NoField(_) => ErrorCode::TlvField,
     })
 }

@@ -10,6 +10,7 @@ use flow::text::TextError;
 use flow::types::{GroupId, MeterId};
 use flowtable::policy::{Bridge, BridgeId, Conduct, FlowModError, Policy, Transaction};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The number of rules that are parsed and given to a transaction in one step.
@@ -58,6 +59,9 @@ pub(crate) fn check(
         let flows = tables.flows.as_ref().or(old.and_then(|old| old.flows.as_ref()));
         let policy = Policy::with_one_bridge(1).with_conduct(conduct);
         let bridge = policy.bridge(BridgeId::FIRST);
+        if let Ok(wanted) = wanted.desired.bridge(name) {
+            bridge.map_options(Arc::new(wanted.tlv_map.options()));
+        }
         let mut change = TableTransaction {
             bridge: name,
             transaction: bridge.begin(),

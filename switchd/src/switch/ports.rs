@@ -20,7 +20,7 @@ use ::ports::tunnel::{EndpointQueues, Membership};
 use ::ports::{Allotment, Port, PortError, PortKind, Queues, RingSize, RxQueue};
 use crossbeam::channel;
 use flow::types::{MacAddr, PortNo};
-use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo};
+use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo, TunnelEgress};
 use flowtable::policy::{BridgeId, PortRef};
 use std::sync::Arc;
 
@@ -277,7 +277,8 @@ impl Switch {
         info.link_up = slot.port_no().is_none() || port.is_some_and(|p| p.status.is_link_up());
         info.config = slot.spec.config;
         if let Kind::Tunnel(tunnel) = &slot.spec.kind {
-            info.tunnel = Some(Arc::new(tunnel.egress.clone()));
+            let options = self.policy.bridge(slot.bridge).options();
+            info.tunnel = Some(Arc::new(TunnelEgress { options, ..tunnel.egress.clone() }));
             info.suppression = tunnel.suppression.clone().map(Arc::new);
             info.is_peer_down = slot.bfd.as_ref().is_some_and(|bfd| bfd.is_peer_down);
             info.answered = Some(Arc::clone(&slot.answered));
@@ -285,6 +286,18 @@ impl Switch {
         info.is_own = matches!(slot.spec.kind.target(), Some(Target::Internal { .. }));
         slot.spec.settings.clone().apply(&mut info);
         self.policy.bridge(slot.bridge).with_ports(|ports| ports.insert(info));
+    }
+
+    /// Tells the tunnel ports of a bridge which options of Geneve are fields.
+    pub(super) fn map_options(&self, bridge: &str) {
+        let Some(bridge) = self.policy.find_bridge(bridge) else { return };
+        for slot in self.slots.lock().iter_mut().filter(|slot| slot.bridge == bridge.id()) {
+            let membership = slot.port.as_mut().and_then(|port| port.membership.as_mut());
+            if let Some(membership) = membership {
+                membership.map_options(bridge.options());
+                self.publish(slot, slot.port.as_ref());
+            }
+        }
     }
 
     /// Gives the queues of an open port to the workers.
@@ -304,6 +317,7 @@ impl Switch {
             worker.send(Command::Attach { port_no, rx, tx: tx.next(), counters });
         }
         if let Some(membership) = &mut port.membership {
+            membership.map_options(self.policy.bridge(slot.bridge).options());
             membership.bfd().set_open(slot.wants_bfd());
             slot.refused.push(Arc::clone(membership.refused()));
             for EndpointQueues { number, queues } in membership.admit(port_no.0) {

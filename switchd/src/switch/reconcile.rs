@@ -20,6 +20,7 @@ use flow::flow_mod::{Command, FlowMod};
 use flow::types::{OfPort, TableId};
 use flowtable::policy::PortRef;
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
 
@@ -247,6 +248,9 @@ impl Switch {
                     self.begin_anew(after);
                 }
                 self.configure(after, settings);
+                if before.tlv_map != after.tlv_map {
+                    self.map_options(&after.name);
+                }
                 self.configure_tables(&before.tables, after);
             }
             Step::AddPort { bridge, port, number } => {
@@ -284,6 +288,7 @@ impl Switch {
         if let Some(bridge) = self.policy.find_bridge(&wanted.name) {
             bridge.limit_hosts(entries, ageing);
             bridge.handle_fragments(wanted.frags);
+            bridge.map_options(Arc::new(wanted.tlv_map.options()));
         }
     }
 

@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels_ovs::vxlan_with_checksums_of_open_vswitch", vxlan_with_checksums),
     ("tunnels_ovs::geneve_over_ipv4_and_ipv6", geneve),
     ("tunnels_ovs::geneve_with_options_that_only_open_vswitch_knows", geneve_with_options),
+    ("tunnels_ovs::geneve_with_options_both_ways", geneve_options),
     ("tunnels_ovs::gre_with_and_without_a_key", gre),
     ("tunnels_ovs::gre_with_checksums_or_sequence_numbers", gre_with_fields),
     ("tunnels_ovs::jumbo_frames", jumbo),
@@ -196,6 +197,66 @@ fn geneve_with_options() -> anyhow::Result<()> {
     })
     .with_context(|| pair.said())?;
     pair.a.is_conserved(&[&REASONS[..], &["tunnel_header"]].concat())
+}
+
+/// Each end sends an option as OVN does (class 0x102, type 0x80, 4 bytes) and a longer one, and takes frames only with those of the other end.
+/// `ovs-ofctl` tells both.
+fn geneve_options() -> anyhow::Result<()> {
+    let theirs = &["options:key=7"];
+    let case = Case { kind: "geneve", ours: ",key=7", theirs, ..Case::default() };
+    let pair = case.build()?;
+    let daemon = pair.a.daemon()?;
+    let socket = daemon.socket().with_file_name("br0.mgmt");
+    let map =
+        "{class=0x102,type=0x80,len=4}->tun_metadata0,{class=0xffff,type=1,len=12}->tun_metadata3";
+    let ours = |verb: &str, arguments: &[&str]| pair.ovs.ofctl_at(&socket, verb, arguments);
+    let theirs = |verb: &str, arguments: &[&str]| pair.ovs.ofctl(verb, arguments);
+    let values = ("0x30005", "0x1122334455667788990011");
+    let rules = |tunnel: &str, sent: (&str, &str), wanted: (&str, &str)| {
+        [
+            format!(
+                "in_port=host,actions=set_field:{}->tun_metadata0,set_field:{}->tun_metadata3,output:{tunnel}",
+                sent.0, sent.1
+            ),
+            format!(
+                "in_port={tunnel},tun_metadata0={},tun_metadata3={}/0xffffffffffff,actions=output:host",
+                wanted.0, wanted.1
+            ),
+        ]
+    };
+    let back = ("0x50003", "0x77");
+    ours("add-tlv-map", &[map])?;
+    theirs("add-tlv-map", &[map])?;
+    ours("del-flows", &[])?;
+    theirs("del-flows", &[])?;
+    let low = ("0x30005", "0x667788990011");
+    for rule in rules("t", values, back) {
+        ours("add-flow", &[&rule])?;
+    }
+    for rule in rules("tunnel", back, low) {
+        theirs("add-flow", &[&rule])?;
+    }
+    pair.wait_until_reached()?;
+    all_traffic(&pair.a.host, &pair.b.host).with_context(|| pair.said())?;
+    pair.a.is_conserved(&REASONS)?;
+    // Both switches print our rules alike.
+    let listed = ours("dump-flows", &["--no-stats"])?;
+    for part in ["tun_metadata0=0x50003", "tun_metadata3=0x77", "set_field:0x30005->tun_metadata0"]
+    {
+        ensure!(listed.contains(part), "{part} is not in {listed}");
+    }
+    let map = ours("dump-tlv-map", &[])?;
+    ensure!(map == theirs("dump-tlv-map", &[])?, "{map}");
+    // What a rule uses stays.
+    let refused = ours("del-tlv-map", &[]);
+    ensure!(refused.is_err_and(|error| format!("{error:#}").contains("NXTTMFC_INVALID_TLV_DEL")));
+    // Another value is not for us.
+    theirs("mod-flows", &["in_port=host,actions=set_field:0x9->tun_metadata0,output:tunnel"])?;
+    let ping = Ping::brief(pair.a.host.v4());
+    eventually("frames with another value miss our rule", || {
+        ping.run(pair.b.host.namespace()).is_ok_and(|report| report.received() == 0)
+    })?;
+    Ok(())
 }
 
 fn gre() -> anyhow::Result<()> {

@@ -172,6 +172,9 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
             with_subfield(out, "->", *dst);
         }
         Action::Ct(ct) => connection(out, ct, options),
+        Action::DeleteField(field) => {
+            put!(out, "delete_field:{}", field.def().name);
+        }
         Action::CtClear => out.push_str("ct_clear"),
         Action::Learn(learner) => learn::learn(out, learner, options),
         Action::FinTimeout { idle, hard } => learn::fin_timeout(out, *idle, *hard),

@@ -209,6 +209,29 @@ impl Printer<'_> {
                 put!(self.out, "{}{name},", if is_set { '+' } else { '-' });
             }
         }
+        let looked_at = self.mask(FieldId::TunOptions) as u64;
+        if looked_at != 0 {
+            self.options(looked_at, self.value(FieldId::TunOptions) as u64);
+        }
+    }
+
+    /// Appends the options that the match looks at: those that a packet has to have with their values, and those that it must not have together.
+    fn options(&mut self, looked_at: u64, wanted: u64) {
+        for field in FieldId::tun_metadata() {
+            if looked_at & wanted & field.option_bit() == 0 {
+                continue;
+            }
+            match self.mask(field) {
+                0 => {
+                    put!(self.out, "{},", field.def().name);
+                }
+                _ => self.hexadecimal(field.def().name, field),
+            }
+        }
+        let unwanted = looked_at & !wanted;
+        if unwanted != 0 {
+            put!(self.out, "{}=0/{unwanted:#x},", FieldId::TunOptions.def().name);
+        }
     }
 
     fn transport(&mut self, dl_type: u16, nw_proto: u8) {

@@ -131,6 +131,7 @@ fn fixed() -> TunnelEgress {
         tos: Inherited::Fixed(0x20),
         ttl: Inherited::Fixed(64),
         has_group_policy: false,
+        options: Arc::default(),
     }
 }
 
@@ -142,12 +143,13 @@ fn from_packet() -> TunnelEgress {
         tos: Inherited::FromPacket,
         ttl: Inherited::FromPacket,
         has_group_policy: true,
+        options: Arc::default(),
     }
 }
 
 fn sent_key(translation: &Translation) -> TunnelKey {
     match &translation.actions[..] {
-        [DpAction::Tunnel { port: PortNo(8), key }] => **key,
+        [DpAction::Tunnel { port: PortNo(8), key }] => (**key).clone(),
         actions => panic!("{actions:?}, {:?}", translation.drop),
     }
 }
@@ -273,4 +275,87 @@ fn floods_and_fast_failover_leave_out_a_port_whose_peer_is_down() {
     assert_eq!(frames.map(sent), [vec![3], vec![3, 4], vec![3, 4]]);
     hear(false);
     assert_eq!(frames.map(sent), [vec![2], vec![2, 3, 4], vec![2, 3, 4]]);
+}
+
+/// A packet that came through a tunnel with some options, in the words of a match.
+fn with_options(packet: &str) -> FlowKey {
+    let mut key = tunneled(packet);
+    key.headers.segments = key.headers.segments.or(Segment::TUNNEL_OPTIONS.id);
+    key
+}
+
+#[test]
+fn an_option_is_matched_moved_written_and_taken_away() {
+    let rules = [
+        "table=0,priority=9,tun_metadata0=0x5,actions=move:tun_metadata0[0..31]->reg0[],set_field:7->tun_metadata1,delete_field:tun_metadata0,resubmit(,1)",
+        "table=0,priority=8,tun_metadata0=0,actions=4",
+        "table=0,priority=7,tun_metadata0,actions=2,3",
+        "table=0,priority=1,actions=3",
+        "table=1,priority=9,tun_metadata0,actions=drop",
+        "table=1,priority=8,reg0=5,tun_metadata1=7,tun_options=0x2/0x3,actions=2",
+    ];
+    let policy = policy(&rules);
+    for (packet, ports) in [
+        ("in_port=1,tcp,tun_metadata0=5", &[2][..]),
+        ("in_port=1,tcp,tun_metadata0=0", &[4]),
+        ("in_port=1,tcp,tun_metadata0=6", &[2, 3]),
+        ("in_port=1,tcp", &[3]),
+    ] {
+        let translation = policy.translate(&with_options(packet));
+        assert_eq!(outputs(&translation.actions), ports, "{packet}");
+    }
+}
+
+#[test]
+fn a_rule_with_an_option_that_is_not_mapped_is_refused() {
+    let policy = policy(&[]);
+    let map = vec![MappedOption { class: 0x102, option_type: 0x80, size: 4, field: 0 }];
+    policy.bridge(BridgeId::FIRST).map_options(OptionMap::new(map).into());
+    let refused = |rule: &str| add(&policy, &[rule]).map_err(|(_, error)| error);
+    let short = FlowModError::OptionTooShort { field: 0, size: 4 };
+    for (rule, expected) in [
+        ("tun_metadata0=0xffffffff,actions=2", Ok(())),
+        ("tun_metadata0=0x100000000,actions=2", Err(short.clone())),
+        ("tun_metadata0=0/0x100000000,actions=2", Err(short.clone())),
+        ("actions=move:tun_metadata0[1..32]->reg0[],2", Err(short.clone())),
+        ("actions=clone(set_field:0x100000000->tun_metadata0,2)", Err(short)),
+        ("tun_metadata1,actions=2", Err(FlowModError::UnmappedOption(1))),
+        ("actions=delete_field:tun_metadata9", Err(FlowModError::UnmappedOption(9))),
+        (
+            "actions=learn(table=1,tun_metadata2[0..7],output:in_port)",
+            Err(FlowModError::UnmappedOption(2)),
+        ),
+        ("actions=push:tun_metadata0[0..31],pop:reg0[],2", Ok(())),
+    ] {
+        assert_eq!(refused(rule), expected, "{rule}");
+    }
+    let used = policy.bridge(BridgeId::FIRST).used_options();
+    assert_eq!(used, 1);
+}
+
+#[test]
+fn options_that_a_packet_has_are_sent() {
+    let map = vec![
+        MappedOption { class: 0x102, option_type: 0x80, size: 4, field: 0 },
+        MappedOption { class: 0xffff, option_type: 1, size: 8, field: 3 },
+        MappedOption { class: 0xffff, option_type: 2, size: 0, field: 9 },
+    ];
+    let tunnel = TunnelEgress { options: OptionMap::new(map).into(), ..fixed() };
+    let sent = |rule: &str, packet: &str| {
+        let policy = with_tunnel(&[rule], tunnel.clone());
+        let translation = policy.translate(&with_options(packet));
+        sent_key(&translation).options.map(|options| options.to_vec())
+    };
+    assert_eq!(sent("actions=9", "in_port=1,tcp"), None);
+    // What came with the packet stays with it, but for what is not mapped here.
+    let first = [1, 2, 0x80, 1, 0, 0, 0, 5];
+    assert_eq!(
+        sent("actions=9", "in_port=1,tcp,tun_metadata0=5,tun_metadata7=1"),
+        Some(first.to_vec())
+    );
+    let rule = "actions=set_field:0x203->tun_metadata3,set_field:0->tun_metadata9,9";
+    let behind = [0xff, 0xff, 1, 2, 0, 0, 0, 0, 0, 0, 2, 3, 0xff, 0xff, 2, 0];
+    let both = [&first[..], &behind].concat();
+    assert_eq!(sent(rule, "in_port=1,tcp,tun_metadata0=5"), Some(both));
+    assert_eq!(sent("actions=delete_field:tun_metadata0,9", "in_port=1,tcp,tun_metadata0=5"), None);
 }

@@ -126,6 +126,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             Action::SetTunnel { id, .. } => self.set(FieldId::TunId, u128::from(*id)),
             Action::SetField { field, value, mask, .. } => self.set_field(*field, *value, *mask),
             Action::Move { src, dst } => self.move_field(*src, *dst),
+            Action::DeleteField(field) => self.packet.delete_option(*field),
             Action::StackPush(src) => {
                 if self.stack.len() * 16 >= super::MAX_STACK {
                     self.fail(DropReason::StackTooDeep);

@@ -5,12 +5,12 @@
 
 use super::{Ctx, TranslationObserver};
 use crate::policy::ports::{Inherited, TunnelEgress, TunnelLocal};
-use flow::fields::FieldId;
+use flow::fields::{FieldId, ones};
 use flow::key::tun_flags;
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason};
-use packet::TunnelKey;
 use packet::wire::vxlan::GroupPolicy;
+use packet::{MappedOption, TunnelKey};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
@@ -102,7 +102,15 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             ttl,
             is_oam: flags & tun_flags::OAM != 0,
             group_policy,
+            options: tunnel.options.compose(|option| self.tunnel_option(option)),
         })
+    }
+
+    /// What the packet has of an option, if it has it.
+    fn tunnel_option(&mut self, option: &MappedOption) -> Option<u128> {
+        let field = FieldId::TunMetadata(option.field);
+        let has_option = self.tunnel_field(FieldId::TunOptions, field.option_bit().into()) != 0;
+        has_option.then(|| self.packet.read_bits(field, ones(u16::from(option.size) * 8)))
     }
 
     /// The address of an end of the tunnel that rules have written, or that the packet came with: IPv4 if there is one.

@@ -366,6 +366,12 @@ impl TrackedKey {
         self.see_to_presence_of_tag(dst.field);
     }
 
+    /// Takes an option of the tunnel away.
+    pub(super) fn delete_option(&mut self, field: FieldId) {
+        self.has_tunnel = true;
+        field.delete(&mut self.key);
+    }
+
     /// To write a part of the tag is to write the bit that says whether there is a tag: most fields set it, and
     /// `vlan_tci` can clear it, which takes the tag away.
     fn see_to_presence_of_tag(&mut self, field: FieldId) {
