@@ -4,7 +4,7 @@ use crate::{LabError, Netlink};
 use nix::sched::{CloneFlags, unshare};
 use ports::netns::Netns;
 use std::fs;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The object of operations on namespaces, in error messages.
 const NAMESPACE: &str = "a network namespace";
@@ -38,17 +38,8 @@ pub fn enter() -> Result<(), LabError> {
 }
 
 fn become_root_of_a_user_namespace() -> Result<(), LabError> {
-    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
-        .map_err(|_| denied("a user namespace"))?;
-    let write = |file: &str, text: String| {
-        fs::write(file, text).map_err(|_| denied("an identity in a user namespace"))
-    };
-    // user_namespaces(7): a process without privileges must deny setgroups before it writes the map of groups, and
-    // each map has a single line with the caller's own id.
-    write("/proc/self/setgroups", "deny".into())?;
-    write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-    write("/proc/self/gid_map", format!("0 {gid} 1"))
+    ports::rootless::become_root().map_err(|_| denied("a user namespace"))?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|_| denied("a network namespace of one's own"))
 }
 
 /// How many threads this process has.
@@ -57,22 +48,7 @@ fn thread_count() -> usize {
 }
 
 fn denied(step: &'static str) -> LabError {
-    let reads = |file: &str, value: &str| {
-        fs::read_to_string(file).is_ok_and(|contents| contents.trim() == value)
-    };
-    let advice = if reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-        "AppArmor keeps rights from user namespaces; run as root, or allow them with \
-         \"sysctl kernel.apparmor_restrict_unprivileged_userns=0\""
-    } else if reads("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        "user namespaces are switched off; run as root, or switch them on with \
-         \"sysctl kernel.unprivileged_userns_clone=1\""
-    } else if reads("/proc/sys/user/max_user_namespaces", "0") {
-        "the number of user namespaces is limited to 0; run as root, or raise it with \
-         \"sysctl user.max_user_namespaces=1000\""
-    } else {
-        "run as root; inside a container, start that one with --privileged, or with a seccomp \
-         profile that allows unshare"
-    };
+    let advice = ports::rootless::advice();
     LabError::Denied { step, advice: advice.to_owned() }
 }
 
@@ -105,6 +81,16 @@ impl Namespace {
         let made = Self(made);
         made.start()?;
         Ok(made)
+    }
+
+    /// The namespace of another process, by its first thread.
+    ///
+    /// # Errors
+    /// There is no such process, or the caller may not look at it.
+    pub fn of_process(pid: u32) -> Result<Self, LabError> {
+        let path = format!("/proc/{pid}/ns/net");
+        let open = fs::File::open(&path).map_err(LabError::os("open", path))?;
+        Ok(Self(Netns::from(OwnedFd::from(open))))
     }
 
     /// Runs `f` on a temporary thread in this namespace, and returns the result of `f`. Sockets that `f` opens

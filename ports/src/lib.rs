@@ -25,6 +25,7 @@ pub mod netns;
 mod port;
 mod privileges;
 mod refusals;
+pub mod rootless;
 pub mod shield;
 pub mod spec;
 mod sys;

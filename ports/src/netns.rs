@@ -1,12 +1,14 @@
 //! Network namespaces: naming them and doing something inside one.
 //!
 //! A thread is in one network namespace, and what it opens (sockets, TAP devices) stays there. So a
-//! port in another namespace needs no process of its own: only a thread that enters, opens and ends. No thread that outlives a call ever changes its namespace here.
+//! port in another namespace needs no process of its own: only a thread that enters, opens and ends. No thread that outlives a call ever changes its
+//! namespace here, but for the first one of a [rootless](crate::rootless) switch.
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, setns};
 use std::fs::{DirEntry, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Where iproute2 keeps named network namespaces.
 pub const NAMED: &str = "/run/netns";
@@ -33,6 +35,23 @@ impl Netns {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(Self(File::open(format!("{NAMED}/{name}"))?.into()))
+    }
+
+    /// The one behind a descriptor that the process has inherited.
+    ///
+    /// # Errors
+    /// There is no descriptor with this number.
+    pub fn inherited(number: i32) -> io::Result<Self> {
+        Ok(Self(File::open(format!("/proc/self/fd/{number}"))?.into()))
+    }
+
+    /// Has programs that this process starts inherit the namespace, by a descriptor with the number that this call returns.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn hand_down(&self) -> io::Result<i32> {
+        fcntl(&self.0, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(self.0.as_raw_fd())
     }
 
     /// The names of the network namespaces that `ip netns add` made, in no order.

@@ -15,7 +15,7 @@ use crate::signals::Signals;
 use crate::supervisor::{ReadyFd, Supervisor};
 use crate::switch::{Config, Switch};
 use crate::takeover::{self, Program};
-use crate::{confinement, detach, log};
+use crate::{confinement, detach, log, rootless};
 use anyhow::Context;
 use control::path::{ROOT_RUN_DIR, SOCKET_NAME};
 use flow::text::printable;
@@ -62,8 +62,10 @@ pub fn main_of(edition: Edition) -> ExitCode {
             false => Some(options.kernel_cache.load()?),
         };
         let attaches_programs = kernel.as_ref().map_or(uses_kernel, Result::is_ok);
+        rootless::prepare(&options)?;
         // Before the first other thread, which would keep its privileges.
         confine(&options, &socket, group, attaches_programs)?;
+        rootless::enter()?;
         let log = log::start(options.verbose);
         let announce = Announce { ready_fd, background };
         match run(&options, &socket, group, announce, signals, kernel)? {

@@ -26,6 +26,7 @@ pub mod port_slot;
 mod punts;
 mod reload;
 mod ring_budget;
+mod rootless;
 pub mod saved;
 pub mod server;
 mod signals;

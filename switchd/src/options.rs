@@ -49,6 +49,8 @@ pub struct Options {
     pub kernel_cache: KernelCacheMode,
     /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps `CAP_SYS_ADMIN`.
     pub enters_namespaces: bool,
+    /// Whether devices are in a network namespace of the switch's own, and only tunnels in the one where it is started (`--rootless`).
+    pub is_rootless: bool,
     /// Whether to take over from the program at standard input, which has started this one (`--take-over`).
     pub take_over: bool,
     /// Whether to start another process with `take_over` for the program at standard input (`--start-successor`).
@@ -168,6 +170,10 @@ struct Arguments {
     /// CAP_SYS_ADMIN
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     netns: OnOff,
+    /// Run as an ordinary user: devices (internal:NAME, tap:NAME) are in a network namespace that the switch makes, where the user is root, and
+    /// tunnels (vxlan:NAME, geneve:NAME) are in the one where it is started. "nsenter -t PID -U -n --preserve-credentials" enters the former
+    #[arg(long, conflicts_with = "user")]
+    rootless: bool,
     /// Have the kernel forward the frames of established flows between network devices (docs/kernel-cache.md). auto: if
     /// Linux is 6.6 or newer and the program is started with CAP_BPF and CAP_PERFMON, which root has; off: do not; require:
     /// do not start without
@@ -226,6 +232,7 @@ impl Options {
         let Arguments { config, state, state_sync, socket, pid_file, ready_fd, .. } = arguments;
         let Arguments { user, sandbox, netns, take_over, start_successor, verbose, .. } = arguments;
         let Arguments { socket_mode, socket_group, detach, detached, kernel_cache, .. } = arguments;
+        let is_rootless = arguments.rootless;
         Ok(Self {
             command_line,
             config,
@@ -241,7 +248,9 @@ impl Options {
             user,
             sandbox,
             kernel_cache,
-            enters_namespaces: netns == OnOff::On,
+            // A successor goes into the network namespace of this process.
+            enters_namespaces: netns == OnOff::On || is_rootless,
+            is_rootless,
             take_over,
             start_successor,
             verbose,

@@ -12,6 +12,7 @@ use super::sockets::{SendSettings, receiving, sending};
 use super::target::{TunnelKind, TunnelTarget};
 use super::tx::{Lanes, TunnelTx, Work};
 use crate::netns::Netns;
+use crate::rootless;
 use crate::{Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, Shield, TxQueue};
 use packet::OptionMap;
 use std::collections::hash_map::Entry;
@@ -219,8 +220,9 @@ impl Open {
         shares_port: bool,
     ) -> Result<Vec<Lanes>, PortError> {
         if !self.endpoints.contains_key(id) {
-            let endpoint = in_netns(id.netns.as_deref(), || {
-                Endpoint::open(id, self.opened, devices, workers, shares_port)
+            let (of, number, devices) = (id.clone(), self.opened, Arc::clone(devices));
+            let endpoint = in_netns(id.netns.as_deref(), move || {
+                Endpoint::open(&of, number, &devices, workers, shares_port)
             })?;
             self.opened = self.opened.wrapping_add(1);
             self.endpoints.insert(id.clone(), endpoint);
@@ -236,11 +238,13 @@ impl Open {
         let senders = match endpoint.senders.entry(settings) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                let open = || -> io::Result<Vec<_>> {
+                let open = move || -> io::Result<Vec<_>> {
                     (0..workers).map(|_| sending(settings).map(Arc::new)).collect()
                 };
-                place.insert(in_netns(id.netns.as_deref(), || {
-                    open().map_err(|source| refused(id, "open the sockets to send from of", source))
+                let of = id.clone();
+                place.insert(in_netns(id.netns.as_deref(), move || {
+                    let what = "open the sockets to send from of";
+                    open().map_err(|source| refused(&of, what, source))
                 })?)
             }
         };
@@ -306,12 +310,19 @@ fn refused(id: &EndpointId, operation: &'static str, source: io::Error) -> PortE
     PortError::os(operation, &format!("{} tunnels{version}", id.kind), "CAP_NET_RAW", source)
 }
 
-/// Has sockets opened in a network namespace; in that of the calling thread if there is no name.
-fn in_netns<T: Send>(
+/// Has sockets opened in a network namespace. Without a name, that is the one in which the switch was started.
+fn in_netns<T: Send + 'static>(
     netns: Option<&str>,
-    open: impl FnOnce() -> Result<T, PortError> + Send,
+    open: impl FnOnce() -> Result<T, PortError> + Send + 'static,
 ) -> Result<T, PortError> {
-    let Some(netns) = netns else { return open() };
+    let Some(netns) = netns else {
+        let gone = |source| PortError::Os {
+            operation: "open sockets in",
+            object: "the network namespace in which the switch was started".to_owned(),
+            source,
+        };
+        return rootless::outside(open).map_err(gone)?;
+    };
     let enter = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => PortError::NoNetns { netns: netns.to_owned() },
         _ => PortError::os("enter network namespace", netns, "CAP_SYS_ADMIN", source),

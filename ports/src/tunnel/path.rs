@@ -4,6 +4,7 @@ use super::devices::{OwnDevices, TunnelGroup};
 use super::sockets::{asking, path_mtu};
 use crate::PortError;
 use crate::netlink::Netlink;
+use crate::rootless;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -52,6 +53,10 @@ impl Asking {
 
     /// Whether what is sent to a remote end would come back to the bridges of this switch.
     fn leads_back(&self, group: TunnelGroup, remote: IpAddr) -> bool {
+        // The devices of the switch are inside.
+        if self.netns.is_none() && rootless::has_outside() {
+            return false;
+        }
         // Whoever panicked has left a socket that can be asked again.
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         // Without a route nothing is sent, and nothing comes back.

@@ -19,7 +19,7 @@
 
 use super::channel::{Channel, ChannelError};
 use super::{OPTION, PATIENCE, Program, START_OPTION, courtesy, message};
-use crate::confinement;
+use crate::{confinement, rootless};
 use anyhow::Context;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -41,13 +41,14 @@ pub(super) struct NewProcess {
 impl NewProcess {
     /// Starts the starter of `program`, with `channel` as standard input of both.
     pub(super) fn start(program: &Program, channel: OwnedFd) -> io::Result<Self> {
-        let starter = program
-            .command(START_OPTION)
+        let mut command = program.command(START_OPTION);
+        command
             // It names this process. Without it, systemd takes signs of life of either.
             .env_remove("WATCHDOG_PID")
             .envs([confinement::hand_over()])
-            .stdin(Stdio::from(channel))
-            .spawn()?;
+            .envs(rootless::hand_over())
+            .stdin(Stdio::from(channel));
+        let starter = ports::rootless::spawn_outside(command)?;
         Ok(Self { starter, is_starter_gone: false, pidfd: None })
     }
 

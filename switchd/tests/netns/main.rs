@@ -28,6 +28,7 @@ mod queues;
 mod reserved;
 mod restart;
 mod restart_clients;
+mod rootless;
 mod rules;
 mod saved;
 mod shield;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         reserved::TESTS,
         restart::TESTS,
         restart_clients::TESTS,
+        rootless::TESTS,
         rules::TESTS,
         saved::TESTS,
         shield::TESTS,
