@@ -11,7 +11,7 @@ use flowtable::datapath::PortCounters;
 use flowtable::policy::ports::{AnswerCount, Attachment};
 use flowtable::policy::{BridgeId, PortRef};
 use ports::spec::Target;
-use ports::tunnel::{RefusedCount, TunnelRefusal};
+use ports::tunnel::{BfdFilter, RefusedCount, TunnelRefusal};
 use ports::{Port, RingSize};
 use std::fmt;
 use std::sync::Arc;
@@ -159,6 +159,14 @@ impl PortSlot {
     /// Whether the remote end of the port's tunnel is to be watched.
     pub(crate) fn wants_bfd(&self) -> bool {
         matches!(&self.spec.kind, desired::Kind::Tunnel(tunnel) if tunnel.bfd.is_some())
+    }
+
+    /// Which control packets of BFD the port takes; `None` if it takes none.
+    pub(crate) fn bfd_filter(&self) -> Option<BfdFilter> {
+        let desired::Kind::Tunnel(tunnel) = &self.spec.kind else { return None };
+        let frames = tunnel.bfd?.frames;
+        let destination = frames.own_mac.map(|mac| mac.0);
+        Some(BfdFilter { destination, wants_no_key: frames.wants_no_key })
     }
 
     /// The bridge of the port, and the port's OpenFlow number.

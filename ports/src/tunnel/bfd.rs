@@ -2,9 +2,9 @@
 
 use packet::wire::bfd::{TTL, UDP_PORT};
 use packet::wire::{EthernetFrame, Ipv4Packet, UdpPacket, eth_type, ethernet, ip_proto, udp};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Packets that wait for whoever runs the sessions, at most. More are lost, as they may be on the way.
 const WAITING: usize = 4096;
@@ -31,32 +31,48 @@ impl BfdInbox {
     }
 }
 
+/// Which control packets a tunnel port takes out of the frames that it receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BfdFilter {
+    /// Where their frames go; `None` takes those to every address.
+    pub destination: Option<[u8; 6]>,
+    /// Whether only those are taken whose tunnel has the key 0.
+    pub wants_no_key: bool,
+}
+
 /// Whether a tunnel port takes control packets out of the frames that it receives.
 #[derive(Debug)]
 pub struct BfdTap {
     is_open: AtomicBool,
+    filter: Mutex<BfdFilter>,
     inbox: Arc<BfdInbox>,
 }
 
 impl BfdTap {
     pub(crate) fn new(inbox: Arc<BfdInbox>) -> Arc<Self> {
-        Arc::new(Self { is_open: AtomicBool::new(false), inbox })
+        Arc::new(Self { is_open: AtomicBool::new(false), filter: Mutex::default(), inbox })
     }
 
-    /// Opens or closes the tap. While it is closed, control packets are frames as all others.
-    pub fn set_open(&self, is_open: bool) {
-        self.is_open.store(is_open, Ordering::Relaxed);
+    /// Opens the tap for the control packets that a filter names, or closes it. Others are frames as all others.
+    pub fn set(&self, filter: Option<BfdFilter>) {
+        *self.filter.lock().unwrap_or_else(PoisonError::into_inner) = filter.unwrap_or_default();
+        self.is_open.store(filter.is_some(), Ordering::Relaxed);
     }
 
-    /// Takes a frame that came for port number `port`, if it is a control packet and the tap is open.
+    /// Takes a frame that came for port number `port` with the key `key`, if it is a control packet and the tap is open for it.
     #[inline]
-    pub(crate) fn takes(&self, port: u16, frame: &[u8]) -> bool {
-        self.is_open.load(Ordering::Relaxed) && self.take(port, frame)
+    pub(crate) fn takes(&self, port: u16, key: u64, frame: &[u8]) -> bool {
+        self.is_open.load(Ordering::Relaxed) && self.take(port, key, frame)
     }
 
     #[cold]
-    fn take(&self, port: u16, frame: &[u8]) -> bool {
+    fn take(&self, port: u16, key: u64, frame: &[u8]) -> bool {
         let Some(packet) = bfd_packet(frame) else { return false };
+        let filter = *self.filter.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ours = filter.destination.is_none_or(|mac| frame.starts_with(&mac));
+        if !is_ours || filter.wants_no_key && key != 0 {
+            return false;
+        }
         // A packet for which there is no room is lost.
         let _ = self.inbox.sender.try_send(BfdReceived { port, packet: packet.to_vec() });
         true
@@ -93,9 +109,12 @@ mod tests {
     fn control_packets_are_taken_while_the_tap_is_open() {
         let (inbox, received) = BfdInbox::new();
         let tap = BfdTap::new(inbox);
-        assert!(!tap.takes(7, &FRAME));
-        tap.set_open(true);
-        assert!(tap.takes(7, &FRAME));
+        assert!(!tap.takes(7, 0, &FRAME));
+        tap.set(Some(BfdFilter { destination: Some([2; 6]), wants_no_key: false }));
+        assert!(!tap.takes(7, 0, &FRAME), "it goes to another address");
+        tap.set(Some(BfdFilter { destination: None, wants_no_key: true }));
+        assert!(!tap.takes(7, 5, &FRAME), "it has a key");
+        assert!(tap.takes(7, 0, &FRAME));
         assert_eq!(received.try_recv(), Ok(BfdReceived { port: 7, packet: vec![1, 2, 3, 4] }));
     }
 

@@ -34,7 +34,7 @@ mod tx;
 mod unwrap;
 mod wrap;
 
-pub use bfd::{BfdReceived, BfdTap, bfd_packet};
+pub use bfd::{BfdFilter, BfdReceived, BfdTap, bfd_packet};
 pub use demux::{RefusedCount, TunnelRefusal};
 pub use devices::{OwnDevices, TunnelGroup};
 pub use endpoint::{EndpointQueues, Endpoints, Membership};

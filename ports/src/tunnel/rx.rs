@@ -168,7 +168,7 @@ impl TunnelRx {
                 member.refused.add(TunnelRefusal::Congested);
                 continue;
             }
-            if member.bfd.takes(member.port, &bytes[frame..end]) {
+            if member.bfd.takes(member.port, key.id, &bytes[frame..end]) {
                 continue;
             }
             if list.run.as_ref().is_none_or(|(_, run)| *run != key) {

@@ -10,11 +10,12 @@
 mod frame;
 mod session;
 
+pub use frame::BfdFrames;
 pub use session::{BfdConfig, Remote, Session, diagnostic_name};
 
 use crate::switch::Switch;
 use flow::action::Action;
-use flow::key::PipelineKey;
+use flow::key::{PipelineKey, tun_flags};
 use flow::packet_out::PacketOut;
 use flow::types::OfPort;
 use flowtable::policy::PortRef;
@@ -215,7 +216,7 @@ impl Running {
         }
         let state = session.state();
         *was_up |= state == BfdState::Up;
-        *is_peer_down = state != BfdState::Up && (*was_up || now >= *began + PATIENCE);
+        *is_peer_down = !session.is_forwarding() && (*was_up || now >= *began + PATIENCE);
         let news = Some((session.config(), state, session.remote(), *is_peer_down));
         if *told != news {
             *told = news;
@@ -227,10 +228,13 @@ impl Running {
 
 fn send(switch: &Switch, port: &WatchedPort, discriminator: u32, packet: &[u8; 24]) {
     let Some(bridge) = switch.on_number(port.at.bridge) else { return };
+    let frames = &port.config.frames;
+    let mut state = PipelineKey::default();
+    state.headers.tun_flags.set(if frames.is_oam { tun_flags::OAM } else { 0 });
     let packet = PacketOut {
         in_port: OfPort::NONE,
-        packet: frame::compose(port.mac, discriminator, packet),
-        state: PipelineKey::default(),
+        packet: frame::compose(frames, port.mac, discriminator, packet),
+        state,
         actions: vec![Action::Output { port: port.at.port }],
     };
     // What becomes of it shows at the other end.

@@ -10,6 +10,7 @@
 //!
 //! A session knows no clock and no network: it is told what was received and what time it is, and returns what to send.
 
+use super::frame::BfdFrames;
 use packet::wire::bfd::{FINAL, POLL, SIZE};
 use packet::wire::{BfdPacket, BfdState};
 use std::time::Duration;
@@ -26,11 +27,21 @@ pub struct BfdConfig {
     pub min_tx: Duration,
     /// How many packets in a row may be missing.
     pub mult: u8,
+    /// Whether the other end is told that a path behind this one is down (`cpath_down`), so that it sends no traffic.
+    pub is_path_behind_down: bool,
+    /// The frames that packets come and go in.
+    pub frames: BfdFrames,
 }
 
 impl Default for BfdConfig {
     fn default() -> Self {
-        Self { min_rx: Duration::from_millis(1000), min_tx: Duration::from_millis(100), mult: 3 }
+        Self {
+            min_rx: Duration::from_millis(1000),
+            min_tx: Duration::from_millis(100),
+            mult: 3,
+            is_path_behind_down: false,
+            frames: BfdFrames::default(),
+        }
     }
 }
 
@@ -44,6 +55,8 @@ pub(super) enum Diagnostic {
     TimeExpired,
     /// The other end has said that it does not hear this one, or was switched off.
     NeighbourDown,
+    /// A path behind this end is down, as somebody has told it.
+    PathBehindDown,
 }
 
 impl Diagnostic {
@@ -52,6 +65,7 @@ impl Diagnostic {
             Self::None => 0,
             Self::TimeExpired => 1,
             Self::NeighbourDown => 3,
+            Self::PathBehindDown => 6,
         }
     }
 }
@@ -153,9 +167,17 @@ impl Session {
         self.state
     }
 
-    /// Why the session went down last.
+    /// Why the session went down last, or that a path behind this end is down.
     pub fn diagnostic(&self) -> u8 {
-        self.diagnostic.number()
+        match self.config.is_path_behind_down {
+            true => Diagnostic::PathBehindDown.number(),
+            false => self.diagnostic.number(),
+        }
+    }
+
+    /// Whether traffic goes through: the session is up, and the other end does not say that a path behind it is down.
+    pub fn is_forwarding(&self) -> bool {
+        self.state == BfdState::Up && !matches!(self.remote.diagnostic, 5 | 6 | 8)
     }
 
     /// What the other end has said.
@@ -265,7 +287,7 @@ impl Session {
             0
         };
         let microseconds = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
-        packet.begin(self.diagnostic.number(), self.state, flags);
+        packet.begin(self.diagnostic(), self.state, flags);
         packet.set_detect_multiplier(self.config.mult);
         packet.set_discriminators(self.discriminator, self.remote.discriminator);
         packet.set_intervals(microseconds(self.desired_min_tx()), microseconds(self.config.min_rx));
@@ -337,6 +359,21 @@ mod tests {
         fn states(&self) -> [BfdState; 2] {
             [self.ends[0].state(), self.ends[1].state()]
         }
+    }
+
+    #[test]
+    fn a_path_behind_an_end_that_is_down_is_told_while_the_session_stays_up() {
+        let mut pair = Pair::new(BfdConfig::default(), BfdConfig::default());
+        pair.run(4_000 * MS);
+        assert!(pair.ends.iter().all(Session::is_forwarding));
+        let down = BfdConfig { is_path_behind_down: true, ..BfdConfig::default() };
+        pair.ends[0].configure(down);
+        pair.run(2_000 * MS);
+        assert_eq!(pair.ends[1].state(), BfdState::Up);
+        assert!(pair.ends[0].is_forwarding() && !pair.ends[1].is_forwarding());
+        pair.ends[0].configure(BfdConfig::default());
+        pair.run(2_000 * MS);
+        assert!(pair.ends[1].is_forwarding());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! [`mod@file`] writes it as TOML and reads that back.
 
 mod allowed_versions;
+mod bfd_options;
 mod bounded;
 mod bridge_name;
 mod controller;

@@ -82,6 +82,7 @@ impl PortDraft {
         // Open vSwitch has a column for the words of BFD.
         let column = key.strip_prefix("bfd:").map(|word| match word {
             "enable" => "bfd".to_owned(),
+            word if word.starts_with("bfd_") => word.to_owned(),
             word => format!("bfd_{word}"),
         });
         let word = column.as_deref().unwrap_or(key).replace('_', "-");

@@ -3,6 +3,7 @@
 //! The options have the names of Open vSwitch (ovs-vswitchd.conf.db(5), "Tunnel Options"). What it takes and cannot do is refused: keys
 //! that do not fit into the header, ECN bits in `tos`.
 
+use super::bfd_options::BfdDraft;
 use super::kind;
 use super::port_error::OptionError;
 use super::word::Word;
@@ -14,14 +15,15 @@ use ports::spec::Target;
 use ports::tunnel::{TunnelKind, TunnelTarget};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The options that every tunnel port has.
 macro_rules! tunnel_keys {
     ($($more:literal),*) => {
         &[
             "name", "remote_ip", "local_ip", "key", "in_key", "out_key", "tos", "ttl", "df_default", "csum",
-            "egress_pkt_mark", "netns", "bfd", "bfd_min_rx", "bfd_min_tx", "bfd_mult", $($more),*
+            "egress_pkt_mark", "netns", "bfd", "bfd_min_rx", "bfd_min_tx", "bfd_mult", "bfd_cpath_down", "bfd_check_tnl_key", "bfd_oam",
+            "bfd_src_ip", "bfd_dst_ip", "bfd_local_src_mac", "bfd_local_dst_mac", "bfd_remote_dst_mac", "bfd_decay_min_rx",
+            "bfd_forwarding_if_rx", $($more),*
         ]
     };
 }
@@ -119,10 +121,7 @@ pub(super) struct TunnelDraft {
     overlay: Option<String>,
     is_suppressing: bool,
     neighbours: Vec<(IpAddr, MacAddr)>,
-    is_watched: bool,
-    bfd_min_rx: Option<u32>,
-    bfd_min_tx: Option<u32>,
-    bfd_mult: Option<u8>,
+    bfd: BfdDraft,
 }
 
 impl TunnelDraft {
@@ -182,23 +181,7 @@ impl TunnelDraft {
                     _ => return Err(refuse("on or off")),
                 };
             }
-            "bfd" => {
-                self.is_watched = match value {
-                    "on" | "true" => true,
-                    "off" | "false" => false,
-                    _ => return Err(refuse("on or off")),
-                };
-            }
-            "bfd_min_rx" | "bfd_min_tx" => {
-                let interval = value.parse().ok().filter(|ms| (10..=60_000).contains(ms));
-                let interval = Some(interval.ok_or_else(|| refuse("milliseconds: 10 to 60000"))?);
-                let is_rx = key == "bfd_min_rx";
-                *(if is_rx { &mut self.bfd_min_rx } else { &mut self.bfd_min_tx }) = interval;
-            }
-            "bfd_mult" => {
-                let mult = value.parse().ok().filter(|mult| *mult != 0);
-                self.bfd_mult = Some(mult.ok_or_else(|| refuse("a number from 1 to 255"))?);
-            }
+            key if key.starts_with("bfd") => self.bfd.set(key, value)?,
             "neighbours" => {
                 let expected = "a list of IP@MAC, such as 10.0.0.5@02:00:00:00:00:05";
                 let neighbours = value.split(',').map(neighbour).collect::<Option<Vec<_>>>();
@@ -238,7 +221,7 @@ impl TunnelDraft {
             }
         }
         let is_fixed = matches!(remote, Or::Value(_));
-        if self.is_watched && !is_fixed {
+        if self.bfd.is_watched && !is_fixed {
             return Err(OptionError::BfdNeedsRemote);
         }
         if !self.is_suppressing && !self.neighbours.is_empty() {
@@ -280,7 +263,7 @@ impl TunnelDraft {
             egress,
             overlay: self.overlay,
             suppression: self.is_suppressing.then_some(suppression),
-            bfd: self.is_watched.then(|| bfd(self.bfd_min_rx, self.bfd_min_tx, self.bfd_mult)),
+            bfd: self.bfd.config(),
             words,
         })
     }
@@ -319,14 +302,7 @@ impl TunnelDraft {
         add("netns", self.netns.as_deref().map(Word::text));
         add("overlay", self.overlay.as_deref().map(Word::text));
         add("suppress", self.is_suppressing.then_some(Word::Flag(true)));
-        let usual = BfdConfig::default();
-        let ms = |time: Duration| time.as_millis() as u32;
-        add("bfd", self.is_watched.then_some(Word::Flag(true)));
-        let min_rx = self.bfd_min_rx.filter(|rx| *rx != ms(usual.min_rx));
-        add("bfd_min_rx", min_rx.map(Word::number));
-        let min_tx = self.bfd_min_tx.filter(|tx| *tx != ms(usual.min_tx));
-        add("bfd_min_tx", min_tx.map(Word::number));
-        add("bfd_mult", self.bfd_mult.filter(|mult| *mult != usual.mult).map(Word::number));
+        self.bfd.words().into_iter().for_each(|(key, word)| add(key, Some(word)));
         add("neighbours", neighbours_word(&self.neighbours));
         words
     }
@@ -334,17 +310,6 @@ impl TunnelDraft {
 
 const ADDRESS: &str = "an IPv4 or IPv6 address, or flow";
 const KEY: &str = "a number, or flow";
-
-/// How a session is to be, with intervals in milliseconds.
-fn bfd(min_rx: Option<u32>, min_tx: Option<u32>, mult: Option<u8>) -> BfdConfig {
-    let usual = BfdConfig::default();
-    let ms = |n: u32| Duration::from_millis(n.into());
-    BfdConfig {
-        min_rx: min_rx.map_or(usual.min_rx, ms),
-        min_tx: min_tx.map_or(usual.min_tx, ms),
-        mult: mult.unwrap_or(usual.mult),
-    }
-}
 
 /// A host with its address: `10.0.0.5@02:00:00:00:00:05`.
 fn neighbour(text: &str) -> Option<(IpAddr, MacAddr)> {
@@ -477,6 +442,9 @@ mod tests {
         refused("bfd=yes", "on or off");
         refused("bfd_min_rx=9", "milliseconds: 10 to 60000");
         refused("bfd_mult=0", "a number from 1 to 255");
+        let expected = "0, since intervals do not depend on traffic here: choose bfd_min_rx";
+        refused("bfd_decay_min_rx=500", expected);
+        refused("bfd_local_src_mac=ff:ff:ff:ff:ff:ff", "a MAC address of one host");
         check_refused(
             "vxlan:a,remote_ip=flow,bfd=on",
             "port \"a\": bfd=on needs remote_ip=ADDRESS: a session has one other end",

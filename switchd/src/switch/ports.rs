@@ -164,7 +164,7 @@ impl Switch {
         let before = std::mem::replace(&mut slot.spec, spec.clone());
         let watches = slot.wants_bfd();
         if let Some(membership) = slot.port.as_ref().and_then(|port| port.membership.as_ref()) {
-            membership.bfd().set_open(watches);
+            membership.bfd().set(slot.bfd_filter());
         }
         if !watches {
             slot.bfd = None;
@@ -318,7 +318,7 @@ impl Switch {
         }
         if let Some(membership) = &mut port.membership {
             membership.map_options(self.policy.bridge(slot.bridge).options());
-            membership.bfd().set_open(slot.wants_bfd());
+            membership.bfd().set(slot.bfd_filter());
             slot.refused.push(Arc::clone(membership.refused()));
             for EndpointQueues { number, queues } in membership.admit(port_no.0) {
                 self.attach_endpoint(endpoint_number(number), queues);
