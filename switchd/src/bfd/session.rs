@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn fast_sessions_notice_fast() {
-        let fast = BfdConfig { min_rx: 20 * MS, min_tx: 20 * MS, mult: 3 };
+        let fast = BfdConfig { min_rx: 20 * MS, min_tx: 20 * MS, ..BfdConfig::default() };
         let mut pair = Pair::new(fast, fast);
         pair.run(2000 * MS);
         assert_eq!(pair.states(), [BfdState::Up; 2]);

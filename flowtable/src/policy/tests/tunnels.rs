@@ -185,6 +185,7 @@ fn what_the_port_leaves_open_comes_from_the_packet_and_is_in_the_mask() {
         ttl: 9,
         is_oam: true,
         group_policy: GroupPolicy { id: 3, flags: 0 },
+        options: None,
     };
     assert_eq!(sent_key(&translation), expected);
     let mask = translation.mask.bits.headers;
