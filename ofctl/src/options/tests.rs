@@ -109,7 +109,7 @@ fn a_misspelt_verb_gets_the_nearest_verbs() {
         [
             "error: unrecognized subcommand 'dump-flow'",
             "",
-            "  tip: some similar subcommands exist: 'dump-flows', 'dump-cached-flows', 'add-flow'",
+            "  tip: some similar subcommands exist: 'dump-flows', 'dump-ipfix-flow', 'dump-cached-flows'",
         ]
     );
 }

@@ -384,6 +384,14 @@ bfd = true
 bfd_min_rx = 300
 bfd_min_tx = 300
 bfd_mult = 5
+bfd_cpath_down = true
+bfd_check_tnl_key = true
+bfd_oam = true
+bfd_src_ip = \"169.254.1.2\"
+bfd_dst_ip = \"169.254.1.3\"
+bfd_local_src_mac = \"02:00:00:00:00:01\"
+bfd_local_dst_mac = \"02:00:00:00:00:02\"
+bfd_remote_dst_mac = \"02:00:00:00:00:03\"
 neighbours = \"10.0.0.5@02:00:00:00:00:05,fe80::1@02:00:00:00:00:06\"
 number = 2
 ";
@@ -399,7 +407,12 @@ number = 2
 
     #[test]
     fn every_key_can_be_written() {
+        // Options that are taken only with the value that changes nothing.
+        let unwritten = ["bfd_decay_min_rx", "bfd_forwarding_if_rx"];
         for key in super::super::port_keys::file_keys() {
+            if unwritten.contains(&key) {
+                continue;
+            }
             assert!(FULL.contains(&format!("\n{key} = ")), "{key}");
         }
         for (key, _) in read(FULL, "").unwrap().settings.words() {

@@ -6,7 +6,9 @@ use lab::harness::{Test, Unsupported};
 use lab::traffic::Ping;
 use lab::{LinkSpec, Namespace, Netlink, RunDir, eventually};
 use nix::unistd::{Gid, Uid, chown, geteuid};
+use std::fs::Permissions;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -58,6 +60,10 @@ fn start(machine: &Namespace, number: u8) -> anyhow::Result<UsersSwitch> {
     std::fs::copy(env!("CARGO_BIN_EXE_switchd"), &program)?;
     if is_root_of_the_machine() {
         chown(run_dir.path(), Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))?;
+        // The folder around it is closed to other users, and the switch starts itself again by its path.
+        let around = run_dir.path().parent().context("the folder is in another one")?;
+        let mode = around.metadata()?.permissions().mode();
+        std::fs::set_permissions(around, Permissions::from_mode(mode | 0o011))?;
     }
     let pid_file = run_dir.path().join("pid");
     let remote = format!("vxlan:t,remote_ip=192.0.2.{},key=7", 3 - number);
