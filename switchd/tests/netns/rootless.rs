@@ -6,11 +6,11 @@ use lab::harness::{Test, Unsupported};
 use lab::traffic::Ping;
 use lab::{LinkSpec, Namespace, Netlink, RunDir, eventually};
 use nix::unistd::{Gid, Uid, chown, geteuid};
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 pub(crate) const TESTS: &[Test] =
     &[("rootless::an_ordinary_user_joins_two_machines", joins_two_machines)];
@@ -52,7 +52,7 @@ fn is_root_of_the_machine() -> bool {
     geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Starts a switch with the port `host` and a tunnel to the other machine, and gives the other end of the port's cable an address.
+/// Starts a switch with the port `inner` and a tunnel to the other machine, and gives the other end of the port's cable an address.
 fn start(machine: &Namespace, number: u8) -> anyhow::Result<UsersSwitch> {
     let run_dir = RunDir::new()?;
     // The user may not be allowed to look into the folder where the program was built.
@@ -67,19 +67,24 @@ fn start(machine: &Namespace, number: u8) -> anyhow::Result<UsersSwitch> {
     }
     let pid_file = run_dir.path().join("pid");
     let remote = format!("vxlan:t,remote_ip=192.0.2.{},key=7", 3 - number);
-    let output = machine.run(|| {
+    // A file: the switch in the background keeps its standard error.
+    let log = run_dir.path().join("log");
+    let stderr = File::create(&log)?;
+    let status = machine.run(|| {
         as_user(&program, &run_dir)
-            .args(["--rootless", "--detach", "--port", "host", "--port", &remote])
+            .args(["--rootless", "--detach", "--port", "inner", "--port", &remote])
             .arg("--pidfile")
             .arg(&pid_file)
-            .output()
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .status()
     })?;
-    let output = output.with_context(|| format!("start {}", program.display()))?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let status = status.with_context(|| format!("start {}", program.display()))?;
+    let said = std::fs::read_to_string(&log)?;
     if said.contains("namespaces are not allowed here") {
         return Err(Unsupported::lacking(said));
     }
-    ensure!(output.status.success(), "{said}");
+    ensure!(status.success(), "{said}");
     let pid = std::fs::read_to_string(&pid_file).context("read the process id")?;
     let pid = pid.trim().parse()?;
     give_address(pid, number)?;
@@ -92,7 +97,7 @@ fn give_address(pid: u32, number: u8) -> anyhow::Result<()> {
     let spec = LinkSpec { up: true, ..LinkSpec::default() };
     inside.run(|| -> anyhow::Result<()> {
         let mut netlink = Netlink::open()?;
-        netlink.create_veth("host", &spec, "own", &spec)?;
+        netlink.create_veth("inner", &spec, "own", &spec)?;
         let index = netlink.link("own")?.index;
         Ok(netlink.add_address(index, IpAddr::from([10, 0, 0, number]), 24)?)
     })?
@@ -110,7 +115,7 @@ fn joins_two_machines() -> anyhow::Result<()> {
     })?;
     // The user's devices are in no network namespace of the machine.
     let mut machine = a.underlay.run(Netlink::open)??;
-    ensure!(machine.link("host").is_err());
+    ensure!(machine.link("inner").is_err());
     drop(far);
     Ok(())
 }
