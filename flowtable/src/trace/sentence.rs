@@ -64,7 +64,7 @@ pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
         Action::CtClear => "forget what is known of its connection".into(),
         Action::Exit => "stop here".into(),
         Action::DeleteField(field) => {
-            format!("take the option {} off its tunnel's header", field.def().name).into()
+            format!("take the option {} off its tunnel's header", field.def().name)
         }
         Action::StripVlan => "take its outer VLAN tag off".into(),
         Action::PushVlan(_) => "put a VLAN tag on".into(),
