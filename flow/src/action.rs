@@ -92,7 +92,8 @@ pub enum SetFieldForm {
 }
 
 impl SetFieldForm {
-    /// The form of a `load` into a field. As in Open vSwitch, messages have no `load` of an option of a tunnel, and a dump shows `set_field`.
+    /// The form of a `load` into a field. As in Open vSwitch, messages have no `load` of an option of a tunnel,
+    /// and a dump shows `set_field`.
     pub fn of_load(field: FieldId) -> Self {
         match field {
             FieldId::TunMetadata(_) => Self::SetField,
@@ -495,8 +496,8 @@ impl Action {
         }
     }
 
-    /// Shows `visit` the bits of fields that the action reads or writes by name, but for those inside actions that it contains. Of a `set_field` of
-    /// all bits, these are the one-bits of the value.
+    /// Shows `visit` the bits of fields that the action reads or writes by name, but for those inside actions
+    /// that it contains. Of a `set_field` of all bits, these are the one-bits of the value.
     pub fn named_bits(&self, visit: &mut dyn FnMut(FieldId, FieldBits)) {
         let mut bits = |sub: &Subfield| visit(sub.field, sub.mask());
         match self {

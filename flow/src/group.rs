@@ -140,7 +140,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// The size of the group in bytes, about as a message of OpenFlow carries it: see [`MAX_LIST_SIZE`](crate::action::MAX_LIST_SIZE).
+    /// The size of the group in bytes, about as a message of OpenFlow carries it: see
+    /// [`MAX_LIST_SIZE`](crate::action::MAX_LIST_SIZE).
     pub fn size(&self) -> usize {
         self.buckets.iter().map(Bucket::size).sum()
     }

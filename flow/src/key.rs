@@ -308,8 +308,9 @@ headers! {
 
         /// Which of the fields `tun_metadata0` to `tun_metadata63` the packet has: bit `n` for field `n`.
         tun_options: U64,
-        /// The options of Geneve that are fields: 16 bytes for each of the fields 0 to 7, then 4 bytes for each of the fields 8 to 63. An option
-        /// stands at the end of its place, behind zeros. Those that the packet lacks are zero.
+        /// The options of Geneve that are fields: 16 bytes for each of the fields 0 to 7, then 4 bytes for each
+        /// of the fields 8 to 63. An option stands at the end of its place, behind zeros. Those that the packet
+        /// lacks are zero.
         tun_metadata: [[u8; 32]; 11],
 
         /// What no frame has: for tests. In two halves, because longer arrays have no default.

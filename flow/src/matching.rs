@@ -36,8 +36,8 @@ impl Match {
     /// `value`, and the remaining ones may be anything. `value`, `mask` and `replaced` are right-aligned, and `mask`
     /// is a part of `replaced`.
     ///
-    /// The tag-present bit is not set along with a VLAN id or priority: the caller sets it. A packet must have an option whatever is said of its
-    /// bits, even if `mask` is zero.
+    /// The tag-present bit is not set along with a VLAN id or priority: the caller sets it. A packet must have
+    /// an option whatever is said of its bits, even if `mask` is zero.
     #[inline]
     pub fn set(&mut self, field: FieldId, value: u128, mask: u128, replaced: u128) {
         let def = field.def();

@@ -1,7 +1,7 @@
 //! Which Geneve options are the fields `tun_metadata0` to `tun_metadata63` of a bridge.
 //!
-//! A field has a fixed place in the key of a packet, with room for an option of 16 bytes or of 4 ([`option_size`]). Open vSwitch has room for 124 bytes in
-//! each.
+//! A field has a fixed place in the key of a packet, with room for an option of 16 bytes or of 4
+//! ([`option_size`]). Open vSwitch has room for 124 bytes in each.
 
 use crate::key::{LONG_OPTION, LONG_OPTIONS, SHORT_OPTION, option_size};
 use packet::{MappedOption, OptionMap};

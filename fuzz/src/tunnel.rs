@@ -7,10 +7,12 @@ use packet::{Frame, Merger, Segmentation, answer_too_long, ecn, limit_segments, 
 /// Bytes of the largest header of any kind: Geneve with all its options.
 const LARGEST_HEADER: usize = geneve::HEADER_SIZE + 63 * 4;
 
-/// Target: reads arbitrary bytes as the headers of tunnels, and as a frame that comes out of one. A header ends within its datagram; a
-/// frame is as long after ECN as before; what is merged and cut again is what came; an answer to a frame that is too long fits.
+/// Target: reads arbitrary bytes as the headers of tunnels, and as a frame that comes out of one. A header ends
+/// within its datagram; a frame is as long after ECN as before; what is merged and cut again is what came; an
+/// answer to a frame that is too long fits.
 ///
-/// The first three bytes of the input choose the ECN of the outer header, the MTU of the path, and where a frame begins. The rest is the datagram.
+/// The first three bytes of the input choose the ECN of the outer header, the MTU of the path, and where a
+/// frame begins. The rest is the datagram.
 pub fn tunnel(data: &[u8]) {
     let mut bytes = Bytes(data);
     let (tos, room, start) = (bytes.byte(), usize::from(bytes.byte()) * 8, bytes.byte());

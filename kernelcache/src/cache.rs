@@ -256,9 +256,10 @@ impl Budget {
 }
 
 impl KernelCache {
-    /// Starts the thread that frees places and attaches executors. There are neither ports nor flows, and nothing is forwarded in the kernel before
-    /// [`Self::resume`]. `epoch` is the zero of the switch's clock on `CLOCK_MONOTONIC`; `seed` keys hashes. The caller has
-    /// the policy tell its generations from the first one on.
+    /// Starts the thread that frees places and attaches executors. There are neither ports nor flows, and
+    /// nothing is forwarded in the kernel before [`Self::resume`]. `epoch` is the zero of the switch's clock on
+    /// `CLOCK_MONOTONIC`; `seed` keys hashes. The caller has the policy tell its generations from the first one
+    /// on.
     ///
     /// # Errors
     /// The thread cannot be started.

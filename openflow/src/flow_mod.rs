@@ -301,8 +301,8 @@ fn decode_11(
     check_buffer(buffer, command)
 }
 
-/// The table of a number in a flow mod, and whether it may be changed: Open vSwitch has an internal table behind the last one, which
-/// nobody may change, and says so behind everything else.
+/// The table of a number in a flow mod, and whether it may be changed: Open vSwitch has an internal table
+/// behind the last one, which nobody may change, and says so behind everything else.
 fn permitted_table(number: u8) -> (Option<TableId>, Result<(), ErrorCode>) {
     match decode_table(number, ErrorCode::RequestPermission) {
         Ok(table) => (table, Ok(())),

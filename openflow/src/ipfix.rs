@@ -1,5 +1,5 @@
-//! The counters of exporters of flow records (IPFIX), in Nicira's multiparts `NXST_IPFIX_BRIDGE` and `NXST_IPFIX_FLOW`. They have the
-//! same body in every version of OpenFlow.
+//! The counters of exporters of flow records (IPFIX), in Nicira's multiparts `NXST_IPFIX_BRIDGE` and
+//! `NXST_IPFIX_FLOW`. They have the same body in every version of OpenFlow.
 
 use crate::error::ErrorCode;
 use crate::input::Input;

@@ -4,13 +4,15 @@
 //! A device or the kernel merges what arrives at a port, but not what is inside a tunnel. [`Merger`] does, for frames that came
 //! out of one. [`Segmentation`](crate::Segmentation) is the way back.
 //!
-//! Whoever receives a merged frame must not be able to tell it from one that its sender had left unsegmented, and segments that are cut
-//! from it again are the segments that came, byte for byte. So the merger refuses whatever does not fit:
+//! Whoever receives a merged frame must not be able to tell it from one that its sender had left unsegmented,
+//! and segments that are cut from it again are the segments that came, byte for byte. So the merger refuses
+//! whatever does not fit:
 //!
 //! - The headers agree in every bit, but for lengths, checksums, sequence numbers, and IPv4 identifications, which count up by one.
 //! - All segments have as many bytes of payload as the first one, except the last, which may have fewer.
 //! - The flags are ACK alone. FIN and PSH end a frame.
-//! - All checksums are right. A wrong one would be lost, because the merged frame has a partial checksum, which vouches for the payload.
+//! - All checksums are right. A wrong one would be lost, because the merged frame has a partial checksum, which
+//!   vouches for the payload.
 //! - There are no IPv4 options, no IPv6 extension headers, no fragments, and no padding.
 //!
 //! The merger copies each segment once. Up to [`MAX_RUNS`] connections are merged at a time. Frames of one connection keep their

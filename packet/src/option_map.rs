@@ -42,8 +42,8 @@ impl OptionMap {
         self.0.iter().find(|mapped| (mapped.class, mapped.option_type) == id)
     }
 
-    /// Whether the options of a header, which are whole, can be taken: every critical one is in the map, and those in the map have the size that
-    /// they have there. Open vSwitch drops packets with other sizes, too.
+    /// Whether the options of a header, which are whole, can be taken: every critical one is in the map, and
+    /// those in the map have the size that they have there. Open vSwitch drops packets with other sizes, too.
     pub fn takes(&self, options: &[u8]) -> bool {
         GeneveOptions::new(options).all(|option| match self.find(&option) {
             Some(mapped) => option.data().len() == usize::from(mapped.size),
@@ -51,8 +51,9 @@ impl OptionMap {
         })
     }
 
-    /// The options of a header to be sent: for each option of the map, what `value` returns, as a number whose lowest byte is the last one
-    /// of the option. `None` leaves the option out. Returns no bytes at all if each is left out.
+    /// The options of a header to be sent: for each option of the map, what `value` returns, as a number whose
+    /// lowest byte is the last one of the option. `None` leaves the option out. Returns no bytes at all if each
+    /// is left out.
     pub fn compose(
         &self,
         mut value: impl FnMut(&MappedOption) -> Option<u128>,

@@ -26,8 +26,8 @@ pub struct TunnelKey {
     pub is_oam: bool,
     /// VXLAN's extension for group-based policy; zero without the extension.
     pub group_policy: GroupPolicy,
-    /// The options behind the header of Geneve, as bytes; `None` if there are none. Of a received frame, only a port that knows options has
-    /// them here.
+    /// The options behind the header of Geneve, as bytes; `None` if there are none. Of a received frame, only a
+    /// port that knows options has them here.
     pub options: Option<Arc<[u8]>>,
 }
 

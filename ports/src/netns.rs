@@ -1,8 +1,9 @@
 //! Network namespaces: naming them and doing something inside one.
 //!
-//! A thread is in one network namespace, and what it opens (sockets, TAP devices) stays there. So a
-//! port in another namespace needs no process of its own: only a thread that enters, opens and ends. No thread that outlives a call ever changes its
-//! namespace here, but for the first one of a [rootless](crate::rootless) switch.
+//! A thread is in one network namespace, and what it opens (sockets, TAP devices) stays there. So a port in
+//! another namespace needs no process of its own: only a thread that enters, opens and ends. No thread that
+//! outlives a call ever changes its namespace here, but for the first one of a [rootless](crate::rootless)
+//! switch.
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, setns};

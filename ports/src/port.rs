@@ -129,8 +129,8 @@ pub trait TxQueue: Send {
         self.send(batch, ids, failures)
     }
 
-    /// Frames that the queue of a tunnel port has made since the last call, for senders whose frames were too long for the way: each
-    /// is to be processed as if it had come through the tunnel.
+    /// Frames that the queue of a tunnel port has made since the last call, for senders whose frames were too
+    /// long for the way: each is to be processed as if it had come through the tunnel.
     fn take_answers(&mut self) -> Vec<(TunnelKey, Vec<u8>)> {
         Vec::new()
     }

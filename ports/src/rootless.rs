@@ -1,8 +1,10 @@
 //! The switch of an ordinary user: devices in a network namespace of its own, tunnels in the one in which it was started.
 //!
-//! An ordinary user may do with devices what he wants only in a network namespace that belongs to a user namespace of his. Nothing leads from there to the
-//! machine's network, and a process that has entered it cannot go back: `setns(2)` wants a capability that the user does not have outside. But a thread
-//! that stays outside can open sockets there, for which a user needs no capability, and a socket belongs for ever to the namespace in which it was opened.
+//! An ordinary user may do with devices what he wants only in a network namespace that belongs to a user
+//! namespace of his. Nothing leads from there to the machine's network, and a process that has entered it
+//! cannot go back: `setns(2)` wants a capability that the user does not have outside. But a thread that stays
+//! outside can open sockets there, for which a user needs no capability, and a socket belongs for ever to the
+//! namespace in which it was opened.
 //!
 //! ```text
 //! main thread:  become_root ──► make_inside ──► (the process is confined) ──► stay_outside ──► all other threads
@@ -25,17 +27,17 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The way to the thread outside; empty if this process is as any other.
 static OUTSIDE: OnceLock<Sender<Job>> = OnceLock::new();
 
-/// Enters a new user namespace, in which the user of this process is root. The process must have a single thread. The network namespace stays
-/// the same.
+/// Enters a new user namespace, in which the user of this process is root. The process must have a single
+/// thread. The network namespace stays the same.
 ///
 /// # Errors
-/// The process has several threads, or the kernel does not allow the user a user namespace; in the latter case, the process may be in one without
-/// rights, and should end.
+/// The process has several threads, or the kernel does not allow the user a user namespace; in the latter case,
+/// the process may be in one without rights, and should end.
 pub fn become_root() -> io::Result<()> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     unshare(CloneFlags::CLONE_NEWUSER)?;
-    // user_namespaces(7): a process without privileges must deny setgroups before it writes the map of groups, and each map has a single line
-    // with the caller's own id.
+    // user_namespaces(7): a process without privileges must deny setgroups before it writes the map of groups,
+    // and each map has a single line with the caller's own id.
     std::fs::write("/proc/self/setgroups", "deny")?;
     std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
     std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
@@ -78,8 +80,8 @@ pub fn make_inside() -> io::Result<Netns> {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Moves the calling thread into a network namespace, and starts a thread that stays where the calling one was, as long as the process lives. Threads that
-/// are started afterwards are inside.
+/// Moves the calling thread into a network namespace, and starts a thread that stays where the calling one was,
+/// as long as the process lives. Threads that are started afterwards are inside.
 ///
 /// # Errors
 /// The kernel refuses the thread, or the capability `CAP_SYS_ADMIN` is missing; this thread is where it was then.

@@ -49,7 +49,8 @@ pub struct Options {
     pub kernel_cache: KernelCacheMode,
     /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps `CAP_SYS_ADMIN`.
     pub enters_namespaces: bool,
-    /// Whether devices are in a network namespace of the switch's own, and only tunnels in the one where it is started (`--rootless`).
+    /// Whether devices are in a network namespace of the switch's own, and only tunnels in the one where it is
+    /// started (`--rootless`).
     pub is_rootless: bool,
     /// Whether to take over from the program at standard input, which has started this one (`--take-over`).
     pub take_over: bool,
@@ -73,18 +74,22 @@ struct Arguments {
     /// address]
     #[arg(long = "datapath-id", value_name = "ID")]
     datapath_ids: Vec<DatapathId>,
-    /// Add a port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME, patch:NAME,peer=NAME,
-    /// vxlan:NAME,remote_ip=ADDRESS,key=N, geneve:NAME, gre:NAME (docs/tunnels.md has their options) or dummy:NAME, with options: ",shield=off" lets the host's own stack receive its frames, too,
-    /// ",qdisc=auto|bypass|honour", ",queues=N", ",slots=N", ",slot-size=BYTES", ",kernel-cache=off"; ",mac=MAC" is the address of a TAP
-    /// device; ",number=N" gives it a number, otherwise ports get 1, 2, 3 ... in the order given, and ",name=NAME" a name. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20",
+    /// Add a port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME,
+    /// patch:NAME,peer=NAME, vxlan:NAME,remote_ip=ADDRESS,key=N, geneve:NAME, gre:NAME (docs/tunnels.md has
+    /// their options) or dummy:NAME, with options: ",shield=off" lets the host's own stack receive its frames,
+    /// too, ",qdisc=auto|bypass|honour", ",queues=N", ",slots=N", ",slot-size=BYTES", ",kernel-cache=off";
+    /// ",mac=MAC" is the address of a TAP device; ",number=N" gives it a number, otherwise ports get 1, 2, 3
+    /// ... in the order given, and ",name=NAME" a name. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20",
     /// ",vlan_mode=access|trunk|native-tagged|native-untagged|dot1q-tunnel", ",cvlans=5",
     /// ",qinq-ethtype=802.1ad|802.1q", ",priority_tags=never|if-nonzero|always"; ",protected=true" keeps it
-    /// from other protected ports, ",storm=N|off" limits the frames a second that are flooded from it; ",down=true",
-    /// ",no-receive=true", ",no-flood=true", ",no-forward=true" and ",no-packet-in=true" are those of ofctl mod-port
+    /// from other protected ports, ",storm=N|off" limits the frames a second that are flooded from it;
+    /// ",down=true", ",no-receive=true", ",no-flood=true", ",no-forward=true" and ",no-packet-in=true" are
+    /// those of ofctl mod-port
     #[arg(short, long = "port", value_name = "PORT")]
     ports: Vec<String>,
-    /// Add a network that other machines share: vxlan:NAME,vni=N,peer=IP[,peer=IP...] makes a tunnel port for each peer, NAME-1, NAME-2 ..., which
-    /// are protected from each other; further options are those of all these ports. Each machine names all others. May be repeated
+    /// Add a network that other machines share: vxlan:NAME,vni=N,peer=IP[,peer=IP...] makes a tunnel port for
+    /// each peer, NAME-1, NAME-2 ..., which are protected from each other; further options are those of all
+    /// these ports. Each machine names all others. May be repeated
     #[arg(long = "overlay", value_name = "OVERLAY")]
     overlays: Vec<Overlay>,
     /// Connect to an OpenFlow controller: tcp:HOST[:PORT], ssl:HOST[:PORT] or unix:PATH, with settings:
@@ -170,8 +175,9 @@ struct Arguments {
     /// CAP_SYS_ADMIN
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     netns: OnOff,
-    /// Run as an ordinary user: devices (internal:NAME, tap:NAME) are in a network namespace that the switch makes, where the user is root, and
-    /// tunnels (vxlan:NAME, geneve:NAME) are in the one where it is started. "nsenter -t PID -U -n --preserve-credentials" enters the former
+    /// Run as an ordinary user: devices (internal:NAME, tap:NAME) are in a network namespace that the switch
+    /// makes, where the user is root, and tunnels (vxlan:NAME, geneve:NAME) are in the one where it is started.
+    /// "nsenter -t PID -U -n --preserve-credentials" enters the former
     #[arg(long, conflicts_with = "user")]
     rootless: bool,
     /// Have the kernel forward the frames of established flows between network devices (docs/kernel-cache.md). auto: if

@@ -1,7 +1,8 @@
-//! `--rootless`: the switch of an ordinary user. Its devices are in a network namespace of its own, and its tunnels in the one in which it was started.
+//! `--rootless`: the switch of an ordinary user. Its devices are in a network namespace of its own, and its
+//! tunnels in the one in which it was started.
 //!
-//! The steps are those of [`ports::rootless`]. A program that takes over inherits the network namespace as a descriptor whose number is in its environment,
-//! and is started outside: its own first thread goes inside.
+//! The steps are those of [`ports::rootless`]. A program that takes over inherits the network namespace as a
+//! descriptor whose number is in its environment, and is started outside: its own first thread goes inside.
 
 use crate::options::Options;
 use anyhow::Context;
@@ -15,11 +16,12 @@ const VARIABLE: &str = "SWITCHD_INSIDE";
 /// The network namespace inside, for a program that takes over; empty without `--rootless`.
 static INSIDE: OnceLock<Netns> = OnceLock::new();
 
-/// Has a network namespace made that [`enter`] goes into, if the options say so. The caller is the only thread of the process, which is root of a user
-/// namespace of its own afterwards.
+/// Has a network namespace made that [`enter`] goes into, if the options say so. The caller is the only thread
+/// of the process, which is root of a user namespace of its own afterwards.
 ///
 /// # Errors
-/// The kernel does not allow it, in which case the process should end, or the program that this one takes over from has handed down nothing.
+/// The kernel does not allow it, in which case the process should end, or the program that this one takes over
+/// from has handed down nothing.
 pub(crate) fn prepare(options: &Options) -> anyhow::Result<()> {
     if !options.is_rootless {
         return Ok(());

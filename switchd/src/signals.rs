@@ -1,9 +1,9 @@
 //! The signals that end the switch.
 //!
 //! A process that a signal kills leaves its devices in the shield, deaf to their host. So every signal whose
-//! default is to end the process is blocked, and one thread waits for it: a terminal that is closed (SIGHUP) or a
-//! stray SIGUSR1 ends the switch as properly as SIGTERM does. `reload` says which SIGHUP does not end the switch. SIGKILL cannot be blocked; what it leaves behind is
-//! given back by the next start.
+//! default is to end the process is blocked, and one thread waits for it: a terminal that is closed (SIGHUP) or
+//! a stray SIGUSR1 ends the switch as properly as SIGTERM does. `reload` says which SIGHUP does not end the
+//! switch. SIGKILL cannot be blocked; what it leaves behind is given back by the next start.
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};

@@ -129,8 +129,9 @@ impl Step {
     }
 }
 
-/// Processors of the whole machine that a TCP stream keeps busy: much of what the kernel does for it is done for nobody's account. So nothing
-/// else may run. A stream that does not reach the rate counts as if it had, with as much more time.
+/// Processors of the whole machine that a TCP stream keeps busy: much of what the kernel does for it is done
+/// for nobody's account. So nothing else may run. A stream that does not reach the rate counts as if it had,
+/// with as much more time.
 fn paced_tcp(
     network: &Network,
     address: SocketAddr,

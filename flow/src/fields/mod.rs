@@ -214,8 +214,8 @@ impl FieldId {
     /// Gives the field's bits in `mask` the values that they have in `value`. Both are right-aligned.
     ///
     /// Writing `dl_vlan`, `dl_vlan_pcp` or `vlan_pcp` also sets the tag-present bit of the key, as in Open
-    /// vSwitch; values of `vlan_tci` and `vlan_vid` contain that bit. Writing an option gives the packet the option. Prerequisites are not checked: ask
-    /// [`FieldId::prerequisite_met`] first.
+    /// vSwitch; values of `vlan_tci` and `vlan_vid` contain that bit. Writing an option gives the packet the
+    /// option. Prerequisites are not checked: ask [`FieldId::prerequisite_met`] first.
     #[inline]
     pub fn write(self, key: &mut PipelineKey, value: u128, mask: u128) {
         self.def().put(key, value, mask);
@@ -227,7 +227,8 @@ impl FieldId {
         }
     }
 
-    /// Sets the field's `bits` (right-aligned) in a mask. Of an option, also the bit that says whether a packet has it, unless `bits` is zero.
+    /// Sets the field's `bits` (right-aligned) in a mask. Of an option, also the bit that says whether a packet
+    /// has it, unless `bits` is zero.
     #[inline]
     pub fn set_mask(self, mask: &mut PipelineMask, bits: u128) {
         self.def().put(&mut mask.bits, u128::MAX, bits);

@@ -108,8 +108,8 @@ macro_rules! fields {
                 $(#[doc = $meaning])+
                 $id,
             )*
-            /// `tun_metadata0` to `tun_metadata63`: an option of Geneve, as the bridge's map (`add-tlv-map`) says. The first eight have
-            /// 128 bits, the others 32.
+            /// `tun_metadata0` to `tun_metadata63`: an option of Geneve, as the bridge's map (`add-tlv-map`)
+            /// says. The first eight have 128 bits, the others 32.
             TunMetadata(u8),
             /// `reg0` to `reg31`: a register of 32 bits.
             Reg(u8),
@@ -260,8 +260,9 @@ fields! {
     TunGbpFlags: "tun_gbp_flags" "", 8, at!(headers.tun_gbp_flags), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_TUN_GBP_FLAGS", 39)],
         "tun_gbp_flags=0x8/0x8,actions=output:2";
-    /// Which of the fields `tun_metadata0` to `tun_metadata63` the packet has, one bit for each: bit `N` for `tun_metadataN`. A rule that
-    /// wants the option writes `tun_metadataN`; a rule for packets without it needs this field. OpenFlow messages have no name for it.
+    /// Which of the fields `tun_metadata0` to `tun_metadata63` the packet has, one bit for each: bit `N` for
+    /// `tun_metadataN`. A rule that wants the option writes `tun_metadataN`; a rule for packets without it
+    /// needs this field. OpenFlow messages have no name for it.
     TunOptions: "tun_options" "", 64, at!(headers.tun_options), any, ro, None, Hexadecimal,
         [],
         "tun_options=0x0/0x1,actions=drop";

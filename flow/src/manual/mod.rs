@@ -1,8 +1,8 @@
 //! The manual of the language: what `ofctl help WORD` prints, and the page docs/rules.md.
 //!
-//! Each [`Article`] is about one word, and is made from the table that the parser reads: the field table, or a vocabulary of
-//! actions, attributes, groups, buckets, meters or bands. So the manual has no text of its own that could differ from what the parser does,
-//! but for the lists' introductions in [`page`].
+//! Each [`Article`] is about one word, and is made from the table that the parser reads: the field table, or a
+//! vocabulary of actions, attributes, groups, buckets, meters or bands. So the manual has no text of its own
+//! that could differ from what the parser does, but for the lists' introductions in [`page`].
 
 mod page;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Parses and prints ports: numbers, names of reserved ports, and names of the bridge's ports. What names a bridge has is here, too.
+//! Parses and prints ports: numbers, names of reserved ports, and names of the bridge's ports. What names a
+//! bridge has is here, too.
 
 use super::error::Fault;
 use super::printable::quoted;

@@ -156,32 +156,36 @@ vocabulary! {
         /// Sets a bit to 1 if the packet is longer than BYTES, else to 0. The Ethernet header counts, VLAN tags do not.
         CheckPktLarger: "check_pkt_larger", "check_pkt_larger(BYTES)->FIELD[a]",
             "add-flow \"ip,actions=check_pkt_larger(1514)->reg0[0],resubmit(,1)\"";
-        /// Writes the key that the next tunnel port is to send, 0 to 0xffffffff: `tun_id`. A larger number makes it a `set_tunnel64`.
+        /// Writes the key that the next tunnel port is to send, 0 to 0xffffffff: `tun_id`. A larger number
+        /// makes it a `set_tunnel64`.
         SetTunnel: "set_tunnel", "set_tunnel:KEY", "add-flow \"in_port=1,actions=set_tunnel:0x2a,output:2\"";
         /// Writes the key that the next tunnel port is to send, as a number of 64 bits: `tun_id`.
         SetTunnel64: "set_tunnel64", "set_tunnel64:KEY", "add-flow \"in_port=1,actions=set_tunnel64:0x2a,output:2\"";
-        /// Looks up the packet's connection in a zone (`connection tracking`). Table N goes on with the packet and with what
-        /// was found (`ct_state` and the other fields of connections), while the actions behind go on without. With `commit`,
-        /// a connection that the packet begins is remembered, and `exec(...)` writes its mark and label; `force` begins it
-        /// anew if its first packet went the other way. The zone is a number, or 16 bits of a field. A connection that `alg=ftp` (with
-        /// `tcp`) or `alg=tftp` (with `udp`) commits tells of connections to come, whose packets are `+rel` (docs/connections.md).
+        /// Looks up the packet's connection in a zone (`connection tracking`). Table N goes on with the packet
+        /// and with what was found (`ct_state` and the other fields of connections), while the actions behind
+        /// go on without. With `commit`, a connection that the packet begins is remembered, and `exec(...)`
+        /// writes its mark and label; `force` begins it anew if its first packet went the other way. The zone
+        /// is a number, or 16 bits of a field. A connection that `alg=ftp` (with `tcp`) or `alg=tftp` (with
+        /// `udp`) commits tells of connections to come, whose packets are `+rel` (docs/connections.md).
         Ct: "ct", "ct(commit,force,table=N,zone=N,nat(src=RANGE),exec(ACTION,...),alg=ALG)",
             "add-flow \"ip,ct_state=-trk,actions=ct(table=1)\"";
         /// Takes the option `tun_metadataN` away, so that the next tunnel port sends none.
         DeleteField: "delete_field", "delete_field:tun_metadataN", "add-flow \"in_port=1,actions=delete_field:tun_metadata0,output:2\"";
         /// Forgets what is known of the packet's connection.
         CtClear: "ct_clear", "ct_clear", "add-flow \"ip,actions=ct_clear,resubmit(,1)\"";
-        /// Makes a rule of the packet, and adds it to table N (1 if there is no `table`), or refreshes it if it is there. The next
-        /// packet sees the rule. Each `FIELD[a..b]=FIELD[a..b]` copies bits of the packet into the rule's match, `FIELD[a..b]` alone
-        /// copies a field to itself, and `FIELD=VALUE` matches a value. `load:VALUE->FIELD[a..b]`, `load:FIELD[a..b]->FIELD[a..b]` and
-        /// `output:FIELD[a..b]` are the rule's actions. `priority`, `idle_timeout`, `hard_timeout`, `cookie` and `send_flow_rem` are
-        /// those of the rule; `fin_idle_timeout` and `fin_hard_timeout` give it a `fin_timeout`. With `limit=N`, the table gets no more
-        /// than N rules with the cookie, and the bit `result_dst` says whether the rule is there. With `delete_learned`, the rules with
-        /// the cookie are deleted with the last rule that learns so.
+        /// Makes a rule of the packet, and adds it to table N (1 if there is no `table`), or refreshes it if it
+        /// is there. The next packet sees the rule. Each `FIELD[a..b]=FIELD[a..b]` copies bits of the packet
+        /// into the rule's match, `FIELD[a..b]` alone copies a field to itself, and `FIELD=VALUE` matches a
+        /// value. `load:VALUE->FIELD[a..b]`, `load:FIELD[a..b]->FIELD[a..b]` and `output:FIELD[a..b]` are the
+        /// rule's actions. `priority`, `idle_timeout`, `hard_timeout`, `cookie` and `send_flow_rem` are those
+        /// of the rule; `fin_idle_timeout` and `fin_hard_timeout` give it a `fin_timeout`. With `limit=N`, the
+        /// table gets no more than N rules with the cookie, and the bit `result_dst` says whether the rule is
+        /// there. With `delete_learned`, the rules with the cookie are deleted with the last rule that learns
+        /// so.
         Learn: "learn", "learn(table=N,FIELD[]=FIELD[],load:VALUE->FIELD[],output:FIELD[])",
             "add-flow \"actions=learn(table=1,hard_timeout=300,NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:in_port),resubmit(,1)\"";
-        /// Shortens the timeouts of the rule when a TCP segment with FIN or RST comes. A timeout that is left out stays, and so does a
-        /// shorter one.
+        /// Shortens the timeouts of the rule when a TCP segment with FIN or RST comes. A timeout that is left
+        /// out stays, and so does a shorter one.
         FinTimeout: "fin_timeout", "fin_timeout(idle_timeout=SECONDS,hard_timeout=SECONDS)",
             "add-flow \"tcp,idle_timeout=300,actions=fin_timeout(idle_timeout=5),output:2\"";
         /// Writes the number of one of N_LINKS links, from 0 on, into a field. A hash of the fields (`eth_src`, `symmetric_l4`,

@@ -1,16 +1,18 @@
 //! Helpers of protocols: connections that tell of other connections in their payload (`ct(commit,alg=...)`).
 //!
-//! A rule gives a connection its helper when it commits the connection, and no connection has one without being asked for. The
-//! helper reads what the ends tell each other (`ftp`), and remembers the connection to come ([`expectations`]). The first packet of
-//! that connection is related to the connection that told of it: `+rel`, with its mark and label, and its addresses are translated in the same way.
+//! A rule gives a connection its helper when it commits the connection, and no connection has one without being
+//! asked for. The helper reads what the ends tell each other (`ftp`), and remembers the connection to come
+//! ([`expectations`]). The first packet of that connection is related to the connection that told of it:
+//! `+rel`, with its mark and label, and its addresses are translated in the same way.
 //!
 //! An address in the payload of a translated connection is translated, too. That may change the size of a segment, so that
 //! from there on the sequence numbers of the two ends differ ([`sequence`]). The executor of datapath actions changes the
 //! frame (`datapath/segment`).
 //!
-//! The semantics are those of Open vSwitch's userspace datapath (`lib/conntrack.c`). Unlike there, a connection has a helper whatever
-//! its ports are, both ends may tell of connections, FTP over IPv4 may use the commands of RFC 2428, what is expected is
-//! expected once and for a limited time, and the TCP option for selective acknowledgements follows the sequence numbers.
+//! The semantics are those of Open vSwitch's userspace datapath (`lib/conntrack.c`). Unlike there, a connection
+//! has a helper whatever its ports are, both ends may tell of connections, FTP over IPv4 may use the commands
+//! of RFC 2428, what is expected is expected once and for a limited time, and the TCP option for selective
+//! acknowledgements follows the sequence numbers.
 
 pub(super) mod expectations;
 mod ftp;
@@ -130,11 +132,11 @@ struct Ends {
 }
 
 impl Ends {
-    /// The connection to come that the end tells of that sent the first packet, or the other end if `is_reply`. The end that listens has
-    /// this port.
+    /// The connection to come that the end tells of that sent the first packet, or the other end if `is_reply`.
+    /// The end that listens has this port.
     fn connection_to_come(&self, is_reply: bool, port: u16) -> (CtTuple, Option<Nat>) {
-        // Each direction has its ends as a packet has them before it is translated. The packets of the connection to come go against
-        // the end that tells.
+        // Each direction has its ends as a packet has them before it is translated. The packets of the
+        // connection to come go against the end that tells.
         let (seen, own) = match is_reply {
             true => (self.original, self.reply.reversed()),
             false => (self.reply, self.original.reversed()),

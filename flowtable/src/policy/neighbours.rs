@@ -1,9 +1,10 @@
-//! Which host has which IP address, as ARP and neighbour discovery have told it: `NORMAL` answers questions from here for ports that suppress
-//! floods of them.
+//! Which host has which IP address, as ARP and neighbour discovery have told it: `NORMAL` answers questions
+//! from here for ports that suppress floods of them.
 //!
-//! A translation in a bridge with such a port returns what the packet announces as data, and [`Policy::learn_neighbour`] adds it. An
-//! address is known in one VLAN of one bridge. It is no more than a hint: an answer is given only as long as the MAC table has the host
-//! behind a port that suppresses. So nothing ages here.
+//! A translation in a bridge with such a port returns what the packet announces as data, and
+//! [`Policy::learn_neighbour`] adds it. An address is known in one VLAN of one bridge. It is no more than a
+//! hint: an answer is given only as long as the MAC table has the host behind a port that suppresses. So
+//! nothing ages here.
 //!
 //! Whoever announces addresses without end fills the places of the own port only ([`PLACES`]).
 //!
@@ -65,8 +66,8 @@ impl Neighbours {
         HostRef { bridge, key: MacKey { vlan, mac: MacAddr([0x03, a, b, c, d, e]) } }
     }
 
-    /// Notes an address. Returns whether something has changed. `is_there` says whether the MAC table has a host: addresses of others
-    /// make room.
+    /// Notes an address. Returns whether something has changed. `is_there` says whether the MAC table has a
+    /// host: addresses of others make room.
     fn learn(&self, neighbour: &Neighbour, is_there: impl Fn(BridgeId, MacKey) -> bool) -> bool {
         let Neighbour { host: HostRef { bridge, key }, port, ip } = *neighbour;
         let place = (bridge, key.vlan, ip);
@@ -117,8 +118,8 @@ impl Known {
 }
 
 impl Policy {
-    /// Notes which IP address the sender of a packet has, at the time `now`. If that is news, translations that have asked for the address
-    /// are done again.
+    /// Notes which IP address the sender of a packet has, at the time `now`. If that is news, translations that
+    /// have asked for the address are done again.
     pub(crate) fn learn_neighbour(&self, neighbour: Option<&Neighbour>, now: Duration) {
         let Some(neighbour) = neighbour else { return };
         let is_news = {

@@ -212,8 +212,8 @@ pub struct PortInfo {
     pub config: PortConfig,
     /// Whether the device is up and has a carrier.
     pub link_up: bool,
-    /// Whether it is known that nobody at the other end of the port's tunnel hears (BFD). Floods leave the port out, and a bucket that watches it
-    /// is not alive.
+    /// Whether it is known that nobody at the other end of the port's tunnel hears (BFD). Floods leave the port
+    /// out, and a bucket that watches it is not alive.
     pub is_peer_down: bool,
     /// Which VLANs the port carries, and whether tagged.
     pub vlan: VlanMode,

@@ -143,15 +143,15 @@ pub enum FlowModError {
     /// `OFPMMFC_BAD_RATE`.
     #[error("meter {0}: the rate of a band is at least 1")]
     BandWithoutRate(MeterId),
-    /// A rule or a packet-out uses the field `tun_metadataN` with this number, which is no option of Geneve in this bridge. In OpenFlow, the type
-    /// `OFPET_FLOW_MOD_FAILED` and the code `NXFMFC_INVALID_TLV_FIELD`.
+    /// A rule or a packet-out uses the field `tun_metadataN` with this number, which is no option of Geneve in
+    /// this bridge. In OpenFlow, the type `OFPET_FLOW_MOD_FAILED` and the code `NXFMFC_INVALID_TLV_FIELD`.
     #[error(
         "tun_metadata{0} is no option of tunnels yet: say which one with add-tlv-map, for example \
          \"{{class=0x102,type=0x80,len=4}}->tun_metadata{0}\""
     )]
     UnmappedOption(u8),
-    /// A rule or a packet-out uses bits that the option of Geneve does not have. In OpenFlow, the type `OFPET_BAD_ACTION` and the code
-    /// `OFPBAC_BAD_SET_LEN`.
+    /// A rule or a packet-out uses bits that the option of Geneve does not have. In OpenFlow, the type
+    /// `OFPET_BAD_ACTION` and the code `OFPBAC_BAD_SET_LEN`.
     #[error("tun_metadata{field} is an option of {size} bytes, which has no such bits: its bits are those below {}", u16::from(*size) * 8)]
     OptionTooShort {
         /// The number of the field.

@@ -613,12 +613,13 @@ impl Tables {
         if taken { Err(FlowModError::NameInUse(Arc::clone(name))) } else { Ok(()) }
     }
 
-    /// Whether rules and packet-outs can have these actions: the list is not too long, and the groups, meters and options that it names
-    /// exist.
+    /// Whether rules and packet-outs can have these actions: the list is not too long, and the groups, meters
+    /// and options that it names exist.
     ///
     /// # Errors
-    /// [`FlowModError::ListTooLong`], or [`FlowModError::UnknownGroup`], [`FlowModError::UnknownMeter`] or [`FlowModError::UnmappedOption`] with
-    /// the first group, meter or option that does not exist, or [`FlowModError::OptionTooShort`].
+    /// [`FlowModError::ListTooLong`], or [`FlowModError::UnknownGroup`], [`FlowModError::UnknownMeter`] or
+    /// [`FlowModError::UnmappedOption`] with the first group, meter or option that does not exist, or
+    /// [`FlowModError::OptionTooShort`].
     pub fn check_actions(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
         let size = list_size(actions);
         if size > MAX_LIST_SIZE {

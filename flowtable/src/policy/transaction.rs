@@ -354,8 +354,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Hands a value to the observers of the policy, who find it with the [effects](Effects::annotation) of this transaction. The policy
-    /// does not look at it.
+    /// Hands a value to the observers of the policy, who find it with the [effects](Effects::annotation) of
+    /// this transaction. The policy does not look at it.
     pub fn annotate(&mut self, annotation: Box<dyn Any + Send + Sync>) {
         self.annotation = Some(annotation);
     }

@@ -53,8 +53,8 @@ const NOT_OF_A_WIRE: [&str; 9] = [
 ];
 
 impl Netlink {
-    /// Has the kernel cut what it sends through the veth device `name` into frames that fit, and merge what it receives, as at a network
-    /// card without offloads for tunnels.
+    /// Has the kernel cut what it sends through the veth device `name` into frames that fit, and merge what it
+    /// receives, as at a network card without offloads for tunnels.
     ///
     /// # Errors
     /// There is no such device, or the process lacks `CAP_NET_ADMIN`.

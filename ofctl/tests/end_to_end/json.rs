@@ -367,8 +367,9 @@ fn every_answer_is_as_the_page_describes_it() {
         let value = serde_json::from_str(&output).expect("JSON");
         page.check(&value, "list of part", verb, &mut seen);
     }
-    // Errors have a test of their own. Nobody runs sessions of BFD here. Ports in memory have no rings and no tunnel, a switch without
-    // privileges has no kernel cache, no trace here is too long, and this program cannot start itself again.
+    // Errors have a test of their own. Nobody runs sessions of BFD here. Ports in memory have no rings and no
+    // tunnel, a switch without privileges has no kernel cache, no trace here is too long, and this program
+    // cannot start itself again.
     let of_errors = ["answer-error", "error", "openflow-error"];
     let elsewhere = ["bfd", "bfd-end", "kernel-cache", "omitted", "restarted", "rx-ring", "tunnel"];
     seen.extend(of_errors.iter().chain(&elsewhere).map(|kind| (*kind).to_owned()));

@@ -13,8 +13,8 @@ pub(super) struct MatchBuilder {
 }
 
 impl MatchBuilder {
-    /// Adds a field, with the checks that Open vSwitch makes for extensible matches. Only if `is_strict`, the match has to have what
-    /// the field needs.
+    /// Adds a field, with the checks that Open vSwitch makes for extensible matches. Only if `is_strict`, the
+    /// match has to have what the field needs.
     pub(super) fn add(
         &mut self,
         field: FieldId,

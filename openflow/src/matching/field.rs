@@ -145,7 +145,8 @@ pub(crate) fn take_value(
     }
 }
 
-/// Writes the header of a field that stands alone, or in front of whatever else; if `has_mask`, with the size of a value and a mask.
+/// Writes the header of a field that stands alone, or in front of whatever else; if `has_mask`, with the size
+/// of a value and a mask.
 pub(crate) fn put_header(out: &mut Encoder, field: FieldId, version: OfVersion, has_mask: bool) {
     let size = if is_variable(field) { LONGEST_OPTION } else { field.def().wire_len() };
     put_header_of(out, field, version, has_mask, size);

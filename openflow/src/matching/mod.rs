@@ -63,8 +63,8 @@ pub(crate) fn decode_11_into(input: &mut Input<'_>, matching: &mut Match) -> Res
     }
 }
 
-/// Reads a list of fields with its type and its length, as [`decode_11`], but ignores fields that are not known, and what fields need:
-/// the fields that come with a packet-out.
+/// Reads a list of fields with its type and its length, as [`decode_11`], but ignores fields that are not
+/// known, and what fields need: the fields that come with a packet-out.
 pub(crate) fn decode_loosely(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
     let mut header = input.part(HEADER_SIZE.min(input.len()), ErrorCode::BadMatchLength)?;
     let (kind, len) = (header.u16()?, usize::from(header.u16()?));

@@ -1,4 +1,5 @@
-//! Control packets of BFD that come through tunnels. They are for the switch itself, so that the pipeline never sees them, as in Open vSwitch.
+//! Control packets of BFD that come through tunnels. They are for the switch itself, so that the pipeline never
+//! sees them, as in Open vSwitch.
 
 use packet::wire::bfd::{TTL, UDP_PORT};
 use packet::wire::{EthernetFrame, Ipv4Packet, UdpPacket, eth_type, ethernet, ip_proto, udp};

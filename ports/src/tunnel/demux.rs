@@ -1,7 +1,8 @@
 //! Finds the tunnel port that a received frame belongs to: the most specific one, as in Open vSwitch.
 //!
-//! A port may fix the key, the remote address and its own address of the frames that it takes. Of the ports that would take a frame, one
-//! that fixes the key comes before others, then one that fixes the remote address, then one that fixes its own.
+//! A port may fix the key, the remote address and its own address of the frames that it takes. Of the ports
+//! that would take a frame, one that fixes the key comes before others, then one that fixes the remote address,
+//! then one that fixes its own.
 
 use super::bfd::BfdTap;
 use crate::PortStatus;

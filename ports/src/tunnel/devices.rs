@@ -1,8 +1,9 @@
 //! The devices that are ports of the switch, through which no tunnel of it may lead.
 //!
-//! A datagram that leaves through a port's device does not arrive: the device is shielded from the host's own stack, so that no answer could
-//! come. One that leaves through the host's end of a TAP device comes back as a frame, and goes into the tunnel again if both
-//! belong to the same bridge. Another bridge may well be the way to the network.
+//! A datagram that leaves through a port's device does not arrive: the device is shielded from the host's own
+//! stack, so that no answer could come. One that leaves through the host's end of a TAP device comes back as a
+//! frame, and goes into the tunnel again if both belong to the same bridge. Another bridge may well be the way
+//! to the network.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -18,8 +19,8 @@ type Place = (Option<String>, u32);
 pub struct OwnDevices(RwLock<HashMap<Place, Option<TunnelGroup>>>);
 
 impl OwnDevices {
-    /// A port has the device with this interface number of a named network namespace, or of that of the switch. `group` is its bridge if
-    /// the device is a TAP device, whose other end is the host.
+    /// A port has the device with this interface number of a named network namespace, or of that of the switch.
+    /// `group` is its bridge if the device is a TAP device, whose other end is the host.
     pub fn insert(&self, netns: Option<&str>, index: u32, group: Option<TunnelGroup>) {
         let mut devices = self.0.write().unwrap_or_else(PoisonError::into_inner);
         devices.insert((netns.map(str::to_owned), index), group);

@@ -1,7 +1,8 @@
 //! Endpoints: the sockets that tunnel ports have in common.
 //!
-//! An endpoint is there as long as a tunnel port uses it. Its receive queues belong to workers, as those of a port do, and give frames of
-//! all its ports; its sockets for sending are shared by the send queues of its ports.
+//! An endpoint is there as long as a tunnel port uses it. Its receive queues belong to workers, as those of a
+//! port do, and give frames of all its ports; its sockets for sending are shared by the send queues of its
+//! ports.
 
 use super::bfd::{BfdInbox, BfdReceived, BfdTap};
 use super::demux::{Demux, DemuxReader, Member, Pattern, RefusedCount};
@@ -111,8 +112,8 @@ impl Endpoints {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Opens a tunnel port of the bridge `group`, with queues for `workers` workers. With `shares_port`, another process may have the UDP port: the one that
-    /// this process takes over from.
+    /// Opens a tunnel port of the bridge `group`, with queues for `workers` workers. With `shares_port`,
+    /// another process may have the UDP port: the one that this process takes over from.
     ///
     /// # Errors
     /// The UDP port is taken, the network namespace does not exist, or the kernel refuses the sockets; nothing was changed.

@@ -1,9 +1,9 @@
 //! Tunnel ports: VXLAN, Geneve and GRE through the host's own stack.
 //!
-//! A tunnel port has no device. It sends and receives by ordinary sockets, so that the kernel does routing, ARP, path MTU, fragments,
-//! firewall and IPsec underneath. An [`Endpoints`] has the sockets: one *endpoint* for each type of tunnel, UDP port, version of IP
-//! and network namespace, which all tunnel ports of these share. A received frame belongs to the most specific of these ports
-//! (`demux`).
+//! A tunnel port has no device. It sends and receives by ordinary sockets, so that the kernel does routing,
+//! ARP, path MTU, fragments, firewall and IPsec underneath. An [`Endpoints`] has the sockets: one *endpoint*
+//! for each type of tunnel, UDP port, version of IP and network namespace, which all tunnel ports of these
+//! share. A received frame belongs to the most specific of these ports (`demux`).
 //!
 //! ```text
 //!  datagrams, several in one buffer (UDP_GRO)            frames of the pipeline, up to 64 KiB

@@ -141,8 +141,8 @@ impl Paths {
         }
     }
 
-    /// Asks the kernel for the way to a remote end, whatever is known of it: because that is old, or because the kernel has refused a
-    /// datagram as too long.
+    /// Asks the kernel for the way to a remote end, whatever is known of it: because that is old, or because
+    /// the kernel has refused a datagram as too long.
     pub(super) fn ask_again(
         &mut self,
         asking: &Asking,

@@ -1,7 +1,8 @@
 //! Receives the frames of all tunnel ports of an endpoint.
 //!
-//! One call receives up to [`BUFFERS`] buffers, each with up to 64 datagrams of one remote. All of these are taken apart at once and
-//! wait here. Each batch has frames of one port: successive ones, as far as there are any and the batch has room.
+//! One call receives up to [`BUFFERS`] buffers, each with up to 64 datagrams of one remote. All of these are
+//! taken apart at once and wait here. Each batch has frames of one port: successive ones, as far as there are
+//! any and the batch has room.
 
 use super::demux::{DemuxReader, Member, TunnelRefusal};
 use super::target::TunnelKind;

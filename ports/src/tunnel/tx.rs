@@ -1,8 +1,9 @@
 //! Sends the frames of a tunnel port.
 //!
-//! A frame gets the tunnel's header, and becomes a datagram; a large frame is cut into segments first, each of which becomes one. All of
-//! these lie behind one another in one buffer. Successive datagrams of one socket and one remote end that have equal sizes are
-//! one message for the kernel (`UDP_SEGMENT`), so that a large frame of TCP takes one or two messages.
+//! A frame gets the tunnel's header, and becomes a datagram; a large frame is cut into segments first, each of
+//! which becomes one. All of these lie behind one another in one buffer. Successive datagrams of one socket and
+//! one remote end that have equal sizes are one message for the kernel (`UDP_SEGMENT`), so that a large frame
+//! of TCP takes one or two messages.
 
 use super::devices::TunnelGroup;
 use super::path::{Asking, Path, PathState, Paths};

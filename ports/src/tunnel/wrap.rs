@@ -10,7 +10,8 @@ use std::ops::BitOr;
 /// Bytes of the largest header that is written, without options.
 const MAX_SIZE: usize = 16;
 
-/// Appends the header that says what `key` says, which goes in front of the Ethernet frame. Of GRE, it has no key field if the key is 0.
+/// Appends the header that says what `key` says, which goes in front of the Ethernet frame. Of GRE, it has no
+/// key field if the key is 0.
 pub(super) fn append_header(
     kind: TunnelKind,
     key: &TunnelKey,

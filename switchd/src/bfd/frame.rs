@@ -1,5 +1,5 @@
-//! The frames in which control packets of BFD go through a tunnel, as Open vSwitch makes and takes them: UDP over IPv4 between link-local
-//! addresses (RFC 5881 over the tunnel as a link).
+//! The frames in which control packets of BFD go through a tunnel, as Open vSwitch makes and takes them: UDP
+//! over IPv4 between link-local addresses (RFC 5881 over the tunnel as a link).
 
 use flow::types::MacAddr;
 use packet::checksum::{nonzero, pseudo_header, sum};

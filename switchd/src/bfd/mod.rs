@@ -1,11 +1,13 @@
-//! Bidirectional forwarding detection (RFC 5880, RFC 5881) through tunnels: whether the remote end of a tunnel port hears, and is heard.
+//! Bidirectional forwarding detection (RFC 5880, RFC 5881) through tunnels: whether the remote end of a tunnel
+//! port hears, and is heard.
 //!
-//! A tunnel port with `bfd=on` has a [`Session`]. One thread runs all sessions: it gets the control packets that tunnel ports take out of
-//! what they receive, and has the first worker send packets, as it sends those of packet-outs. What comes of a session is a property of
-//! the port ([`PortInfo::is_peer_down`](flowtable::policy::ports::PortInfo::is_peer_down)).
+//! A tunnel port with `bfd=on` has a [`Session`]. One thread runs all sessions: it gets the control packets
+//! that tunnel ports take out of what they receive, and has the first worker send packets, as it sends those of
+//! packet-outs. What comes of a session is a property of the port
+//! ([`PortInfo::is_peer_down`](flowtable::policy::ports::PortInfo::is_peer_down)).
 //!
-//! A peer that was never heard counts as down only five seconds after its session began, so that switches that start, or whose `bfd` is switched on one after the
-//! other, go on meanwhile.
+//! A peer that was never heard counts as down only five seconds after its session began, so that switches that
+//! start, or whose `bfd` is switched on one after the other, go on meanwhile.
 
 mod frame;
 mod session;

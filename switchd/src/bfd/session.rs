@@ -125,8 +125,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that is down and sends its first packet at once. `discriminator` is its number, which is not 0 and no other session of
-    /// this switch has; `seed` is for jitter.
+    /// A session that is down and sends its first packet at once. `discriminator` is its number, which is not 0
+    /// and no other session of this switch has; `seed` is for jitter.
     pub fn new(config: BfdConfig, discriminator: u32, seed: u64, now: Duration) -> Self {
         Self {
             config,

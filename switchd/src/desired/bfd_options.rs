@@ -1,8 +1,8 @@
 //! How the remote end of a tunnel is to be watched, as somebody wants it: `bfd=on,bfd_min_rx=300`.
 //!
-//! The options are those of Open vSwitch's column `bfd` (ovs-vswitchd.conf.db(5)). Two of them are taken only with the value that changes nothing:
-//! the interval between packets does not depend on traffic (`decay_min_rx`), and a port whose session is down counts as down whatever it receives
-//! (`forwarding_if_rx`).
+//! The options are those of Open vSwitch's column `bfd` (ovs-vswitchd.conf.db(5)). Two of them are taken only
+//! with the value that changes nothing: the interval between packets does not depend on traffic
+//! (`decay_min_rx`), and a port whose session is down counts as down whatever it receives (`forwarding_if_rx`).
 
 use super::port_error::OptionError;
 use super::word::Word;

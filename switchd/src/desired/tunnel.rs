@@ -1,7 +1,7 @@
 //! A tunnel port as somebody wants it: `vxlan:to-b,remote_ip=192.0.2.2,key=7`.
 //!
-//! The options have the names of Open vSwitch (ovs-vswitchd.conf.db(5), "Tunnel Options"). What it takes and cannot do is refused: keys
-//! that do not fit into the header, ECN bits in `tos`.
+//! The options have the names of Open vSwitch (ovs-vswitchd.conf.db(5), "Tunnel Options"). What it takes and
+//! cannot do is refused: keys that do not fit into the header, ECN bits in `tos`.
 
 use super::bfd_options::BfdDraft;
 use super::kind;
@@ -325,8 +325,8 @@ pub(super) fn neighbours_word(neighbours: &[(IpAddr, MacAddr)]) -> Option<Word> 
     (!text.is_empty()).then(|| Word::text(text.join(",")))
 }
 
-/// Whether outer headers have a checksum unless somebody wants it otherwise. Open vSwitch has none; with it, several datagrams can be
-/// sent and received at once, and devices compute it.
+/// Whether outer headers have a checksum unless somebody wants it otherwise. Open vSwitch has none; with it,
+/// several datagrams can be sent and received at once, and devices compute it.
 fn has_checksum(kind: TunnelKind) -> bool {
     kind != TunnelKind::Gre
 }

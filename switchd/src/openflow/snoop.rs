@@ -1,9 +1,9 @@
 //! `BRIDGE.snoop`: a socket at which the messages of a bridge's controller connections can be read.
 //!
-//! Whoever connects there gets a copy of every message that is sent and received from then on over connections that
-//! `ofctl set-controller` and its relatives have named, whole and in their order. A reader who does not read loses messages; nobody waits
-//! for it. While nobody reads, a connection only follows the lengths of its messages, so that a reader who comes begins with a
-//! whole one.
+//! Whoever connects there gets a copy of every message that is sent and received from then on over connections
+//! that `ofctl set-controller` and its relatives have named, whole and in their order. A reader who does not
+//! read loses messages; nobody waits for it. While nobody reads, a connection only follows the lengths of its
+//! messages, so that a reader who comes begins with a whole one.
 
 use super::outbox::MAX_BYTES;
 use super::transport::Transport;

@@ -6,10 +6,10 @@
 //!                                    └ Switch::apply ──► the switch is as the file says (ofctl apply)
 //! ```
 //!
-//! A [`SavedSwitch`] has bridges, ports, rules, groups, meters and static hosts. Counters and learned hosts are not saved.
-//! Rules, groups and meters are lines of the flow language: two rules are the same if their lines are, because reading a line that was
-//! written gives the same rule. A rule is parsed when a table takes it, so that a million rules are a million lines and
-//! not a million parsed rules.
+//! A [`SavedSwitch`] has bridges, ports, rules, groups, meters and static hosts. Counters and learned hosts are
+//! not saved. Rules, groups and meters are lines of the flow language: two rules are the same if their lines
+//! are, because reading a line that was written gives the same rule. A rule is parsed when a table takes it, so
+//! that a million rules are a million lines and not a million parsed rules.
 //!
 //! [`History`] keeps the last states, and [`Trial`] is a state that goes again unless somebody confirms it.
 

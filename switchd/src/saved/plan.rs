@@ -93,8 +93,9 @@ impl Display for PlanLine {
     }
 }
 
-/// The differences from `before` to `after`, in a stable order: the files for TLS, and bridge by bridge: of each bridge first itself, then its
-/// controllers, ports, groups, meters, rules and hosts. What `after` does not have of a bridge's tables (`None`) makes no difference.
+/// The differences from `before` to `after`, in a stable order: the files for TLS, and bridge by bridge: of
+/// each bridge first itself, then its controllers, ports, groups, meters, rules and hosts. What `after` does
+/// not have of a bridge's tables (`None`) makes no difference.
 pub fn plan(before: &SavedSwitch, after: &SavedSwitch) -> Vec<PlanLine> {
     let mut lines = Vec::new();
     let names = |switch: &SavedSwitch| -> Vec<String> {

@@ -41,8 +41,8 @@ pub enum TableFault {
     Text(#[from] TextError),
 }
 
-/// Looks whether the bridges can have the rules, groups and meters of `wanted`, in tables that no packet ever sees. What a bridge of
-/// `wanted` leaves out is taken from `before`. `step` is called now and then.
+/// Looks whether the bridges can have the rules, groups and meters of `wanted`, in tables that no packet ever
+/// sees. What a bridge of `wanted` leaves out is taken from `before`. `step` is called now and then.
 ///
 /// # Errors
 /// The first rule, group or meter that would be refused.
@@ -76,8 +76,8 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Gives a bridge the rules, groups and meters of a file, in one transaction. Rules, groups and meters that stay keep their counters.
-/// `name` is the name of the bridge, for messages, and `step` is called now and then.
+/// Gives a bridge the rules, groups and meters of a file, in one transaction. Rules, groups and meters that
+/// stay keep their counters. `name` is the name of the bridge, for messages, and `step` is called now and then.
 ///
 /// # Errors
 /// A rule, a group or a meter is refused. The bridge has not changed then.

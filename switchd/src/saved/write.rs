@@ -77,8 +77,8 @@ fn host_lines(hosts: &BTreeMap<MacKey, OfPort>) -> impl Iterator<Item = String> 
     hosts.iter().map(|(key, port)| format!("{port} {} {}", key.vlan, key.mac))
 }
 
-/// Appends a bridge: its settings, its tables, and then its controllers and ports, because in TOML all keys of a bridge stand in front of
-/// its `[[bridge.controller]]` and `[[bridge.port]]`.
+/// Appends a bridge: its settings, its tables, and then its controllers and ports, because in TOML all keys of
+/// a bridge stand in front of its `[[bridge.controller]]` and `[[bridge.port]]`.
 fn write_bridge(out: &mut String, bridge: &Bridge, tables: &SavedTables) {
     let desired = Desired { bridges: vec![bridge.clone()], ..Desired::default() };
     let text = file::write(&desired);

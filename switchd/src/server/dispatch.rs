@@ -11,8 +11,8 @@ use crate::switch::{OnBridge, Switch};
 use control::stream::StreamError;
 use control::{MonitorQuery, Operation, Reason, Refusal, Reply, Request};
 
-/// Carries out a request. `who` is the user who makes it. `text` is the text that came with it, such as a file of rules; steps are counted in `progress`, and lists
-/// are written to `to`.
+/// Carries out a request. `who` is the user who makes it. `text` is the text that came with it, such as a file
+/// of rules; steps are counted in `progress`, and lists are written to `to`.
 pub(super) fn carry_out(
     switch: &Switch,
     request: &Request,

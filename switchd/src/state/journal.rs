@@ -7,9 +7,10 @@
 //! {"no-group":7}
 //! ```
 //!
-//! A record has the changes of one transaction. The first line of a record has the size of the changes in bytes, and
-//! their CRC-32 in hexadecimal. A change is a line of JSON or, if it is about a rule, bytes ([`rule_bytes`](super::rule_bytes)). The first record says
-//! which parts of matches the numbers in these bytes mean. In format 1 rules are lines of JSON, too.
+//! A record has the changes of one transaction. The first line of a record has the size of the changes in
+//! bytes, and their CRC-32 in hexadecimal. A change is a line of JSON or, if it is about a rule, bytes
+//! ([`rule_bytes`](super::rule_bytes)). The first record says which parts of matches the numbers in these bytes
+//! mean. In format 1 rules are lines of JSON, too.
 //!
 //! A write that was cut off leaves an incomplete record at the end of the file. The reader ignores an incomplete record, and
 //! tells its caller.

@@ -148,8 +148,9 @@ impl<'a> WrittenRule<'a> {
     }
 }
 
-/// The rules that the requests of one transaction add, as bytes. A session that reads many requests makes these bytes beside the transaction,
-/// and [annotates](flowtable::policy::Transaction::annotate) the transaction with them. The keeper then need not look at the tables.
+/// The rules that the requests of one transaction add, as bytes. A session that reads many requests makes these
+/// bytes beside the transaction, and [annotates](flowtable::policy::Transaction::annotate) the transaction with
+/// them. The keeper then need not look at the tables.
 #[derive(Debug, Default)]
 pub(crate) struct AddedRules {
     bytes: Vec<u8>,

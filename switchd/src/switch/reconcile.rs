@@ -96,8 +96,9 @@ impl Switch {
         self.reconcile(Tolerance::MissingDevice, |desired| desired.remove_ct_zone(zone))
     }
 
-    /// Has `watcher` called whenever a bridge has been added or removed, or something about controllers was changed, before the one who asked for that goes on; `None`
-    /// for nobody. `watcher` must not change what is wanted.
+    /// Has `watcher` called whenever a bridge has been added or removed, or something about controllers was
+    /// changed, before the one who asked for that goes on; `None` for nobody. `watcher` must not change what is
+    /// wanted.
     pub fn watch_bridges(&self, watcher: Option<Box<dyn Fn() + Send>>) {
         *self.bridge_watcher.lock() = watcher;
     }

@@ -1,11 +1,11 @@
 //! The time that receive queues owe to others.
 //!
 //! Queues have turns of some dozen frames, as if all frames took the same time. A frame that has to be cut into
-//! hundreds of segments takes as long as hundreds of frames: a neighbour that sends a few of them would keep the
-//! frames of others waiting until their queues are full. So a queue whose frames were cut owes the time of its turn.
-//! It has no turn until others have had as much time, or none of them has frames. If it asked for tiny segments, of which a
-//! frame has more than hosts have a reason for, others have [`PENALTY`] times as much: then it has a sixth of the worker's time at most,
-//! and not half.
+//! hundreds of segments takes as long as hundreds of frames: a neighbour that sends a few of them would keep
+//! the frames of others waiting until their queues are full. So a queue whose frames were cut owes the time of
+//! its turn. It has no turn until others have had as much time, or none of them has frames. If it asked for
+//! tiny segments, of which a frame has more than hosts have a reason for, others have [`PENALTY`] times as
+//! much: then it has a sixth of the worker's time at most, and not half.
 
 use std::time::Duration;
 

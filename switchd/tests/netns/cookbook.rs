@@ -1,5 +1,5 @@
-//! The recipes of docs/cookbook.md and docs/tunnels-cookbook.md: the blocks of each section are run by `sh -e` on a network of their own, behind the
-//! blocks of the first section, which builds it.
+//! The recipes of docs/cookbook.md and docs/tunnels-cookbook.md: the blocks of each section are run by `sh -e`
+//! on a network of their own, behind the blocks of the first section, which builds it.
 
 use crate::fixture::SWITCHD;
 use crate::other_netns::Names;
@@ -21,8 +21,8 @@ const TUNNELS: &str = include_str!("../../../docs/tunnels-cookbook.md");
 /// What a line begins with that says what the commands in front of it print.
 const PRINTS: &str = "# prints ";
 
-/// Stops the switches when the script ends. `$!` is the process that the script has started last in the background; others are in network
-/// namespaces with names.
+/// Stops the switches when the script ends. `$!` is the process that the script has started last in the
+/// background; others are in network namespaces with names.
 const TIDY: &str = "trap 'kill $! 2> /dev/null || true; wait
 for name in $(ip netns list | cut -d\" \" -f1); do ip netns pids $name | xargs -r kill || true; done
 ip -all netns delete' EXIT\n";

@@ -1,5 +1,5 @@
-//! Helpers of protocols: FTP and TFTP between hosts, with and without translation. Client and server speak as much of the protocols as
-//! the tests need.
+//! Helpers of protocols: FTP and TFTP between hosts, with and without translation. Client and server speak as
+//! much of the protocols as the tests need.
 
 use crate::connections::add_rules;
 use crate::fixture::Network;

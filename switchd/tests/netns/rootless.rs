@@ -1,4 +1,5 @@
-//! Switches of an ordinary user (`--rootless`): their devices are in network namespaces of their own, and their tunnels join the machines.
+//! Switches of an ordinary user (`--rootless`): their devices are in network namespaces of their own, and their
+//! tunnels join the machines.
 
 use crate::tunnels::{give_addresses, joined_sites};
 use anyhow::{Context, ensure};

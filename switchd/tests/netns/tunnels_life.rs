@@ -58,8 +58,8 @@ fn peer_comes_back() -> anyhow::Result<()> {
     b.is_conserved(&REASONS)
 }
 
-/// Two cables join the machines. The tunnel is between addresses that neither cable has; when one cable goes, the route of last resort is
-/// through the other one.
+/// Two cables join the machines. The tunnel is between addresses that neither cable has; when one cable goes,
+/// the route of last resort is through the other one.
 fn route_changes() -> anyhow::Result<()> {
     let (mut a, mut b) = two_sites(Some(ROOM))?;
     let up = LinkSpec { up: true, ..LinkSpec::default() };
@@ -224,8 +224,10 @@ fn bursts() -> anyhow::Result<()> {
     let (arrived, report) = stream.run_during(a.host.namespace(), b.host.namespace(), arrived)?;
     arrived?;
     ensure!(report.sent >= DATAGRAMS && report.misordered == 0, "{report:?}");
-    a.is_conserved(&[&REASONS[..], &["queue_full"]].concat())?;
-    b.is_conserved(&[&REASONS[..], &["queue_full"]].concat())?;
+    // On a loaded machine the sender is faster than the switch.
+    let reasons = [&REASONS[..], &["queue_full", "rx_ring_full"]].concat();
+    a.is_conserved(&reasons)?;
+    b.is_conserved(&reasons)?;
     ensure!(tunnel(&a)?.sends_groups, "{}", tunnel(&a)?);
     Ok(())
 }

@@ -199,8 +199,8 @@ fn geneve_with_options() -> anyhow::Result<()> {
     pair.a.is_conserved(&[&REASONS[..], &["tunnel_header"]].concat())
 }
 
-/// Each end sends an option as OVN does (class 0x102, type 0x80, 4 bytes) and a longer one, and takes frames only with those of the other end.
-/// `ovs-ofctl` tells both.
+/// Each end sends an option as OVN does (class 0x102, type 0x80, 4 bytes) and a longer one, and takes frames
+/// only with those of the other end. `ovs-ofctl` tells both.
 fn geneve_options() -> anyhow::Result<()> {
     let theirs = &["options:key=7"];
     let case = Case { kind: "geneve", ours: ",key=7", theirs, ..Case::default() };
@@ -284,8 +284,8 @@ fn jumbo() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Frames of the hosts leave no room for the tunnel. We cut TCP so that it fits, and tell who sends other packets; Open vSwitch does
-/// neither, so that the large frames go one way only.
+/// Frames of the hosts leave no room for the tunnel. We cut TCP so that it fits, and tell who sends other
+/// packets; Open vSwitch does neither, so that the large frames go one way only.
 fn same_mtu() -> anyhow::Result<()> {
     let theirs = &["options:key=7"];
     for kind in ["vxlan", "geneve", "gre"] {

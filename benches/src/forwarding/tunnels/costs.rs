@@ -1,7 +1,7 @@
 //! One direction alone: the processor time that the switch takes for a small frame, and many remote ends.
 //!
-//! The switch has a processor of its own, and gets more frames than it can carry. What the kernel does for a frame on behalf of the switch counts,
-//! up to where the frame would leave the machine.
+//! The switch has a processor of its own, and gets more frames than it can carry. What the kernel does for a
+//! frame on behalf of the switch counts, up to where the frame would leave the machine.
 
 use super::Plan;
 use super::sites::{PORT, Site, Underlay, pair};
@@ -116,8 +116,8 @@ struct Measured {
     rate: f64,
 }
 
-/// Two machines. What the first one sends to addresses of 10.200.0.0/16 reaches the second one, which has none of them and drops it: nobody
-/// but the switch takes time.
+/// Two machines. What the first one sends to addresses of 10.200.0.0/16 reaches the second one, which has none
+/// of them and drops it: nobody but the switch takes time.
 fn pair_with_sink() -> anyhow::Result<[Site; 2]> {
     let [site, far] = pair(Underlay::Default, true)?;
     far.namespace.set_sysctl("net/ipv4/ip_forward", "0")?;

@@ -27,8 +27,8 @@ pub struct Plan {
     pub programs: Programs,
 }
 
-/// A goal: a figure of the switch, over these underlays, against the kernel and against Open vSwitch. Of a figure of which less is better,
-/// the ratio is the most that is wanted.
+/// A goal: a figure of the switch, over these underlays, against the kernel and against Open vSwitch. Of a
+/// figure of which less is better, the ratio is the most that is wanted.
 struct Wanted {
     underlay: Underlay,
     step: Step,

@@ -1,8 +1,9 @@
-//! Answers to ARP requests and neighbour solicitations, in place of floods: where a port suppresses these, `NORMAL` answers for the hosts behind
-//! the port that are known.
+//! Answers to ARP requests and neighbour solicitations, in place of floods: where a port suppresses these,
+//! `NORMAL` answers for the hosts behind the port that are known.
 //!
-//! The answer goes back to who asked. Only a question for a host behind a port that suppresses is answered, and only if it came in at
-//! another kind of port: what a peer of an overlay asks, that peer could have answered itself if it knew.
+//! The answer goes back to who asked. Only a question for a host behind a port that suppresses is answered, and
+//! only if it came in at another kind of port: what a peer of an overlay asks, that peer could have answered
+//! itself if it knew.
 
 use super::tracked::Tags;
 use super::{Ctx, Note, TranslationObserver};
@@ -26,8 +27,8 @@ pub(super) struct Discovery {
 }
 
 impl<'a, O: TranslationObserver> Ctx<'a, O> {
-    /// What the packet says, if it is one of ARP or neighbour discovery, from a sender with the address `src`, in a bridge with a port
-    /// that suppresses.
+    /// What the packet says, if it is one of ARP or neighbour discovery, from a sender with the address `src`,
+    /// in a bridge with a port that suppresses.
     pub(super) fn discovery(&mut self, src: MacAddr) -> Discovery {
         let kind = self.packet.dl_type();
         if !matches!(kind, eth_type::ARP | eth_type::IPV6) || !self.ports().has_suppressors() {

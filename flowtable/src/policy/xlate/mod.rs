@@ -147,9 +147,9 @@ pub struct Translation {
     pub steps: usize,
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
     pub flood: Option<Flood>,
-    /// Whether the verdict holds for one frame only, and must not be cached: it depends on a continuation that lasts for
-    /// the frame, a table has no room for a rule that is to be learned, or the budget of the translation ended while it found out which buckets are alive, which later
-    /// translations go on with.
+    /// Whether the verdict holds for one frame only, and must not be cached: it depends on a continuation that
+    /// lasts for the frame, a table has no room for a rule that is to be learned, or the budget of the
+    /// translation ended while it found out which buckets are alive, which later translations go on with.
     pub is_passing: bool,
     /// The continuations that `actions` name. Their ids stay valid as long as somebody holds them.
     pub continuations: Vec<Arc<Continuation>>,

@@ -1,7 +1,8 @@
 //! Outputs to tunnel ports: what the outer headers are to say.
 //!
-//! What the port fixes holds, whatever rules have written; the rest comes from the packet's tunnel fields, as in Open vSwitch. ECN is
-//! always that of the packet (RFC 6040 §4.1), so that every output to a tunnel depends on it.
+//! What the port fixes holds, whatever rules have written; the rest comes from the packet's tunnel fields, as
+//! in Open vSwitch. ECN is always that of the packet (RFC 6040 §4.1), so that every output to a tunnel depends
+//! on it.
 
 use super::{Ctx, TranslationObserver};
 use crate::policy::ports::{Inherited, TunnelEgress, TunnelLocal};

@@ -171,7 +171,8 @@ impl TrackedKey {
         self.has_tunnel = true;
     }
 
-    /// Takes over the state of an earlier pass, or of a message. `has_tunnel` says whether the fields of the tunnel are a part of it.
+    /// Takes over the state of an earlier pass, or of a message. `has_tunnel` says whether the fields of the
+    /// tunnel are a part of it.
     pub(super) fn resume(&mut self, state: &PipelineKey, has_tunnel: bool) {
         self.key = PipelineKey { headers: self.key.headers, ..*state };
         if has_tunnel {
