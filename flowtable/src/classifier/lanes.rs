@@ -82,19 +82,16 @@ impl HalfSet {
     }
 }
 
-// A layout has a byte for the number of each half.
-const _: () = assert!(HALVES <= 256);
-
 /// Tells which half of the key is in which lane.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     set: HalfSet,
-    halves: ArrayVec<u8, HALVES>,
+    halves: ArrayVec<u16, HALVES>,
 }
 
 impl Layout {
     pub(super) fn new(set: HalfSet) -> Self {
-        Self { set, halves: set.0.iter().map(|half| half as u8).collect() }
+        Self { set, halves: set.0.iter().map(|half| half as u16).collect() }
     }
 
     pub(super) fn set(&self) -> HalfSet {

@@ -43,7 +43,7 @@ pub(super) struct Presence {
 /// A lane in which the hash mask has bits.
 #[derive(Debug)]
 struct Lane {
-    lane: u8,
+    lane: u16,
     /// The lane's steps are `Presence::steps[start..end]`, the one with the fewest bits first.
     start: u16,
     end: u16,
@@ -52,7 +52,7 @@ struct Lane {
 /// The bits of the hash mask in the leading bytes of one lane.
 #[derive(Debug)]
 struct Step {
-    lane: u8,
+    lane: u16,
     bits: u32,
     multiplier: u64,
 }
@@ -81,12 +81,12 @@ impl Presence {
                 if bits != 0 && !known {
                     let odd = u64::from(prefix) << 1 | 1;
                     let multiplier = keys[half].wrapping_mul(odd).rotate_left(7) | 1;
-                    steps.push(Step { lane: lane as u8, bits, multiplier });
+                    steps.push(Step { lane: lane as u16, bits, multiplier });
                 }
             }
             let end = steps.len() as u16;
             if start < end {
-                lanes.push(Lane { lane: lane as u8, start, end });
+                lanes.push(Lane { lane: lane as u16, start, end });
             }
         }
         Self { cells, lanes, steps }
