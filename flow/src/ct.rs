@@ -7,7 +7,7 @@ use crate::nat::Nat;
 use crate::types::TableId;
 use serde::{Deserialize, Serialize};
 
-/// `ct(commit,force,table=N,zone=N,nat(...),exec(...),alg=ALG)`.
+/// The action `ct(commit,force,table=N,zone=N,nat(...),exec(...),alg=ALG)`: looks up the connection that a packet belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ct {
     /// Whether a connection that the packet begins is remembered. Without this, a packet of an unknown connection is
@@ -42,7 +42,7 @@ pub enum CtAlg {
 }
 
 impl CtAlg {
-    /// All helpers.
+    /// The helpers that rules can name, in the order of their numbers.
     pub const ALL: [Self; 2] = [Self::Ftp, Self::Tftp];
 
     /// The word that rules have.

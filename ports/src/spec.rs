@@ -75,7 +75,7 @@ pub enum KernelCacheUse {
     /// It does, unless the device is a TAP device that is made to be moved to another network namespace ([`Target::Tap`]).
     #[default]
     Auto,
-    /// It does.
+    /// It does, also for a TAP device that was made to be moved: somebody says that the device stays.
     On,
     /// It does not.
     Off,

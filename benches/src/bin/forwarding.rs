@@ -7,11 +7,13 @@
 
 use anyhow::{Context, ensure};
 use benches::forwarding::{
-    Figure, IdlePorts, Measure, Network, Programs, RingGeometry, Through, goals::goals, hot,
+    Figure, IdlePorts, Measure, Network, Plan, Programs, RingGeometry, Through, goals::goals, hot,
     many_ports, tap_loop, tunnels,
 };
 use benches::interrupt::{self, Guard};
-use benches::report::{ColumnId, Conditions, OutputArgs, Report, Role, RowId, Table, progress};
+use benches::report::{
+    ColumnId, Conditions, Goal, OutputArgs, Report, Role, RowId, Table, progress,
+};
 use clap::Parser;
 use lab::enter;
 use std::path::PathBuf;
@@ -90,13 +92,19 @@ fn main() -> anyhow::Result<ExitCode> {
     interrupt::watch()?;
     let _guard = Guard::new();
     if let Some(ports) = args.ports {
-        return outputs.write(&many_ports(&args, ports)?);
+        let measure = |plan, report: &mut _| {
+            let Plan { duration, runs, programs } = plan;
+            many_ports::measure(&many_ports::Plan { ports, duration, runs, programs }, report)
+        };
+        return outputs.write(&report_of(&args, "Many ports", measure)?);
     }
     if args.tunnels {
-        return outputs.write(&tunnel_report(&args)?);
+        let measure = |plan, report: &mut _| tunnels::measure(&plan, report);
+        return outputs.write(&report_of(&args, "Tunnels", measure)?);
     }
     if args.kernel_cache {
-        return outputs.write(&kernel_cache_report(&args)?);
+        let measure = |plan, report: &mut _| hot::measure(&plan, report);
+        return outputs.write(&report_of(&args, "Kernel cache", measure)?);
     }
     let mut board = Board::new(&args);
     board.build(&args)?;
@@ -107,36 +115,15 @@ fn main() -> anyhow::Result<ExitCode> {
     outputs.write(&board.finish())
 }
 
-/// Measures a switch of `ports` ports.
-fn many_ports(args: &Args, ports: u16) -> anyhow::Result<Report> {
-    let mut report = Report::new("Many ports", Conditions::here());
-    let (duration, runs, programs) = (args.seconds, args.runs, programs(args)?);
-    let plan = many_ports::Plan { ports, duration, runs, programs };
-    let goals = many_ports::measure(&plan, &mut report)?;
-    progress("");
-    if args.output.goals {
-        goals.into_iter().for_each(|goal| report.goal(goal));
-    }
-    Ok(report)
-}
-
-/// Measures two hosts whose switches carry their frames through a tunnel, and others in the place of these switches.
-fn tunnel_report(args: &Args) -> anyhow::Result<Report> {
-    let mut report = Report::new("Tunnels", Conditions::here());
-    let (duration, runs, programs) = (args.seconds, args.runs, programs(args)?);
-    let goals = tunnels::measure(&tunnels::Plan { duration, runs, programs }, &mut report)?;
-    progress("");
-    if args.output.goals {
-        goals.into_iter().for_each(|goal| report.goal(goal));
-    }
-    Ok(report)
-}
-
-/// Measures the kernel cache where it is not alone.
-fn kernel_cache_report(args: &Args) -> anyhow::Result<Report> {
-    let mut report = Report::new("Kernel cache", Conditions::here());
-    let (duration, runs, programs) = (args.seconds, args.runs, programs(args)?);
-    let goals = hot::measure(&hot::Plan { duration, runs, programs }, &mut report)?;
+/// The report about something that has a benchmark of its own, which `measure` measures.
+fn report_of(
+    args: &Args,
+    title: &str,
+    measure: impl FnOnce(Plan, &mut Report) -> anyhow::Result<Vec<Goal>>,
+) -> anyhow::Result<Report> {
+    let mut report = Report::new(title, Conditions::here());
+    let plan = Plan { duration: args.seconds, runs: args.runs, programs: programs(args)? };
+    let goals = measure(plan, &mut report)?;
     progress("");
     if args.output.goals {
         goals.into_iter().for_each(|goal| report.goal(goal));

@@ -32,3 +32,16 @@ pub use measure::{Measure, Step};
 pub use network::{Network, Programs};
 pub use processes::on_core;
 pub use through::{RingGeometry, Through};
+
+use std::time::Duration;
+
+/// What to measure, and how long.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The time of one measurement.
+    pub duration: Duration,
+    /// Runs of which the median is taken.
+    pub runs: u16,
+    /// The programs that are measured.
+    pub programs: Programs,
+}

@@ -44,8 +44,8 @@ impl Pulse {
         self.0.store(edition | expires.min(TIME_MASK), Ordering::Release);
     }
 
-    /// Puts the end off to `expires`, if the slot still has this edition, and the connection has not ended before `now`.
-    /// Returns whether that is so.
+    /// Puts off the end of the connection to `expires`. Times are in milliseconds. Returns false and changes nothing if the slot has another
+    /// edition by now, or if the connection has ended before `now`.
     #[inline]
     pub(super) fn put_off(&self, edition: u32, now: u64, expires: u64) -> bool {
         let mut word = self.0.load(Ordering::Acquire);

@@ -420,7 +420,7 @@ impl Datapath {
     }
 
     /// The third stage: drops the flow of a frame if it does not cover the frame's key, or if a change may concern
-    /// it. One of a few usual flows may take its place. Returns for how many frames that is so.
+    /// it. One of a few usual flows may take its place. Returns the number of frames that got such a flow.
     fn compare(&mut self, n: usize, generation: u64, is_first_pass: bool) -> u64 {
         let Scratch { keys, rare, sizes, flows, .. } = &mut *self.scratch;
         let caches = &self.caches;

@@ -52,38 +52,34 @@ impl QuickTranslation {
         })
     }
 
-    /// Translates a frame whose packet has been read as one of the connection's. Returns false, and changes nothing, if its
-    /// checksum is a partial one.
+    /// Translates a frame whose packet has been read as one of the connection's. A frame whose headers end too early, which cannot
+    /// have been read so, stays as it is.
     #[inline]
-    pub(super) fn apply(&self, frame: &mut Frame<'_>) -> bool {
-        if frame.offload.needs_checksum() {
-            return false;
-        }
+    pub(super) fn apply(&self, frame: &mut Frame<'_>) {
+        let is_partial = has_partial_checksum(frame);
         let (l3, l4) = (usize::from(frame.layers.l3), usize::from(frame.layers.l4));
         let field = if self.is_udp { udp::field::CHECKSUM } else { tcp::field::CHECKSUM };
-        let grow = |sum: &mut [u8; 2], by: u16| {
-            *sum = (!checksum::add(!u16::from_be_bytes(*sum), by)).to_be_bytes();
-        };
-        let bytes = frame.bytes_mut();
-        let Some((network, transport)) = bytes.split_at_mut_checked(l4) else { return false };
+        let Some((network, transport)) = frame.bytes_mut().split_at_mut_checked(l4) else { return };
         let ip = network.get_mut(l3..).and_then(<[u8]>::first_chunk_mut::<{ ipv4::HEADER_SIZE }>);
-        let ports = transport.first_chunk::<4>();
-        let (Some(ip), Some(_)) = (ip, ports) else { return false };
-        let Some(sum) = transport.get_mut(field).and_then(<[u8]>::first_chunk_mut) else {
-            return false;
+        let (Some(ip), true) = (ip, transport.len() >= field.end) else { return };
+        let grow = |sum: &mut [u8], by: u16| {
+            let old = u16::from_be_bytes([sum[0], sum[1]]);
+            sum.copy_from_slice(&(!checksum::add(!old, by)).to_be_bytes());
         };
-        if !self.is_udp || *sum != [0, 0] {
+        let sum = &mut transport[field];
+        if is_partial {
+            // It is the sum of the pseudo header, and not yet inverted.
+            let old = u16::from_be_bytes([sum[0], sum[1]]);
+            sum.copy_from_slice(&checksum::add(old, self.addresses_grow).to_be_bytes());
+        } else if !self.is_udp || *sum != [0, 0] {
             grow(sum, self.all_grow);
             if self.is_udp && *sum == [0, 0] {
-                *sum = [0xff, 0xff];
+                sum.fill(0xff);
             }
         }
         transport[..4].copy_from_slice(&self.ports);
-        let mut sum = [ip[ipv4::field::CHECKSUM.start], ip[ipv4::field::CHECKSUM.start + 1]];
-        grow(&mut sum, self.addresses_grow);
-        ip[ipv4::field::CHECKSUM].copy_from_slice(&sum);
+        grow(&mut ip[ipv4::field::CHECKSUM], self.addresses_grow);
         ip[ipv4::field::ADDRESSES].copy_from_slice(&self.addresses);
-        true
     }
 }
 

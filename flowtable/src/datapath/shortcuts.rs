@@ -24,8 +24,9 @@
 //! # Where they are
 //!
 //! A shortcut belongs to a place of the signature cache, which decides what is kept. It has one cache line, so that shortcuts for
-//! all places of a cache of the usual size take 16 MiB. The lines, and then the
-//! pulses of the connections, are read for a whole run of frames before the first is used, so that the accesses overlap.
+//! all places of a cache of the usual size take 16 MiB, and as much again where connections are translated or of IPv6. The
+//! lines, and then the pulses of the connections, are read for a whole run of frames before the first is used, so that the
+//! accesses overlap.
 
 use super::cached_flow::CachedFlow;
 use super::flow_table::FlowTable;
@@ -65,29 +66,31 @@ const _: () = assert!(size_of::<Option<Shortcut>>() == 64);
 /// What the shortcuts of many connections do not have.
 #[derive(Debug)]
 struct More {
-    is_ipv6: bool,
-    /// The other words of IPv6 addresses.
-    addresses: [u64; 3],
+    /// The other words of IPv6 addresses in the key; `None` for IPv4.
+    ipv6: Option<[u64; 3]>,
     translation: Option<ShortcutTranslation>,
 }
 
 /// How the frames of a shortcut are translated.
 #[derive(Debug)]
-pub(super) struct ShortcutTranslation {
-    quick: Option<QuickTranslation>,
-    full: CtTranslation,
+pub(super) enum ShortcutTranslation {
+    Quick(QuickTranslation),
+    /// What cannot be worked out ahead.
+    Full(Box<CtTranslation>),
 }
 
 impl ShortcutTranslation {
     fn new(full: CtTranslation) -> Self {
-        Self { quick: QuickTranslation::new(&full), full }
+        let quick = QuickTranslation::new(&full).map(Self::Quick);
+        quick.unwrap_or_else(|| Self::Full(Box::new(full)))
     }
 
     /// Translates a frame.
     #[inline]
     pub(super) fn apply(&self, frame: &mut Frame<'_>) {
-        if self.quick.is_none_or(|quick| !quick.apply(frame)) {
-            nat::translate(frame, &self.full);
+        match self {
+            Self::Quick(quick) => quick.apply(frame),
+            Self::Full(full) => nat::translate(frame, full),
         }
     }
 }
@@ -301,9 +304,8 @@ impl Shortcuts {
         let words = hot.words();
         let is_ipv6 = hot.segments.meets(Segment::IPV6.id);
         let translation = translation.map(ShortcutTranslation::new);
-        let more = (is_ipv6 || translation.is_some()).then(|| {
-            Box::new(More { is_ipv6, addresses: [words[6], words[7], words[8]], translation })
-        });
+        let ipv6 = is_ipv6.then(|| [words[6], words[7], words[8]]);
+        let more = (is_ipv6 || translation.is_some()).then(|| Box::new(More { ipv6, translation }));
         let (addresses, ports) = (words[5], ports(&hot));
         let shortcut = Shortcut { addresses, ports, from, to: next.serial, index, known, more };
         self.put(place, shortcut);
@@ -340,11 +342,9 @@ impl Shortcut {
             & !key.segments.meets(Segments::RARE);
         let is_ipv6 = key.segments.meets(Segment::IPV6.id);
         is_same
-            && match &self.more {
+            && match self.more.as_ref().and_then(|more| more.ipv6.as_ref()) {
                 None => !is_ipv6,
-                Some(more) => {
-                    is_ipv6 == more.is_ipv6 && (!is_ipv6 || key.words()[6..] == more.addresses)
-                }
+                Some(rest) => is_ipv6 && key.words()[6..] == *rest,
             }
     }
 }

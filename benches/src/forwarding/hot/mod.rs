@@ -8,24 +8,12 @@ mod changes;
 mod many;
 mod misses;
 
-use super::network::Programs;
+use super::Plan;
 use crate::report::{Goal, Report};
 use anyhow::{Context, bail};
 use control::record::{CacheRecord, KernelCacheRecord};
 use control::{Client, Operation, Reply};
 use flow::metric::CacheMetric;
-use std::time::Duration;
-
-/// What to measure, and how long.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The time of one measurement.
-    pub duration: Duration,
-    /// Runs of which the median is taken.
-    pub runs: u16,
-    /// The programs that are measured.
-    pub programs: Programs,
-}
 
 /// Measures everything, adds the tables to the report, and returns the goals.
 ///

@@ -10,22 +10,9 @@
 mod costs;
 mod sites;
 
-use super::network::Programs;
-use super::{Figure, Step};
+use super::{Figure, Plan, Step};
 use crate::report::{Goal, Report, RowId, Table, progress};
 use sites::{Carrier, Underlay};
-use std::time::Duration;
-
-/// What to measure, and how long.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The time of one measurement.
-    pub duration: Duration,
-    /// Runs of which the median is taken.
-    pub runs: u16,
-    /// The programs that are measured.
-    pub programs: Programs,
-}
 
 /// A goal: a figure of the switch, over these underlays, against the kernel and against Open vSwitch. Of a
 /// figure of which less is better, the ratio is the most that is wanted.

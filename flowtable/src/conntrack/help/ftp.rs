@@ -21,6 +21,7 @@ pub(super) struct ToldAddress {
     pub(super) place: Range<usize>,
     /// The address; `None` if the sender's is meant.
     pub(super) address: Option<IpAddr>,
+    /// The port, which is not 0.
     pub(super) port: u16,
     pub(super) form: ToldForm,
 }
@@ -28,7 +29,7 @@ pub(super) struct ToldAddress {
 /// How an address and a port are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToldForm {
-    /// `h1,h2,h3,h4,p1,p2`.
+    /// As in `PORT h1,h2,h3,h4,p1,p2`: the bytes of an IPv4 address and of a port, most significant first, in decimal.
     Numbers,
     /// `|1|address|port|`, with this delimiter.
     Delimited(u8),
@@ -147,7 +148,7 @@ impl Reader<'_> {
         self.number().filter(|port| *port != 0)
     }
 
-    /// `h1,h2,h3,h4,p1,p2`.
+    /// Reads the form [`ToldForm::Numbers`]. `None` if the text has another form, or port 0.
     fn numbers(&mut self) -> Option<ToldAddress> {
         let start = self.at;
         let mut bytes = [0u8; 6];
@@ -164,7 +165,8 @@ impl Reader<'_> {
         (port != 0).then_some(ToldAddress { place, address, port, form: ToldForm::Numbers })
     }
 
-    /// `|1|address|port|`.
+    /// Reads the form [`ToldForm::Delimited`]. `None` if the text has another form, port 0, or an address of another family
+    /// than it says.
     fn delimited(&mut self) -> Option<ToldAddress> {
         let start = self.at;
         let delimiter = self.peek().filter(u8::is_ascii_graphic)?;
@@ -186,7 +188,7 @@ impl Reader<'_> {
         })
     }
 
-    /// `|||port|`.
+    /// Reads `|||port|` with any delimiter, the form [`ToldForm::PortOnly`]. `None` if the text has another form, or port 0.
     fn port_only(&mut self) -> Option<ToldAddress> {
         let delimiter = self.peek().filter(u8::is_ascii_graphic)?;
         (0..3).try_for_each(|_| self.take(delimiter))?;

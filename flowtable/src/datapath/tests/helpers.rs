@@ -22,6 +22,11 @@ struct Segment<'a> {
 }
 
 impl Segment<'_> {
+    /// A segment that asks for a connection.
+    fn opening(src: ([u8; 4], u16), dst: ([u8; 4], u16)) -> Segment<'static> {
+        Segment { src, dst, flags: SYN, sequence: 0, acknowledgement: 0, payload: "" }
+    }
+
     /// The frame of the segment, with right checksums.
     fn frame(&self) -> Vec<u8> {
         let Self { src, dst, flags, sequence, acknowledgement, payload } = *self;
@@ -160,14 +165,7 @@ fn an_active_client_behind_an_address_is_called_back() {
         assert_eq!((child.parent, child.mark), (Some(parent.original), 7));
         assert_eq!((parent.parent, parent.alg), (None, Some(flow::ct::CtAlg::Ftp)));
         // Once is enough, and another one is a stranger.
-        let again = Segment {
-            src: (SERVER.0, 19),
-            dst: (OUTSIDE, 1234),
-            flags: SYN,
-            sequence: 0,
-            acknowledgement: 0,
-            payload: "",
-        };
+        let again = Segment::opening((SERVER.0, 19), (OUTSIDE, 1234));
         assert!(bench.send_frames(1, &[again.frame()]).iter().all(Vec::is_empty));
     });
 }
@@ -193,14 +191,7 @@ fn who_names_another_address_than_its_own_is_not_helped() {
             let sent = bench.send_frames(0, &[client.with_payload(payload).frame()]);
             assert!(sent.iter().all(Vec::is_empty), "{payload}: +inv");
         }
-        let stranger = Segment {
-            src: (SERVER.0, 20),
-            dst: (OUTSIDE, 1234),
-            flags: SYN,
-            sequence: 0,
-            acknowledgement: 0,
-            payload: "",
-        };
+        let stranger = Segment::opening((SERVER.0, 20), (OUTSIDE, 1234));
         assert!(bench.send_frames(1, &[stranger.frame()]).iter().all(Vec::is_empty));
     });
 }

@@ -20,12 +20,12 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.priority = priority_of(queue).unwrap_or(self.priority);
     }
 
-    /// Executes `pop_queue`.
+    /// Executes `pop_queue`: frames get the queue again that the packet came with.
     pub(super) fn pop_queue(&mut self) {
         self.priority = self.first_priority;
     }
 
-    /// Executes `enqueue:PORT:QUEUE`.
+    /// Executes `enqueue:PORT:QUEUE`: sends the packet to the port in that queue. What is sent later has the queue that it had before.
     pub(super) fn enqueue(&mut self, port: OfPort, queue: u32) {
         let before = self.priority;
         self.set_queue(queue);
