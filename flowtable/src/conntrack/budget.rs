@@ -39,6 +39,18 @@ struct State {
     ports: Vec<[Bucket; 2]>,
 }
 
+impl State {
+    /// Counts a new connection while `known` frames of known ones have been seen, ever.
+    fn count(&mut self, now: u64, known: u64) {
+        if let Some((known, begun)) = self.moment.count(now, known, 1) {
+            self.protects |= known > begun;
+        }
+        if let Some((known, begun)) = self.period.count(now, known, WHILE) {
+            self.protects &= MUCH * known >= begun;
+        }
+    }
+}
+
 /// What has happened since a point in time, in milliseconds.
 #[derive(Debug, Default)]
 struct Period {
@@ -75,13 +87,18 @@ impl Bucket {
         Self { rate, tokens: rate * FULL_AFTER, filled: now }
     }
 
-    fn take(&mut self, now: u64) -> bool {
+    /// Whether there are the tokens of a connection.
+    fn has_some(&mut self, now: u64) -> bool {
         let elapsed = now.saturating_sub(self.filled).min(FULL_AFTER);
         self.tokens = (self.tokens + elapsed * self.rate).min(self.rate * FULL_AFTER);
         self.filled = now;
-        let left = self.tokens.checked_sub(1_000);
-        self.tokens = left.unwrap_or(self.tokens);
-        left.is_some()
+        self.tokens >= 1_000
+    }
+
+    fn take(&mut self, now: u64) -> bool {
+        let has_some = self.has_some(now);
+        self.tokens -= if has_some { 1_000 } else { 0 };
+        has_some
     }
 }
 
@@ -95,14 +112,8 @@ impl CtBudget {
     /// Whether a connection may begin with a frame of a port, at the time `now` in milliseconds. `is_trusted` says whether its
     /// source address has an answered connection, and is called only if the answer depends on it.
     pub(super) fn admit(&self, now: u64, port: PortNo, is_trusted: impl FnOnce() -> bool) -> bool {
-        let known = self.known.get();
         let state = &mut *self.state.borrow_mut();
-        if let Some((known, begun)) = state.moment.count(now, known, 1) {
-            state.protects |= known > begun;
-        }
-        if let Some((known, begun)) = state.period.count(now, known, WHILE) {
-            state.protects &= MUCH * known >= begun;
-        }
+        state.count(now, self.known.get());
         let port = usize::from(port.0);
         if state.ports.len() <= port {
             let full = [RATE, RESERVE].map(|rate| Bucket::full(rate, now));
@@ -110,6 +121,26 @@ impl CtBudget {
         }
         let [everybody, reserve] = &mut state.ports[port];
         everybody.take(now) || !state.protects || is_trusted() && reserve.take(now)
+    }
+
+    /// Whether [`admit`](Self::admit) would refuse. Only a refusal counts as a new connection: with a frame that is not refused here,
+    /// nothing has happened yet.
+    pub(super) fn refuses(
+        &self,
+        now: u64,
+        port: PortNo,
+        is_trusted: impl FnOnce() -> bool,
+    ) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let Some([everybody, reserve]) = state.ports.get_mut(usize::from(port.0)) else {
+            return false;
+        };
+        let refuses =
+            state.protects && !everybody.has_some(now) && !(is_trusted() && reserve.has_some(now));
+        if refuses {
+            state.count(now, self.known.get());
+        }
+        refuses
     }
 }
 
@@ -128,6 +159,22 @@ mod tests {
             count += (0..each).filter(|_| budget.admit(now, PORT, || trusted)).count() as u64;
         }
         count
+    }
+
+    #[test]
+    fn to_ask_takes_nothing_until_it_is_refused() {
+        let budget = CtBudget::default();
+        // Under protection, until the port has nothing left.
+        (0..5_000).for_each(|_| budget.saw_known(1));
+        assert!(budget.admit(0, PORT, || false));
+        let left = (0..100_000).take_while(|_| budget.admit(1, PORT, || false)).count();
+        assert!(left < 100_000 && budget.refuses(1, PORT, || false));
+        assert!(!budget.refuses(1, PORT, || true), "the reserve is not touched yet");
+        assert!(budget.admit(1, PORT, || true));
+        // What a millisecond brings is there still, however often somebody asks.
+        assert!((0..1_000).all(|_| !budget.refuses(2, PORT, || false)));
+        assert!((0..100).all(|_| budget.admit(2, PORT, || false)));
+        assert!(budget.refuses(2, PORT, || false));
     }
 
     #[test]

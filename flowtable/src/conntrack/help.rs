@@ -11,7 +11,7 @@
 //!
 //! The semantics are those of Open vSwitch's userspace datapath (`lib/conntrack.c`). Unlike there, a connection
 //! has a helper whatever its ports are, both ends may tell of connections, FTP over IPv4 may use the commands
-//! of RFC 2428, what is expected is expected once and for a limited time, and the TCP option for selective
+//! of RFC 2428, what is expected is expected for one connection and a limited time, and the TCP option for selective
 //! acknowledgements follows the sequence numbers.
 
 pub(super) mod expectations;
@@ -219,7 +219,6 @@ impl Connections {
                     // That it has been translated stays known, so that nobody does it again.
                     found.state &= ct_state::SRC_NAT | ct_state::DST_NAT;
                     found.state |= ct_state::TRACKED | ct_state::INVALID;
-                    return None;
                 }
             }
         }

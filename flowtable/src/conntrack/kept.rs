@@ -61,8 +61,7 @@ impl Connections {
     }
 
     /// Takes over connections of another program. A connection that is known already learns what the other program has
-    /// seen of its state, and its mark and label where it has none. A
-    /// connection is left out if there is no room for it, or if the table has given its translated address to another one.
+    /// seen of its state, and its mark, label and helper where it has none. A connection is left out if there is no room for it, or if the table has given its translated address to another one.
     pub fn take_over(&self, now: Duration, kept: &[KeptConnection]) {
         let now = ms(now);
         let mut gone = Vec::new();
@@ -81,6 +80,9 @@ impl Connections {
             known.state.merge(state);
             known.mark = if known.mark == 0 { *mark } else { known.mark };
             known.label = if known.label == 0 { *label } else { known.label };
+            if known.help.is_none() {
+                known.help = help.clone().map(Box::new);
+            }
             // Whose last packet came later knows which timeout holds.
             let (zone, period) = (original.zone, known.period());
             if at.shard.expires(slot) + at.shard.period(zone, *timeout) <= now + left + period {

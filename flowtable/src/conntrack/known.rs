@@ -80,7 +80,7 @@ impl Connections {
             connection.serial == place.serial
                 && (connection.mark, connection.label) == (found.mark, found.label)
                 // A helper wants to see each packet.
-                && connection.help.is_none()
+                && connection.help.as_ref().is_none_or(|help| help.alg().is_none())
         })?;
         let (pulses, at) = shard.block(place.slot)?;
         let mut until = ms(now) + LONGEST;

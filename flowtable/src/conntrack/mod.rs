@@ -368,15 +368,12 @@ impl Connections {
         {
             return Ok(tracked);
         }
-        let mut budget = budget;
         if let Some(before) = before.filter(|before| before.may_begin_with(action))
             && let Some(original) = before.original.as_ref().filter(|it| tuple::is_of(frame, it))
+            && self.refuses(original, budget, ms(now))
         {
             // Of a flood, the packet is not even read again.
-            if !self.may_begin(original, budget, ms(now)) {
-                return Ok((*before).into());
-            }
-            budget = None;
+            return Ok((*before).into());
         }
         match tuple::read(frame, action.zone) {
             Some(packet) => {
@@ -493,6 +490,14 @@ impl Connections {
         }
         tracked.translate(connection, action);
         Ok(tracked)
+    }
+
+    /// Whether a worker's budget refuses a connection that begins with a packet of this tuple. If not, nothing has happened yet.
+    fn refuses(&self, tuple: &CtTuple, budget: Option<(&CtBudget, PortNo)>, now: u64) -> bool {
+        let is_known = || self.limits.is_known(tuple);
+        let refuses = budget.is_some_and(|(budget, port)| budget.refuses(now, port, is_known));
+        self.counts.refused_port.fetch_add(refuses.into(), Ordering::Relaxed);
+        refuses
     }
 
     /// Whether a connection may begin with a packet of this tuple, as far as a worker's budget goes.

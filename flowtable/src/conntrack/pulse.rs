@@ -39,13 +39,13 @@ impl Pulse {
 
     /// Sets when the connection ends. For the holder of the shard's lock.
     pub(super) fn set_expires(&self, expires: u64) {
-        // Nobody else changes the edition. A worker that puts off the end at the same moment may lose.
+        // Nobody else changes the edition. If a worker puts off the end between the load and the store, the end is the one set here.
         let edition = self.0.load(Ordering::Relaxed) & !TIME_MASK;
         self.0.store(edition | expires.min(TIME_MASK), Ordering::Release);
     }
 
-    /// Puts off the end of the connection to `expires`. Times are in milliseconds. Returns false and changes nothing if the slot has another
-    /// edition by now, or if the connection has ended before `now`.
+    /// Puts off the end of the connection to `expires`. Times are in milliseconds. Returns false and changes nothing
+    /// if the slot has another edition by now, or if the connection has ended before `now`.
     #[inline]
     pub(super) fn put_off(&self, edition: u32, now: u64, expires: u64) -> bool {
         let mut word = self.0.load(Ordering::Acquire);

@@ -20,8 +20,8 @@
 //! pass. A frame of an established connection is spared the second pass, if nothing has changed (`tracked`, `shortcuts`).
 //!
 //! A frame that hits the cache costs no allocation, no lock and no locked instruction, in every pass. Only a frame whose
-//! connection is looked up (`DpAction::Ct`) takes the lock of the connection's shard. The first datagram of a connection in a
-//! millisecond costs a locked instruction.
+//! connection is looked up (`DpAction::Ct`), and each TCP segment of a connection, takes the lock of the connection's shard. The
+//! first datagram of a connection in a millisecond costs a locked instruction.
 //!
 //! # The slow path
 //!
@@ -420,7 +420,7 @@ impl Datapath {
     }
 
     /// The third stage: drops the flow of a frame if it does not cover the frame's key, or if a change may concern
-    /// it. One of a few usual flows may take its place. Returns the number of frames that got such a flow.
+    /// it. In the first pass, one of a few usual flows may take its place. Returns the number of frames that got such a flow.
     fn compare(&mut self, n: usize, generation: u64, is_first_pass: bool) -> u64 {
         let Scratch { keys, rare, sizes, flows, .. } = &mut *self.scratch;
         let caches = &self.caches;
@@ -438,17 +438,18 @@ impl Datapath {
         };
         let keys = keys.iter().zip(rare).map(|(hot, rare)| KeyRef { hot, rare });
         for ((key, size), index) in keys.zip(sizes).zip(flows).take(n) {
-            let flow = caches.flows.get(*index);
-            let is_right = flow.is_some_and(|flow| flow.covers(key) && is_right_now(flow));
-            if !is_right {
-                let usual = if is_first_pass { &caches.tracking } else { &caches.later };
-                let is_it = |flow: &CachedFlow| flow.covers(key) && is_right_now(flow);
-                *index = usual.find(&caches.flows, is_it).unwrap_or(UNKNOWN);
-                guessed += u64::from(*index != UNKNOWN);
-            }
             if (*size as usize) < ethernet::HEADER_SIZE {
                 *index = RUNT;
+                continue;
             }
+            let mut is_it = |flow: &CachedFlow| flow.covers(key) && is_right_now(flow);
+            if caches.flows.get(*index).is_some_and(|flow| is_it(flow)) {
+                continue;
+            }
+            // In later passes, the usual flows have been tried.
+            let usual = is_first_pass.then(|| caches.tracking.find(&caches.flows, is_it)).flatten();
+            guessed += u64::from(usual.is_some());
+            *index = usual.unwrap_or(UNKNOWN);
         }
         if restamped > 0 {
             caches.stats[CacheMetric::Restamps].add(restamped);

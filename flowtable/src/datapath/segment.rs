@@ -4,7 +4,7 @@
 
 use super::edit::{bytes_at, has_partial_checksum, read};
 use crate::conntrack::SegmentEdit;
-use packet::wire::{Ipv4Packet, Ipv6Packet, TcpPacket, ip_proto, ipv4, ipv6, tcp};
+use packet::wire::{TcpPacket, ip_proto, ipv4, ipv6, tcp};
 use packet::{Frame, checksum};
 
 /// Changes a frame, which has a TCP segment.
@@ -63,10 +63,14 @@ fn shift_selective_acknowledgements(mut options: &mut [u8], edit: &SegmentEdit) 
     }
 }
 
+fn is_ipv6(frame: &Frame<'_>) -> bool {
+    frame.bytes().get(usize::from(frame.layers.l3)).is_some_and(|version| version >> 4 == 6)
+}
+
 /// Tells the IP header, and a partial checksum, that the packet is longer by `growth` bytes.
 fn grow_packet(frame: &mut Frame<'_>, growth: i32) {
     let (l3, l4) = (usize::from(frame.layers.l3), usize::from(frame.layers.l4));
-    let is_ipv6 = frame.bytes().get(l3).is_some_and(|version| version >> 4 == 6);
+    let is_ipv6 = is_ipv6(frame);
     let grown =
         |size: [u8; 2]| u16::from_be_bytes(size).wrapping_add_signed(growth as i16).to_be_bytes();
     let field = if is_ipv6 { ipv6::field::PAYLOAD_SIZE } else { ipv4::field::TOTAL_SIZE };
@@ -99,24 +103,12 @@ fn fill_checksum(frame: &mut Frame<'_>) {
     if let Some(sum) = bytes_at::<2>(frame, sum_at) {
         *sum = [0; 2];
     }
-    let (Some(ip), Some(segment)) = (frame.bytes().get(l3..), frame.bytes().get(l4..end)) else {
-        return;
-    };
+    let field = if is_ipv6(frame) { ipv6::field::ADDRESSES } else { ipv4::field::ADDRESSES };
+    let addresses = frame.bytes().get(l3 + field.start..l3 + field.end);
+    let (Some(addresses), Some(segment)) = (addresses, frame.bytes().get(l4..end)) else { return };
+    let (source, destination) = addresses.split_at(addresses.len() / 2);
     let size = segment.len() as u32;
-    let pseudo_header = match (ip.first().map(|version| version >> 4), ip.first_chunk()) {
-        (Some(6), Some(header)) => {
-            let ip = Ipv6Packet::new_unchecked(header as &[u8; ipv6::HEADER_SIZE]);
-            let (source, destination) = (ip.src_addr().octets(), ip.dst_addr().octets());
-            checksum::pseudo_header(&source, &destination, ip_proto::TCP, size)
-        }
-        (Some(_), _) => {
-            let Some(header) = ip.first_chunk::<{ ipv4::HEADER_SIZE }>() else { return };
-            let ip = Ipv4Packet::new_unchecked(header);
-            let (source, destination) = (ip.src_addr().octets(), ip.dst_addr().octets());
-            checksum::pseudo_header(&source, &destination, ip_proto::TCP, size)
-        }
-        (None, _) => return,
-    };
+    let pseudo_header = checksum::pseudo_header(source, destination, ip_proto::TCP, size);
     let sum = !checksum::add(pseudo_header, checksum::sum(segment));
     if let Some(bytes) = bytes_at::<2>(frame, sum_at) {
         *bytes = sum.to_be_bytes();

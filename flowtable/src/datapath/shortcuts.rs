@@ -34,7 +34,9 @@ use super::nat::{self, QuickTranslation};
 use super::signatures::Signatures;
 use crate::conntrack::{Connections, CtTranslation, FoundConnection, KnownConnection};
 use flow::key::{HotKey, Segment, Segments};
+use packet::wire::ip_proto;
 use packet::{Frame, MAX_BATCH};
+use std::mem::offset_of;
 use std::time::Duration;
 
 /// Number of shortcuts that share an allocation.
@@ -48,8 +50,8 @@ const PATIENCE: u32 = 16;
 #[derive(Debug)]
 #[repr(align(64))]
 struct Shortcut {
-    /// The first word of the addresses in the key.
-    addresses: u64,
+    /// The first word of the addresses in the key, which has both addresses of IPv4.
+    address: u64,
     ports: u32,
     /// The serial number of the flow that the shortcut starts from.
     from: u32,
@@ -253,7 +255,8 @@ impl Shortcuts {
         flow: &CachedFlow,
         index: u32,
     ) {
-        if !key.segments.meets(Segments::RARE) {
+        let may_have = matches!(key.nw_proto, ip_proto::TCP | ip_proto::UDP);
+        if may_have && !key.segments.meets(Segments::RARE) {
             let candidate = Candidate { hot: *key, hash, index, from: flow.serial };
             self.candidates[usize::from(origin)] = candidate;
             self.has_candidate |= 1 << origin;
@@ -266,8 +269,8 @@ impl Shortcuts {
         self.has_candidate != 0
     }
 
-    /// Makes the shortcut of a received frame, if it is wished. If that takes a new signature, returns whether another one was
-    /// displaced.
+    /// Makes the shortcut of a received frame, if it is wished and its connection can be remembered. If that takes a new signature,
+    /// returns whether another one was displaced.
     pub(super) fn make(
         &mut self,
         end: ShortcutEnd<'_>,
@@ -281,35 +284,30 @@ impl Shortcuts {
         }
         self.has_candidate &= !(1 << origin);
         let Candidate { hot, hash, index: first, from } = self.candidates[usize::from(origin)];
-        let (place, is_new, has_evicted) = match signatures.place(hash, first) {
-            Some(place) => (place, false, false),
+        let (place, evicts) = match signatures.place(hash, first) {
+            Some(place) => (place, None),
             None => {
-                let is_free = |place| self.is_free(place);
-                let refused = self.refused;
-                let (place, has_evicted) = signatures
-                    .insert_if(hash, first, |place| {
-                        refused.is_multiple_of(PATIENCE) || is_free(place)
-                    })
-                    .or_else(|| {
-                        self.refused = refused.wrapping_add(1);
-                        None
-                    })?;
-                if has_evicted {
-                    self.refused = refused.wrapping_add(1);
-                }
-                (place, true, has_evicted)
+                let may_go = |place| self.refused.is_multiple_of(PATIENCE) || self.is_free(place);
+                let Some((place, evicts)) = signatures.find_room(hash, first, may_go) else {
+                    self.refused = self.refused.wrapping_add(1);
+                    return None;
+                };
+                (place, Some(evicts))
             }
         };
         let (known, translation) = connections.remember(now, found)?;
-        let words = hot.words();
-        let is_ipv6 = hot.segments.meets(Segment::IPV6.id);
+        if let Some(evicts) = evicts {
+            self.refused = self.refused.wrapping_add(evicts.into());
+            signatures.put(place, hash, first);
+        }
+        let [first_word, rest @ ..] = addresses(&hot);
+        let ipv6 = hot.segments.meets(Segment::IPV6.id).then_some(rest);
         let translation = translation.map(ShortcutTranslation::new);
-        let ipv6 = is_ipv6.then(|| [words[6], words[7], words[8]]);
-        let more = (is_ipv6 || translation.is_some()).then(|| Box::new(More { ipv6, translation }));
-        let (addresses, ports) = (words[5], ports(&hot));
-        let shortcut = Shortcut { addresses, ports, from, to: next.serial, index, known, more };
-        self.put(place, shortcut);
-        is_new.then_some(has_evicted)
+        let more =
+            (ipv6.is_some() || translation.is_some()).then(|| Box::new(More { ipv6, translation }));
+        let (address, ports) = (first_word, ports(&hot));
+        self.put(place, Shortcut { address, ports, from, to: next.serial, index, known, more });
+        evicts
     }
 
     /// Whether a place has no shortcut that somebody may miss.
@@ -336,7 +334,8 @@ impl Shortcut {
     /// Whether frames with this key are of the shortcut's connection.
     #[inline]
     fn is_for(&self, key: &HotKey) -> bool {
-        let is_same = (key.words()[5] == self.addresses)
+        let [first_word, rest @ ..] = addresses(key);
+        let is_same = (first_word == self.address)
             & (ports(key) == self.ports)
             & (key.nw_proto == self.known.protocol())
             & !key.segments.meets(Segments::RARE);
@@ -344,9 +343,17 @@ impl Shortcut {
         is_same
             && match self.more.as_ref().and_then(|more| more.ipv6.as_ref()) {
                 None => !is_ipv6,
-                Some(rest) => is_ipv6 && key.words()[6..] == *rest,
+                Some(ipv6) => is_ipv6 && rest == *ipv6,
             }
     }
+}
+
+/// The words of a key that have the addresses.
+#[inline]
+fn addresses(key: &HotKey) -> [u64; 4] {
+    const { assert!(offset_of!(HotKey, nw_addrs) == 40 && size_of::<HotKey>() == 72) };
+    let [.., a, b, c, d] = *key.words();
+    [a, b, c, d]
 }
 
 /// Both ports of a key.
@@ -359,8 +366,7 @@ fn ports(key: &HotKey) -> u32 {
 #[inline]
 fn round_bit(key: &HotKey) -> usize {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let words = key.words();
-    let addresses = words[5] ^ words[6] ^ words[7] ^ words[8];
+    let addresses = addresses(key).into_iter().fold(0, |all, word| all ^ word);
     let mixed = (addresses ^ u64::from(ports(key)).wrapping_mul(SPREAD)).wrapping_mul(SPREAD);
     (mixed >> 40) as usize % ROUND_BITS
 }

@@ -195,27 +195,27 @@ impl Signatures {
         true
     }
 
-    /// As [`insert`](Self::insert), but an entry of a full set has to go only if `may_go` says so of its place. Returns the place
-    /// of the new entry, and whether another one had to go; `None` if there is no room.
-    pub(super) fn insert_if(
-        &mut self,
+    /// Where [`put`](Self::put) can write an entry, and whether another one has to go for that, which it has only if `may_go`
+    /// says so of its place. `None` if there is no room.
+    pub(super) fn find_room(
+        &self,
         hash: u64,
         index: u32,
         may_go: impl FnOnce(usize) -> bool,
     ) -> Option<(usize, bool)> {
         let at = hash as usize & self.set_mask;
-        let set = self.sets.get_mut(at)?;
-        let entry = tag(hash) | (index + 1);
-        let (way, has_to_go) = match room(set, entry) {
+        let (way, has_to_go) = match room(self.sets.get(at)?, tag(hash) | (index + 1)) {
             Some(way) => (way, false),
             None => ((hash >> 40) as usize % WAYS, true),
         };
         let place = at * WAYS + way;
-        if has_to_go && !may_go(place) {
-            return None;
-        }
-        set[way] = entry;
-        Some((place, has_to_go))
+        (!has_to_go || may_go(place)).then_some((place, has_to_go))
+    }
+
+    /// Writes the entry that names a flow for packets with this hash, at a place that [`find_room`](Self::find_room) has
+    /// found for it.
+    pub(super) fn put(&mut self, place: usize, hash: u64, index: u32) {
+        self.sets[place / WAYS][place % WAYS] = tag(hash) | (index + 1);
     }
 }
 

@@ -478,6 +478,17 @@ fn buckets_leave_what_they_push_and_take_back_what_they_set() {
 }
 
 #[test]
+fn the_queue_of_a_bucket_ends_with_the_bucket() {
+    let p = policy(&[]);
+    add_groups(&p, &["group_id=1,type=all,bucket=set_queue:1,output:2,bucket=output:3"]);
+    add(&p, &["actions=group:1,output:4"]).unwrap();
+    let actions = p.translate(&key("in_port=1,tcp")).actions;
+    let queued = |action: &DpAction| matches!(action, DpAction::OutputQueued { .. });
+    assert_eq!(actions.iter().filter(|action| queued(action)).count(), 1, "{actions:?}");
+    assert_eq!(outputs(&actions[1..]), [3, 4]);
+}
+
+#[test]
 fn a_bucket_may_name_a_group_that_comes_later_but_not_itself() {
     let p = policy(&[]);
     let groups = [

@@ -134,6 +134,21 @@ fn open(
     [to_server(ACK, 100, 100), to_client(ACK, 100, 100)]
 }
 
+/// Opens a control connection, in which the client names its port 1234. Returns the next frame of the client.
+pub(super) fn ftp_control(bench: &mut Bench) -> Vec<u8> {
+    let [(client, _), _] = open(bench, (CLIENT, SERVER), (CLIENT, SERVER), 1);
+    let told = "PORT 10,0,0,1,4,210\r\n";
+    check(bench, 1, client.with_payload(told), client.with_payload(told));
+    Segment { sequence: client.sequence + told.len() as u32, ..client }.frame()
+}
+
+/// Opens the connection with the data of [`ftp_control`]. Returns the next frame of the server.
+pub(super) fn ftp_data(bench: &mut Bench) -> Vec<u8> {
+    let (data, client) = ((SERVER.0, 20), (CLIENT.0, 1234));
+    let [(server, _), _] = open(bench, (data, client), (data, client), 2);
+    server.frame()
+}
+
 #[test]
 fn an_active_client_behind_an_address_is_called_back() {
     with_rules("nat(src=192.0.2.1)", |bench| {

@@ -2,6 +2,7 @@
 //! as without caches.
 
 use super::connections::{headers, segment, with_and_without_caches};
+use super::helpers;
 use super::*;
 use flow::ct_filter::CtFilter;
 use flow::ct_timeout::CtTimeouts;
@@ -152,6 +153,28 @@ fn no_frame_overtakes_another_one_of_its_connection() {
         assert_eq!(bench.send(0, &keys)[1], expected);
     }
     assert!(!bench.has_gone_round());
+}
+
+#[test]
+fn data_that_ftp_told_of_takes_a_shortcut_and_the_control_connection_does_not() {
+    let rules = [
+        "priority=9,tcp,ct_state=-trk,actions=ct(table=1)",
+        "table=1,priority=9,tcp,ct_state=+trk+new-rel,actions=ct(commit,alg=ftp),2",
+        "table=1,priority=9,tcp,ct_state=+trk+new+rel,actions=ct(commit),1",
+        "table=1,priority=8,tcp,ct_state=+trk+est,in_port=1,actions=2",
+        "table=1,priority=8,tcp,ct_state=+trk+est,in_port=2,actions=1",
+    ];
+    let mut bench = Bench::cached(&rules);
+    let goes_round = |bench: &mut Bench, port: u16, frame: &[u8]| {
+        for _ in 0..4 {
+            bench.send_frames(port, &[frame.to_vec()]);
+        }
+        bench.has_gone_round()
+    };
+    let last = helpers::ftp_control(&mut bench);
+    assert!(goes_round(&mut bench, 0, &last));
+    let last = helpers::ftp_data(&mut bench);
+    assert!(!goes_round(&mut bench, 1, &last));
 }
 
 #[test]

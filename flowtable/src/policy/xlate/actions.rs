@@ -493,6 +493,8 @@ fn looks_behind_labels(action: &Action) -> bool {
         | Action::SetEthDst(_)
         | Action::SetTunnel { .. }
         | Action::SetQueue(_)
+        | Action::PopQueue
+        | Action::DeleteField(_)
         | Action::Group(_) => false,
         Action::SetField { field, .. } => is_l3_or_higher(*field),
         _ => true,

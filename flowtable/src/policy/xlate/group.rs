@@ -71,7 +71,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// Executes a bucket as an action set. The bucket's changes to the packet and its `exit` end with the bucket. The
+    /// Executes a bucket as an action set. The bucket's changes to the packet and its queue, and its `exit`, end with the bucket. The
     /// changes that rules behind a `resubmit` of the bucket make to the action set and the stack stay.
     fn bucket(&mut self, entry: &Arc<GroupEntry>, index: usize) {
         let bucket = &entry.group.buckets[index];
@@ -81,7 +81,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.out.groups.push((Arc::clone(entry), index));
         self.observer.enter_bucket(index);
         let list: Vec<Action> = in_order(&bucket.actions);
-        let (packet, was_mpls) = (self.packet.save(), self.was_mpls);
+        let (packet, was_mpls, priority) = (self.packet.save(), self.was_mpls, self.priority);
         let was_in_group = std::mem::replace(&mut self.in_group, true);
         self.deeper(|ctx| ctx.actions(&list));
         self.in_group = was_in_group;
@@ -89,7 +89,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
             self.finish_freezing();
         }
         self.packet.restore(&packet);
-        (self.was_mpls, self.exit) = (was_mpls, false);
+        (self.was_mpls, self.exit, self.priority) = (was_mpls, false, priority);
         // Labels that the switch cannot count are this bucket's trouble alone.
         if self.error == Some(DropReason::TooManyLabels) {
             self.hint = self.error.take();

@@ -25,7 +25,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.priority = self.first_priority;
     }
 
-    /// Executes `enqueue:PORT:QUEUE`: sends the packet to the port in that queue. What is sent later has the queue that it had before.
+    /// Executes `enqueue:PORT:QUEUE`: sends the packet to the port in that queue. What is sent later has the queue
+    /// that it had before.
     pub(super) fn enqueue(&mut self, port: OfPort, queue: u32) {
         let before = self.priority;
         self.set_queue(queue);
