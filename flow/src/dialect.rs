@@ -306,7 +306,7 @@ impl Writer<'_> {
     fn loads(&mut self, field: FieldId, value: u128, mask: u128) {
         let has_short_number = field.def().wire.first().is_some_and(|w| w.experimenter == 0);
         // The number of an option does not say how long it is.
-        if !has_short_number || field.option_bit() != 0 {
+        if !has_short_number || field.is_option() {
             let (mask, form) = (mask & field.full_mask(), SetFieldForm::SetField);
             self.out.push(Action::SetField { field, value, mask, form });
             return;

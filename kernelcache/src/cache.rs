@@ -12,6 +12,7 @@ use flowtable::policy::changes::{GenerationFollower, LatestChange};
 use flowtable::policy::lookup_counts::LookupCounts;
 use parking_lot::{Mutex, MutexGuard};
 use ports::{DeviceHook, KernelHooks, PortStatus, wait_for_programs};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -48,15 +49,6 @@ pub enum Side {
     Descriptor,
 }
 
-/// By what the programs see the frames of a port.
-#[derive(Clone, Debug)]
-pub enum Ingress {
-    /// The executor of its device, which this crate attaches before the first flow of the port comes into the kernel.
-    Executor(Arc<DeviceHook>),
-    /// Nothing has to be attached.
-    Attached,
-}
-
 /// A port whose frames the programs see, or to which they can send.
 #[derive(Clone, Debug)]
 pub struct KernelPort {
@@ -68,8 +60,9 @@ pub struct KernelPort {
     pub status: Arc<PortStatus>,
     /// Where the frames are counted that the kernel has forwarded or dropped. Nobody else writes these counters.
     pub counters: Arc<PortCounters>,
-    /// By what the programs see its frames, or why they do not.
-    pub receives: Result<Ingress, String>,
+    /// The executor of its device, by which the programs see its frames, and which this crate attaches before the first flow of the
+    /// port comes into the kernel; `None` if nothing has to be attached. Or why the programs do not see its frames.
+    pub receives: Result<Option<Arc<DeviceHook>>, String>,
     /// Whether flows may leave by it, or why they may not.
     pub sends: Result<(), String>,
     /// Frames for one host go to the other end of the device's veth pair directly where that can be.
@@ -114,7 +107,7 @@ pub struct KernelCache {
     era: AtomicU32,
     /// Wakes the thread that frees places and attaches executors.
     cleaner: SyncSender<()>,
-    /// Held by who frees places. Locked before `inner`.
+    /// Held by who frees places or attaches executors. Locked before `inner`.
     freeing: Mutex<()>,
 }
 
@@ -125,8 +118,10 @@ struct Inner {
     free: Vec<u32>,
     /// Places whose flows were taken out, and that a processor may be at still.
     retired: Vec<u32>,
-    /// Ports whose executors are to be attached, because there are flows that come from them.
-    awaited: Vec<PortNo>,
+    /// Ports whose executors are to be attached, because there are flows that come from them. The first is attached first.
+    awaited: VecDeque<PortNo>,
+    /// Executors are described to another process, and none is attached meanwhile.
+    keeps_executors: bool,
     programs: ProgramPlaces,
     masks: MaskPlaces,
     /// The latest generation of the policy.
@@ -165,17 +160,17 @@ impl KnownPort {
     ///
     /// # Errors
     /// Why they do not.
-    fn receives(&self) -> Result<&Ingress, String> {
-        let receiver = self.port.receives.as_ref().map_err(String::clone)?;
-        if let Ingress::Executor(hook) = receiver {
-            hook.attached().unwrap_or(Ok(()))?;
+    fn receives(&self) -> Result<Option<&DeviceHook>, String> {
+        let executor = self.port.receives.as_ref().map_err(String::clone)?.as_deref();
+        if let Some(Err(reason)) = executor.and_then(DeviceHook::attached) {
+            return Err(reason.to_owned());
         }
         let Seen { has_qdisc, is_watched, .. } = Seen::of(&self.port);
         // The programs take what the host sends in front of the queueing discipline and of those who listen.
         match self.port.side {
             Side::Descriptor if has_qdisc => Err(HAS_QDISC.to_owned()),
             Side::Descriptor if is_watched => Err("somebody listens to its device".to_owned()),
-            Side::Descriptor | Side::Device => Ok(receiver),
+            Side::Descriptor | Side::Device => Ok(executor),
         }
     }
 
@@ -281,7 +276,8 @@ impl KernelCache {
             // From the last place to the first, which is none.
             free: (1..FLOWS as u32).rev().collect(),
             retired: Vec::new(),
-            awaited: Vec::new(),
+            awaited: VecDeque::new(),
+            keeps_executors: false,
             programs: ProgramPlaces::default(),
             masks: MaskPlaces::default(),
             generation,
@@ -519,23 +515,32 @@ impl KernelCache {
     /// Attaches the executor of one port that has flows for the kernel. The others have their turn later, so that the kernel
     /// can change devices for somebody else in between.
     fn attach_one(&self) {
-        let mut inner = self.inner.lock();
-        let Some(port_no) = (!inner.is_suspended).then(|| inner.awaited.pop()).flatten() else {
+        let _freeing = self.freeing.lock();
+        let inner = self.inner.lock();
+        if inner.is_suspended || inner.keeps_executors {
             return;
-        };
-        let others_wait = !inner.awaited.is_empty();
+        }
+        let Some(port_no) = inner.awaited.front().copied() else { return };
         let port = inner.port(port_no).ok();
-        let hook = port.and_then(|known| match &known.port.receives {
-            Ok(Ingress::Executor(hook)) => Some(Arc::clone(hook)),
-            _ => None,
-        });
+        let hook = port.and_then(|known| known.port.receives.clone().ok().flatten());
         drop(inner);
         if let Some(Err(reason)) = hook.as_ref().map(|hook| hook.attach()) {
             tracing::warn!("a port is not in the kernel cache: {reason}");
         }
-        if others_wait {
+        let mut inner = self.inner.lock();
+        // It has waited until now, so that no worker has added it once more.
+        inner.awaited.retain(|waits| *waits != port_no);
+        if !inner.awaited.is_empty() {
             self.wake_cleaner();
         }
+    }
+
+    /// Attaches no executor until the answer is dropped, so that descriptions of all executors stay complete. Waits for the one that
+    /// is being attached.
+    pub fn keep_executors(&self) -> KeptExecutors<'_> {
+        let _freeing = self.freeing.lock();
+        self.inner.lock().keeps_executors = true;
+        KeptExecutors(self)
     }
 
     /// If the channel is full, the thread is awake already.
@@ -591,7 +596,7 @@ impl KernelCache {
             return Err(Refusal::Flood);
         }
         let ingress = inner.port(key.port_no.get()).map_err(Refusal::InPort)?;
-        let receiver = ingress.receives().map_err(Refusal::InPort)?;
+        let executor = ingress.receives().map_err(Refusal::InPort)?;
         let ingress = &ingress.port;
         let exit = |port_no| {
             let exit = inner.port(port_no).and_then(KnownPort::exit).map_err(Refusal::OutPort)?;
@@ -604,7 +609,7 @@ impl KernelCache {
         let words = steps::key_words(key, mask, ingress.ifindex)?;
         let has_ipv6_sums = self.handed.has_ipv6_sums;
         let compiled = steps::compile(key, mask, actions, drop, has_ipv6_sums, exit)?;
-        Ok(Prepared { ingress, receiver, words, compiled })
+        Ok(Prepared { ingress, executor, words, compiled })
     }
 
     fn place(&self, inner: &mut Inner, flow: &Arc<CachedFlow>) {
@@ -648,14 +653,12 @@ impl KernelCache {
             drop: flow.drop,
             is_flood: flow.is_flood(),
         };
-        let Prepared { ingress, receiver, words: (key, mask), compiled } =
+        let Prepared { ingress, executor, words: (key, mask), compiled } =
             self.prepare(inner, &verdict)?;
-        if let Ingress::Executor(hook) = receiver
-            && hook.attached().is_none()
-        {
+        if executor.is_some_and(|executor| executor.attached().is_none()) {
             let port_no = verdict.key.port_no.get();
             if !inner.awaited.contains(&port_no) {
-                inner.awaited.push(port_no);
+                inner.awaited.push_back(port_no);
             }
             self.wake_cleaner();
             return Ok(None);
@@ -743,7 +746,8 @@ struct Verdict<'a> {
 /// A flow that the kernel can have.
 struct Prepared<'i> {
     ingress: &'i KernelPort,
-    receiver: &'i Ingress,
+    /// What has to be attached before frames of the port find the flow; `None` if nothing has to.
+    executor: Option<&'i DeviceHook>,
     /// The masked key and the mask.
     words: (KeyWords, KeyWords),
     compiled: steps::Compiled,
@@ -760,6 +764,16 @@ impl KernelFlows for KernelCache {
     fn offer(&self, flows: &mut dyn Iterator<Item = &Arc<CachedFlow>>) {
         let refused = u64::from(self.era.load(Ordering::Relaxed)) << 32 | u64::from(REFUSED);
         let mut inner: Option<MutexGuard<'_, Inner>> = None;
+/// While this exists, no executor is attached: see [`KernelCache::keep_executors`].
+pub struct KeptExecutors<'a>(&'a KernelCache);
+
+impl Drop for KeptExecutors<'_> {
+    fn drop(&mut self) {
+        self.0.inner.lock().keeps_executors = false;
+        self.0.wake_cleaner();
+    }
+}
+
         for flow in flows.filter(|flow| flow.kernel_note() != refused).take(MOST_AT_ONCE) {
             // Whoever holds the lock is not waited for: the flow is offered again with its next frame.
             let Some(inner) = inner.as_mut() else {

@@ -40,6 +40,6 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{Ingress, KernelCache, KernelCacheCounts, KernelPort, Side};
+pub use cache::{KeptExecutors, KernelCache, KernelCacheCounts, KernelPort, Side};
 pub use load::{DESCRIPTORS, HandedPrograms, LoadError, Programs};
 pub use steps::Refusal;

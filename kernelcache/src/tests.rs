@@ -6,7 +6,7 @@ use crate::layout::{KEY_WORDS, MASKS};
 use crate::load::Programs;
 use crate::maps::{FlowWords, KeyWords, Maps};
 use crate::steps::Refusal;
-use crate::{Ingress, KernelCache, KernelPort, Side};
+use crate::{KernelCache, KernelPort, Side};
 use aya::Ebpf;
 use aya::programs::{SchedClassifier, SocketFilter, TestRun, TestRunOptions};
 use flow::Headers;
@@ -264,7 +264,7 @@ fn port(mtu: u32) -> KernelPort {
         ifindex: LOOPBACK,
         status: PortStatus::new(true, mtu, false),
         counters: Arc::default(),
-        receives: Ok(Ingress::Attached),
+        receives: Ok(None),
         sends: Ok(()),
         to_peer: false,
     }
@@ -411,7 +411,7 @@ fn places_are_used_again_and_counts_stay_right() {
     bench.datapath.registry().push_stats();
     let counted = bench.policy.lookups().get(flowtable::policy::TableRef::default());
     assert_eq!(counted.0, packets);
-    bench.cache.offer(&mut std::iter::empty());
+    bench.cache.offer(&mut std::iter::empty(), &|| true);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use flow::text::{DEFAULT_PRIORITY, PortNames, write_match};
 use flow::types::TableId;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 /// The clauses of a conjunction.
@@ -54,7 +54,7 @@ fn fold(rules: &[FlowMod], all: &[FlowMod], ports: &dyn PortNames) -> Folded {
         }
     }
     let mut conjunctions = BTreeMap::new();
-    let mut shown: Vec<Key> = Vec::new();
+    let mut shown: BTreeSet<Key> = BTreeSet::new();
     for (index, rule) in rules.iter().enumerate() {
         if FieldId::ConjId.get_mask(rule.matching.mask()) != FieldId::ConjId.full_mask() {
             continue;
@@ -62,7 +62,7 @@ fn fold(rules: &[FlowMod], all: &[FlowMod], ports: &dyn PortNames) -> Folded {
         let key = (table(rule), FieldId::ConjId.read(rule.matching.key()) as u32);
         if let Some(of_id) = found.get(&key) {
             conjunctions.insert(index, of_id.values().rev().cloned().collect());
-            shown.push(key);
+            shown.insert(key);
         }
     }
     let is_part = rules.iter().map(|rule| {
@@ -110,9 +110,9 @@ pub(crate) fn print_folded(
     let Folded { conjunctions, is_part } = fold(rules, all.unwrap_or(rules), ports);
     let shown = (0..rules.len()).filter(|at| !is_part[*at]);
     if let Some(records) = records {
-        let mut shown: Vec<Value> =
-            shown.map(|at| with_index(records, at, &conjunctions)).collect();
-        shown.retain(|record| !record.is_null());
+        let with =
+            |at: usize| Some(with_conjunctions(records.get(at)?.clone(), conjunctions.get(&at)));
+        let shown: Vec<Value> = shown.filter_map(with).collect();
         return print_json(&shown);
     }
     let mut out = Output::new();
@@ -126,13 +126,8 @@ pub(crate) fn print_folded(
 }
 
 /// The record of a rule, with its conjunctions.
-fn with_index(
-    records: &[Value],
-    at: usize,
-    conjunctions: &BTreeMap<usize, Vec<Conjunction>>,
-) -> Value {
-    let mut record = records.get(at).cloned().unwrap_or_default();
-    if let (Some(of_rule), Value::Object(fields)) = (conjunctions.get(&at), &mut record) {
+fn with_conjunctions(mut record: Value, conjunctions: Option<&Vec<Conjunction>>) -> Value {
+    if let (Some(of_rule), Value::Object(fields)) = (conjunctions, &mut record) {
         let of_rule = serde_json::to_value(of_rule).unwrap_or_default();
         fields.insert("conjunctions".to_owned(), of_rule);
     }

@@ -203,7 +203,7 @@ fn dump_sorted(
     if how.conjunctions {
         let all = match query.filter.is_empty() {
             true => None,
-            false => Some(all_rules(&mut call.client, how, "")?),
+            false => Some(all_rules(&mut call.client, how, &names)?),
         };
         let records = match how.json {
             true => {
@@ -232,22 +232,16 @@ fn dump_sorted(
     Ok(Outcome::Done)
 }
 
-/// The rules that a match selects.
+/// All rules of the bridge. `names` are those of its ports.
 pub(crate) fn all_rules(
     client: &mut Client,
     how: &How,
-    filter: &str,
+    names: &dyn PortNames,
 ) -> anyhow::Result<Vec<FlowMod>> {
-    let names = port_names(client)?;
-    let query = FlowQuery {
-        filter: filter.to_owned(),
-        version: how.version(),
-        lenient: how.lenient,
-        ..FlowQuery::default()
-    };
+    let query = FlowQuery { version: how.version(), lenient: how.lenient, ..FlowQuery::default() };
     let mut lines = Vec::new();
     collect(client, query, &mut lines)?;
-    parse_dumped(&lines, &names)
+    parse_dumped(&lines, names)
 }
 
 /// The rules that the switch has listed.

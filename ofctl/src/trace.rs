@@ -76,7 +76,7 @@ fn tell_conjunctions(
     trace: &mut TraceRecord,
 ) -> anyhow::Result<()> {
     let names = flows::port_names(client)?;
-    let names: &dyn PortNames = if how.names() { &names } else { &NoPortNames };
+    let shown: &dyn PortNames = if how.names() { &names } else { &NoPortNames };
     let mut rules = None;
     let mut next = Some(trace);
     while let Some(pass) = next {
@@ -89,9 +89,9 @@ fn tell_conjunctions(
             {
                 let rules = match &mut rules {
                     Some(rules) => rules,
-                    none => none.insert(flows::all_rules(client, how, "")?),
+                    none => none.insert(flows::all_rules(client, how, &names)?),
                 };
-                meaning = conjunctions::meaning((*table, r#match, *priority), rules, names);
+                meaning = conjunctions::meaning((*table, r#match, *priority), rules, shown);
             }
             pass.steps.push(step);
             if let Some(meaning) = meaning {

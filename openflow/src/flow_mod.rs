@@ -144,8 +144,8 @@ pub(crate) fn decode(input: Input<'_>, encoding: Encoding) -> Result<FlowMod, Er
     Ok(flow_mod)
 }
 
-/// Reads a standard flow mod into one that is [`blank`], because a flow mod takes a thousand bytes, which are better not
-/// copied from function to function.
+/// Reads a standard flow mod into one that is [`blank`], because a flow mod takes more than 1,500 bytes, which are better
+/// not copied from function to function.
 pub(crate) fn decode_into(
     input: Input<'_>,
     encoding: Encoding,

@@ -245,14 +245,13 @@ impl OfMessage {
     /// Decodes one whole message that is a flow mod into one that is [`blank`](flow_mod::blank). As [`decode`](Self::decode), but a
     /// standard flow mod, of which a controller may send millions, takes no memory for itself.
     ///
-    /// # Errors
-    /// `None` if the message cannot be decoded, or is another one. Then `flow_mod` may be half decoded.
+    /// Returns whether the message is one and can be decoded. If not, `flow_mod` may be half decoded.
     pub(crate) fn decode_flow_mod(
         bytes: &[u8],
         encoding: Encoding,
         flow_mod: &mut FlowMod,
-    ) -> Option<()> {
-        let header = MessageHeader::read(bytes)?;
+    ) -> bool {
+        let Some(header) = MessageHeader::read(bytes) else { return false };
         if header.kind == kind::FLOW_MOD
             && usize::from(header.len) == bytes.len()
             && header.version == version_number(encoding.version)
@@ -261,14 +260,14 @@ impl OfMessage {
             let is_whole =
                 !is_in_words(header.kind, encoding.version) || body.len().is_multiple_of(8);
             let decoded = flow_mod::decode_into(body, encoding, flow_mod).is_ok();
-            return (decoded && is_whole).then_some(());
+            return decoded && is_whole;
         }
         match Self::decode(bytes, encoding) {
             Ok(Self::FlowMod(decoded)) => {
                 *flow_mod = *decoded;
-                Some(())
+                true
             }
-            _ => None,
+            _ => false,
         }
     }
 

@@ -91,7 +91,7 @@ impl PacketIn {
         key.in_port.set(in_port);
         FieldId::InPort.set_mask(&mut mask, u128::MAX);
         for field in FieldId::beside_packet(state) {
-            if field.read(&key) != 0 || field.option_bit() != 0 {
+            if field.says_something(&key) {
                 field.set_mask(&mut mask, u128::MAX);
             }
         }

@@ -59,7 +59,7 @@ fn pipeline_fields(matching: &Match) -> Result<(OfPort, PipelineKey), ErrorCode>
     let options = matching.key().headers.tun_options;
     FieldId::TunOptions.clear_mask(&mut rest, options.get().into());
     for field in FieldId::beside_packet(matching.key()) {
-        if field.get_mask(&rest) != 0 || field.option_bit() != 0 {
+        if field.get_mask(&rest) != 0 || field.is_option() {
             field.write(&mut state, field.read(matching.key()), u128::MAX);
             field.clear_mask(&mut rest, u128::MAX);
         }
@@ -101,7 +101,7 @@ fn match_of(packet_out: &PacketOut) -> Match {
             FieldId::Reg(n) => FieldId::XReg(n / 2),
             field => field,
         };
-        if field.read(&key) != 0 || field.option_bit() != 0 {
+        if field.says_something(&key) {
             field.set_mask(&mut mask, u128::MAX);
         }
     }

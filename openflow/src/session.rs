@@ -159,11 +159,10 @@ impl Session {
         for _ in 0..most {
             let Some((encoding, header, bytes)) = self.seeming_flow_mod() else { return };
             let place = self.handled..self.handled + bytes.len();
-            // A flow mod takes a thousand bytes, so it is decoded where it stays.
+            // A flow mod is long, so it is decoded where it stays.
             taken.push(TakenFlowMod { xid: header.xid, flow_mod: flow_mod::blank(), place });
             let last = taken.last_mut().map(|last| &mut last.flow_mod);
-            let decoded = last.and_then(|it| OfMessage::decode_flow_mod(bytes, encoding, it));
-            if decoded.is_none() {
+            if !last.is_some_and(|it| OfMessage::decode_flow_mod(bytes, encoding, it)) {
                 taken.pop();
                 return;
             }

@@ -5,7 +5,8 @@
 //! lost without the executor, so the judge is to take none before [`DeviceHook::attach`] has returned.
 //!
 //! To attach a program to a device takes some 10 ms, in which the kernel changes no other device either, and to take it
-//! off takes as long: seconds for a thousand ports. So the author says when the executor of a device is needed at last.
+//! off takes as long: seconds for a thousand ports. So `kernelcache` attaches the executor of a device only when the first flow
+//! of its port is ready for the kernel.
 //!
 //! A TAP device has no ring: what the host sends there goes to the descriptor of the switch. The *executor of sent frames*,
 //! at the egress of the device, sees it before.
@@ -79,18 +80,22 @@ impl DeviceHook {
             let attached = bpf::attach(program.as_fd(), self.index, self.direction);
             attached.map_err(|error| format!("attach to \"{}\": {error}", self.device))
         };
-        self.link.get_or_init(attach).as_ref().map(|_| ()).map_err(String::as_str)
+        outcome(self.link.get_or_init(attach))
     }
 
     /// What [`Self::attach`] has returned; `None` if nobody has called it.
     pub fn attached(&self) -> Option<Result<(), &str>> {
-        Some(self.link.get()?.as_ref().map(|_| ()).map_err(String::as_str))
+        self.link.get().map(outcome)
     }
 
     /// The descriptor, for another process; `None` if the executor is not attached.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.link.get()?.as_ref().ok().map(AsFd::as_fd)
     }
+}
+
+fn outcome(link: &Result<OwnedFd, String>) -> Result<(), &str> {
+    link.as_ref().map(|_| ()).map_err(String::as_str)
 }
 
 /// Why a port has no hooks whose switch has none to give.

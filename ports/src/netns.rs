@@ -38,12 +38,15 @@ impl Netns {
         Ok(Self(File::open(format!("{NAMED}/{name}"))?.into()))
     }
 
-    /// The one behind a descriptor that the process has inherited.
+    /// The one behind a descriptor that the process has inherited, which is closed: programs that this process starts do not
+    /// inherit it. Nobody else may use the descriptor.
     ///
     /// # Errors
     /// There is no descriptor with this number.
     pub fn inherited(number: i32) -> io::Result<Self> {
-        Ok(Self(File::open(format!("/proc/self/fd/{number}"))?.into()))
+        let netns = Self(File::open(format!("/proc/self/fd/{number}"))?.into());
+        nix::unistd::close(number)?;
+        Ok(netns)
     }
 
     /// Has programs that this process starts inherit the namespace, by a descriptor with the number that this call returns.

@@ -321,7 +321,7 @@ impl PortStatus {
         self.has_far_peer.load(Ordering::Relaxed)
     }
 
-    /// Tells whether it is.
+    /// Tells whether the other end of the device's veth pair is in another network namespace.
     pub(crate) fn set_far_peer(&self, has_far_peer: bool) {
         self.has_far_peer.store(has_far_peer, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ use flowtable::datapath::CachedFlow;
 use flowtable::policy::Policy;
 use flowtable::policy::xlate::Translation;
 use kernelcache::{
-    HandedPrograms, Ingress, KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal, Side,
+    HandedPrograms, KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal, Side,
 };
 use ports::spec::{KernelCacheUse, PortOptions, QdiscMode, Target};
 use ports::{KernelHooks, Port};
@@ -136,7 +136,7 @@ impl KernelSide {
                 }
                 (Side::Device, QdiscMode::Auto | QdiscMode::Honour) => Ok(()),
             };
-            (port.kernel_hook.clone().map(Ingress::Executor), sends)
+            (port.kernel_hook.clone().map(Some), sends)
         };
         let to_peer = slot.spec.options.kernel_cache == KernelCacheUse::Peer;
         let port = KernelPort { side, ifindex, status, counters, receives, sends, to_peer };

@@ -77,7 +77,7 @@ struct Arguments {
     /// Add a port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME,
     /// patch:NAME,peer=NAME, vxlan:NAME,remote_ip=ADDRESS,key=N, geneve:NAME, gre:NAME (docs/tunnels.md has
     /// their options) or dummy:NAME, with options: ",shield=off" lets the host's own stack receive its frames,
-    /// too, ",qdisc=auto|bypass|honour", ",queues=N", ",slots=N", ",slot-size=BYTES", ",kernel-cache=off";
+    /// too, ",qdisc=auto|bypass|honour", ",queues=N", ",slots=N", ",slot-size=BYTES", ",kernel-cache=on|off|peer";
     /// ",mac=MAC" is the address of a TAP device; ",number=N" gives it a number, otherwise ports get 1, 2, 3
     /// ... in the order given, and ",name=NAME" a name. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20",
     /// ",vlan_mode=access|trunk|native-tagged|native-untagged|dot1q-tunnel", ",cvlans=5",
@@ -254,7 +254,7 @@ impl Options {
             user,
             sandbox,
             kernel_cache,
-            // A successor goes into the network namespace of this process.
+            // This process and its successors enter the network namespace of devices behind their confinement.
             enters_namespaces: netns == OnOff::On || is_rootless,
             is_rootless,
             take_over,

@@ -8,6 +8,7 @@ use crate::options::Options;
 use anyhow::Context;
 use ports::netns::Netns;
 use ports::rootless;
+use std::io;
 use std::sync::OnceLock;
 
 /// The environment variable with the number of the descriptor of the network namespace inside.
@@ -60,7 +61,10 @@ pub(crate) fn enter() -> anyhow::Result<()> {
 }
 
 /// The environment variable, as name and value, that a successor of this process needs; `None` without `--rootless`.
-pub(crate) fn hand_over() -> Option<(&'static str, String)> {
-    let number = INSIDE.get()?.hand_down().ok()?;
-    Some((VARIABLE, number.to_string()))
+///
+/// # Errors
+/// The kernel does not let the successor inherit the network namespace.
+pub(crate) fn hand_over() -> io::Result<Option<(&'static str, String)>> {
+    let Some(inside) = INSIDE.get() else { return Ok(None) };
+    Ok(Some((VARIABLE, inside.hand_down()?.to_string())))
 }

@@ -240,7 +240,7 @@ impl Worker {
                 // One piece, and then a look at the queues.
             } else {
                 pauses = true;
-                if self.looks_on(&patience, last_frame) {
+                if self.keeps_looking(&patience, last_frame) {
                     std::hint::spin_loop();
                 } else {
                     self.stats.sleeps.add(1);
@@ -289,8 +289,8 @@ impl Worker {
         matches!(served, Served::Frames(_))
     }
 
-    /// It is too early to sleep.
-    fn looks_on(&self, patience: &Patience, last_frame: Instant) -> bool {
+    /// Whether a worker without frames looks for some again instead of sleeping.
+    fn keeps_looking(&self, patience: &Patience, last_frame: Instant) -> bool {
         match self.poll {
             Poll::Busy => true,
             Poll::Adaptive => patience.lasts(last_frame.elapsed()),

@@ -164,7 +164,7 @@ fn frames(
     let is_slow = network.slow_source.is_some();
     let mut generator = a.run(|| Generator::open(a, is_slow, frames))??;
     let switch = network.pids();
-    let others = [processes::softirq_threads(), vec![std::process::id()]].concat();
+    let others = processes::senders();
     let times = || anyhow::Ok((processes::cpu_time(&switch)?, processes::cpu_time(&others)?));
     on_core(0, || {
         generator.run(WARM_UP)?;

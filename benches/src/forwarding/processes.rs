@@ -56,9 +56,15 @@ fn busy_ticks(stat: &str) -> Option<u64> {
     Some(user + nice + system + irq + softirq)
 }
 
+/// The threads whose processor time frames of this process take, as long as the kernel forwards them: its own, and
+/// [`softirq_threads`].
+pub(crate) fn senders() -> Vec<u32> {
+    [softirq_threads(), vec![std::process::id()]].concat()
+}
+
 /// The kernel's threads for work that interrupts leave behind. Some of the forwarding is done there,
 /// when it is too much for the thread that was interrupted.
-pub(crate) fn softirq_threads() -> Vec<u32> {
+fn softirq_threads() -> Vec<u32> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let is_softirq = |pid: &u32| {

@@ -193,6 +193,27 @@ impl FieldId {
         }
     }
 
+    /// Whether the field is an option of Geneve (`tun_metadata0` to `tun_metadata63`), which a packet has or has not.
+    pub const fn is_option(self) -> bool {
+        self.option_bit() != 0
+    }
+
+    /// The options whose bits are one in `options`, which is as `tun_options`.
+    pub fn options_in(options: u64) -> impl Iterator<Item = Self> {
+        // Most packets have none, and do not pay for a look at each of them.
+        let end = (u64::BITS - options.leading_zeros()) as usize;
+        Self::tun_metadata().take(end).filter(move |field| options & field.option_bit() != 0)
+    }
+
+    /// Whether a field that is kept beside the packet's bytes says something: an option if the packet has it, another field if it is
+    /// not zero.
+    pub fn says_something(self, packet: &PipelineKey) -> bool {
+        match self.option_bit() {
+            0 => self != Self::TunOptions && self.read(packet) != 0,
+            bit => packet.headers.tun_options.get() & bit != 0,
+        }
+    }
+
     /// The mask of an exact match: every bit of the field that may be one ([`FieldDef::legal`]).
     #[inline]
     pub fn full_mask(self) -> u128 {
@@ -306,15 +327,11 @@ impl FieldId {
     /// `metadata`, `pkt_mark`, and those of the tunnel that messages have names for; of the options, those that `key` has.
     pub fn beside_packet(key: &PipelineKey) -> impl Iterator<Item = Self> + use<> {
         let has_name = |field: &Self| !field.def().wire.is_empty();
-        let options = key.headers.tun_options.get();
-        let has_option = move |field: &Self| options & field.option_bit() != 0;
-        // Most packets have no options, and do not pay for the look at each of them.
-        let count = if options == 0 { 0 } else { TUN_METADATA.len() };
         (0..REGS.len() as u8)
             .map(Self::Reg)
             .chain([Self::Metadata, Self::PktMark])
             .chain(Self::TUNNEL.into_iter().filter(has_name))
-            .chain(Self::tun_metadata().take(count).filter(has_option))
+            .chain(Self::options_in(key.headers.tun_options.get()))
     }
 
     /// Whether the field is a part of the outer VLAN tag. These fields share bits with the one that says that there is

@@ -510,7 +510,6 @@ const XREG: &str = "Two registers as one number of 64 bits: `xregN` is `reg2N`, 
 const XXREG: &str = "Four registers as one number of 128 bits: `xxregN` is `reg4N`, which has the highest 32 bits, to \
     `reg4N+3`.";
 
-/// The [`FieldDef`] of register `$n`, which has `$bits` bits.
 const TUN_METADATA_TEXT: &str = "An option in the Geneve header that the packet came with, or is to get. `add-tlv-map` says which option that is; its \
     last byte has the lowest bits. `tun_metadata0` to `tun_metadata7` have up to 16 bytes, the others up to 4. A match on the field selects packets that have \
     the option; without a value, it selects all of these. Writing the field gives the packet the option, and `delete_field` takes it away.";
@@ -549,6 +548,7 @@ tun_metadata!(
     32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63
 );
 
+/// The [`FieldDef`] of register `$n`, which has `$bits` bits.
 macro_rules! register {
     ($n:literal, $bits:literal, $name:literal, $prefix:literal, $wire:ident, $meaning:expr) => {
         def!(

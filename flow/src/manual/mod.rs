@@ -11,7 +11,6 @@ mod tests;
 pub use page::page;
 
 use crate::fields::{FieldDef, FieldId, TextForm, ones};
-use crate::prerequisite::Prerequisite;
 use crate::text::parse_group::{BucketKey, GroupKey};
 use crate::text::parse_meter::{BandKey, MeterKey};
 use crate::text::vocabulary::{ActionName, Description};
@@ -89,9 +88,8 @@ impl Chapter {
             Self::Protocols => words::protocols().map(Article::protocol).collect(),
             Self::Fields => FieldId::all()
                 .filter(|id| {
-                    let is_further =
-                        matches!(id, FieldId::Reg(1..) | FieldId::XReg(1..) | FieldId::XxReg(1..));
-                    !is_further && !matches!(id, FieldId::TunMetadata(1..))
+                    use FieldId::{Reg, TunMetadata, XReg, XxReg};
+                    !matches!(id, Reg(1..) | XReg(1..) | XxReg(1..) | TunMetadata(1..))
                 })
                 .map(Article::field)
                 .collect(),
@@ -176,16 +174,16 @@ impl Article {
 
     fn field(id: FieldId) -> Self {
         let def = id.def();
-        let registers = FieldId::all().filter(|other| is_same_register(*other, id));
+        let further = FieldId::all().filter(|other| is_further(*other, id));
         Self {
             chapter: Chapter::Fields,
             name: def.name.to_owned(),
-            others: def.alias.into_iter().chain(registers.map(|id| id.def().name)).collect(),
+            others: def.alias.into_iter().chain(further.map(|id| id.def().name)).collect(),
             meaning: def.meaning.trim().to_owned(),
             facts: vec![
                 ("values", values(id)),
                 ("mask", mask(id)),
-                ("needs", needs(def.prerequisite)),
+                ("needs", needs(id)),
                 ("actions", actions(def)),
                 ("in messages", wire_names(def)),
             ],
@@ -202,7 +200,7 @@ impl Article {
         end.map_or(self.meaning.trim_end_matches('.'), |end| &self.meaning[..end])
     }
 
-    /// The title: the word and its other words, with registers as a range.
+    /// The title: the word and its other words, with registers and options as a range.
     pub fn title(&self) -> String {
         match self.others.as_slice() {
             [.., last] if self.others.len() > 2 => format!("{} to {last}", self.name),
@@ -245,8 +243,8 @@ fn wrap(out: &mut String, text: &str, first: &str, rest: &str) {
     let _ = writeln!(out, "{line}");
 }
 
-/// Whether `other` is a further register of the width of `id`, a first register, or a further option.
-fn is_same_register(other: FieldId, id: FieldId) -> bool {
+/// Whether `other` is a further field of the family that `id` begins: a register of its width, or an option.
+fn is_further(other: FieldId, id: FieldId) -> bool {
     other != id
         && match id {
             FieldId::Reg(_) => matches!(other, FieldId::Reg(_)),
@@ -269,6 +267,10 @@ fn values(id: FieldId) -> String {
         legal => format!("0 to {legal}"),
     };
     match def.form {
+        _ if id.is_option() => {
+            "a number of 128 bits, from tun_metadata8 on of 32 bits; lists show it as 0x..."
+                .to_owned()
+        }
         TextForm::Decimal => format!("a number of {bits} bits, {range}; 0x... is hexadecimal"),
         TextForm::Hexadecimal => {
             format!("a number of {bits} bits, {range}; lists show it as 0x...")
@@ -306,8 +308,9 @@ fn mask(id: FieldId) -> String {
     .to_owned()
 }
 
-fn needs(prerequisite: Prerequisite) -> String {
-    match prerequisite.keywords() {
+fn needs(id: FieldId) -> String {
+    match id.def().prerequisite.keywords() {
+        [] if id.is_option() => "nothing: a match on the field asks for the option".to_owned(),
         [] => "nothing: every packet has the field".to_owned(),
         keywords => {
             let words: Vec<_> = keywords.iter().map(|word| format!("`{word}`")).collect();

@@ -15,8 +15,8 @@ use crate::prerequisite::Prerequisite;
 use arrayvec::ArrayVec;
 use packet::wire::ip_proto;
 
-/// The largest number of fields that one match can name. A match that names more of them always
-/// contradicts itself.
+/// The largest number of fields that one match can name: all options, all registers in every width, and the fields that a
+/// packet has at a time would be little more.
 const MAX_FIELDS: usize = 128;
 
 /// The value of `dl_vlan` that selects untagged frames (OpenFlow 1.0 `OFP_VLAN_NONE`).

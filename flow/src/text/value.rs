@@ -30,7 +30,7 @@ pub(super) fn parse(
         return Ok(Masked { value: 0, mask: 0 });
     }
     // An option without a value is one that the packet has, whatever it says.
-    if text.is_empty() && !lenient && field.option_bit() == 0 {
+    if text.is_empty() && !lenient && !field.is_option() {
         return Err(Fault::new("a value is missing"));
     }
     // In Open vSwitch, a field without a value matches anything.

@@ -83,7 +83,7 @@ vocabulary! {
         /// Chooses the queue of later outputs. Queue N of a network device is class 1:N+1, in hexadecimal, of its queueing
         /// discipline with the handle 1: (tc-htb(8), tc-prio(8)). TAP devices and tunnels have no queues (docs/ports.md).
         SetQueue: "set_queue", "set_queue:QUEUE", "add-flow \"udp,actions=set_queue:1,output:2,pop_queue\"";
-        /// Goes back to the default queue after `set_queue`.
+        /// Goes back to the queue that the packet had when it came, or when the latest `ct(table=...)` or other recirculation brought it back.
         PopQueue: "pop_queue", "pop_queue", "add-flow \"udp,actions=set_queue:1,output:2,pop_queue\"";
         /// Sends the packet through the buckets of a group, as the type of the group says.
         Group: "group", "group:ID", "add-flow \"ip,actions=group:1\"";

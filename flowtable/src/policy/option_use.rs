@@ -12,11 +12,7 @@ use std::sync::Arc;
 
 /// Shows `visit` the options that a match looks at, with the bits that have to be within the option.
 fn of_match(matching: &Match, visit: &mut dyn FnMut(FieldId, u128)) {
-    let options = matching.mask().bits.headers.tun_options.get();
-    if options == 0 {
-        return;
-    }
-    for field in FieldId::tun_metadata().filter(|field| options & field.option_bit() != 0) {
+    for field in FieldId::options_in(matching.mask().bits.headers.tun_options.get()) {
         let mask = field.get_mask(matching.mask());
         // An exact match of a short value has a mask of all bits that any option may have.
         let is_exact = mask == field.full_mask();
@@ -27,7 +23,7 @@ fn of_match(matching: &Match, visit: &mut dyn FnMut(FieldId, u128)) {
 /// Shows `visit` the options that an action names, with the bits that have to be within the option.
 fn of_action(action: &Action, visit: &mut dyn FnMut(FieldId, u128)) {
     action.named_bits(&mut |field, bits| {
-        if field.option_bit() != 0 {
+        if field.is_option() {
             visit(field, bits);
         }
     });
@@ -38,11 +34,11 @@ impl Tables {
     ///
     /// # Errors
     /// [`FlowModError::UnmappedOption`] or [`FlowModError::OptionTooShort`], about the first option that is wrong.
-    pub(super) fn check_match(&self, matching: &Match) -> Result<(), FlowModError> {
+    pub(super) fn check_options_of_match(&self, matching: &Match) -> Result<(), FlowModError> {
         let mut checked = Ok(());
         of_match(matching, &mut |field, bits| {
             if checked.is_ok() {
-                checked = check(&self.options, field, bits);
+                checked = check_option(&self.options, field, bits);
             }
         });
         checked
@@ -51,19 +47,20 @@ impl Tables {
     /// Whether the map has the options of an action, apart from those of actions inside it.
     ///
     /// # Errors
-    /// As [`check_match`](Self::check_match).
-    pub(super) fn check_options_of(&self, action: &Action) -> Result<(), FlowModError> {
+    /// As [`check_options_of_match`](Self::check_options_of_match).
+    pub(super) fn check_options_of_action(&self, action: &Action) -> Result<(), FlowModError> {
         let mut checked = Ok(());
         of_action(action, &mut |field, bits| {
             if checked.is_ok() {
-                checked = check(&self.options, field, bits);
+                checked = check_option(&self.options, field, bits);
             }
         });
         checked
     }
 }
 
-fn check(map: &OptionMap, field: FieldId, bits: u128) -> Result<(), FlowModError> {
+/// Whether the map has an option, and these bits of it.
+fn check_option(map: &OptionMap, field: FieldId, bits: u128) -> Result<(), FlowModError> {
     let FieldId::TunMetadata(number) = field else { return Ok(()) };
     match map.options().iter().find(|option| option.field == number) {
         None => Err(FlowModError::UnmappedOption(number)),

@@ -477,7 +477,7 @@ impl Tables {
         company: Company,
     ) -> Result<bool, FlowModError> {
         let version = change.version;
-        self.check_match(&fm.matching)?;
+        self.check_options_of_match(&fm.matching)?;
         self.check_actions(&fm.actions, version)?;
         let table = fm.table.unwrap_or_default();
         let held = self.table_mut(table);
@@ -637,7 +637,7 @@ impl Tables {
                     true
                 }
                 _ => {
-                    missing = self.check_options_of(action).err();
+                    missing = self.check_options_of_action(action).err();
                     missing.is_some()
                 }
             },

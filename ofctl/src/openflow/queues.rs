@@ -2,13 +2,12 @@
 //! `del-tlv-map` and `dump-tlv-map`.
 
 use super::channel::Channel;
-use super::{Call, ports, switch};
+use super::{Call, Rejected, ports, switch};
 use crate::{Outcome, Usage};
-use anyhow::Context;
 use flow::text::Protocols;
 use flow::tlv_map::{TlvMap, TlvMapError, TlvMapping, TlvMod};
 use flow::types::{OfPort, OfVersion};
-use openflow::{EVERY_QUEUE, MultipartRequest, OfMessage};
+use openflow::{EVERY_QUEUE, ErrorCode, MultipartRequest, OfMessage};
 
 /// The port and the queue that the words name, by default every one.
 fn asked(call: &Call<'_>, channel: &mut Channel) -> anyhow::Result<(OfPort, u32)> {
@@ -86,9 +85,12 @@ fn change(call: &Call<'_>, request: TlvMod) -> anyhow::Result<Outcome> {
         _ => None,
     };
     let done = channel.carry_out(&[OfMessage::TlvTableMod(request)]);
-    match why {
-        Some(why) => done.context(why)?,
-        None => done?,
+    let is_about_length = |error: &anyhow::Error| {
+        error.downcast_ref::<Rejected>().is_some_and(|it| it.code == Some(ErrorCode::TlvLength))
+    };
+    match (done, why) {
+        (Err(error), Some(why)) if is_about_length(&error) => return Err(error.context(why)),
+        (done, _) => done?,
     }
     switch::done(call)
 }

@@ -21,12 +21,9 @@ const NICIRA_HEADER: usize = 10;
 const MAX_DEPTH: u32 = 32;
 
 /// Reads actions up to the end of `input`.
-pub(crate) fn decode_list(
-    mut input: Input<'_>,
-    version: OfVersion,
-) -> Result<Vec<Action>, ErrorCode> {
+pub(crate) fn decode_list(input: Input<'_>, version: OfVersion) -> Result<Vec<Action>, ErrorCode> {
     let mut list = Vec::new();
-    Reading { version, depth: 0 }.list(&mut input, &mut list)?;
+    decode_behind(&mut list, input, version)?;
     Ok(list)
 }
 
@@ -431,7 +428,7 @@ impl Reading {
         let id = header.field.ok_or(ErrorCode::BadSetType)?;
         let (def, legal) = (id.def(), id.full_mask());
         let shift = u8::from(header.has_mask);
-        let size = if field::is_variable(id) { header.size >> shift } else { def.wire_len() };
+        let size = if id.is_option() { header.size >> shift } else { def.wire_len() };
         if header.size != size << shift || header.size == 0 {
             // As in Open vSwitch, a field without a value is no field.
             let has_value = header.size >> shift > 0;

@@ -44,12 +44,11 @@ impl MatchBuilder {
         if is_strict && !def.prerequisite.implied_by(&self.key, &self.mask) {
             return Err(ErrorCode::BadPrerequisite);
         }
-        // An option whose value does not matter has to be there.
-        if bits == 0 && option != 0 {
-            self.set(FieldId::TunOptions, u128::MAX, option.into());
-        }
         if bits != 0 {
             self.set(field, value, bits);
+        } else if option != 0 {
+            // An option whose value does not matter has to be there.
+            self.set(FieldId::TunOptions, u128::MAX, option.into());
         }
         Ok(())
     }

@@ -161,10 +161,7 @@ impl Fields<'_> {
     fn put_options(&mut self) {
         let (key, mask) = (self.matching.key(), self.matching.mask());
         let wanted = key.headers.tun_options.get() & mask.bits.headers.tun_options.get();
-        if wanted == 0 {
-            return;
-        }
-        for field in FieldId::tun_metadata().filter(|field| wanted & field.option_bit() != 0) {
+        for field in FieldId::options_in(wanted) {
             let mask = field.get_mask(mask);
             field::put(self.out, field, self.version, field.read(key) & mask, mask);
         }
@@ -225,7 +222,7 @@ fn decode_fields(
         }
         // The length is part of what names a field.
         let field = header.field.filter(|field| {
-            let is_size = field::is_variable(*field) || size == field.def().wire_len();
+            let is_size = field.is_option() || size == field.def().wire_len();
             is_size && size << u8::from(header.has_mask) == header.size
         });
         let Some(field) = field else {

@@ -88,7 +88,7 @@ impl FieldHeader {
     ) -> Result<FieldId, ErrorCode> {
         let header = Self::decode(input)?;
         let field = header.field.ok_or(unknown)?;
-        let has_size = is_variable(field) || header.size == field.def().wire_len();
+        let has_size = field.is_option() || header.size == field.def().wire_len();
         match header.has_mask || !has_size {
             true => Err(unknown),
             false => Ok(field),
@@ -107,17 +107,12 @@ pub(crate) fn is_long(field: FieldId, version: OfVersion) -> bool {
     name(field, version).is_some_and(|name| name.class == EXPERIMENTER_CLASS)
 }
 
-/// Whether values of the field have sizes that differ: those of options.
-pub(crate) fn is_variable(field: FieldId) -> bool {
-    field.option_bit() != 0
-}
-
-/// Size in bytes of the longest option, which headers of options without a value name.
+/// Size in bytes of the longest option, which headers of options without a value name. Values of options have sizes that differ.
 const LONGEST_OPTION: usize = 124;
 
 /// Size in bytes of a value in a message. Of an option, it is the number of words that the value and the mask need, at least one.
 fn value_size(field: FieldId, value: u128, mask: Option<u128>) -> usize {
-    match is_variable(field) {
+    match field.is_option() {
         true => {
             let bits = 128 - (value | mask.unwrap_or_default()).leading_zeros() as usize;
             bits.div_ceil(32).max(1) * 4
@@ -148,7 +143,7 @@ pub(crate) fn take_value(
 /// Writes the header of a field that stands alone, or in front of whatever else; if `has_mask`, with the size
 /// of a value and a mask.
 pub(crate) fn put_header(out: &mut Encoder, field: FieldId, version: OfVersion, has_mask: bool) {
-    let size = if is_variable(field) { LONGEST_OPTION } else { field.def().wire_len() };
+    let size = if field.is_option() { LONGEST_OPTION } else { field.def().wire_len() };
     put_header_of(out, field, version, has_mask, size);
 }
 

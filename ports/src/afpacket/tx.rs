@@ -10,8 +10,8 @@
 //! large frame that is refused is cut and sent again, and frames like it are cut for a while (`Refused`).
 //!
 //! A packet socket has one priority, by which the queueing discipline of the device chooses a class for what is sent. So frames
-//! with priorities are sent in groups, and the socket's priority is changed between two of these. That takes one system call
-//! for each priority in a batch, and works with every kernel; a priority that is told with each frame takes Linux 6.14.
+//! with priorities are sent in groups, and the socket's priority is changed between two of these, which takes a system call. That
+//! works with every kernel; a priority that is told with each frame takes Linux 6.14.
 //!
 //! `calls` has the system calls.
 
@@ -37,6 +37,10 @@ pub(crate) struct PacketTx {
     calls: Calls,
     cutter: Cutter,
     refused: Refused,
+    /// The priority of the socket.
+    priority: u32,
+    /// The kernel has refused a priority, and the log has it.
+    is_priority_refused: bool,
     /// Scratch memory: the frames of a call with their priorities and their places in the queue, and those of one priority.
     by_priority: Vec<(u32, u32, FrameId)>,
     of_one_priority: Vec<FrameId>,
@@ -63,6 +67,8 @@ impl PacketTx {
             calls,
             cutter,
             refused,
+            priority: 0,
+            is_priority_refused: false,
             by_priority,
             of_one_priority,
         })
@@ -83,10 +89,56 @@ impl PacketTx {
         }
     }
 
-    fn set_priority(&self, priority: u32) {
-        if let Err(error) = socket::set_priority(self.calls.socket(), priority) {
-            tracing::warn!(%error, priority, "cannot choose the queue of a port");
+    /// Chooses the class for what is sent from now on. If the kernel refuses, it stays the one before.
+    fn set_priority(&mut self, priority: u32) {
+        if priority == self.priority {
+            return;
         }
+        match socket::set_priority(self.calls.socket(), priority) {
+            Ok(()) => self.priority = priority,
+            Err(error) if !self.is_priority_refused => {
+                self.is_priority_refused = true;
+                tracing::warn!(%error, priority, "cannot choose the queue of a port");
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Sends frames with the priority of the socket. See [`TxQueue::send`].
+    fn send_all(
+        &mut self,
+        batch: &mut Batch<'_>,
+        ids: &[FrameId],
+        failures: &mut Failures,
+    ) -> usize {
+        self.calls.begin();
+        let (takes, mtu) = (self.status.takes(), self.status.mtu());
+        // Frames that go out as they are, collected until one needs another way or a call is full.
+        let mut direct = ArrayVec::<FrameId, MAX_BATCH>::new();
+        for &id in ids {
+            let frame = batch.frame_mut(id);
+            match prepare(frame, takes, mtu) {
+                Ok(Way::Direct(header)) if !self.refused.includes(frame, header) => {
+                    write_header(frame, header);
+                    direct.push(id);
+                    if direct.is_full() {
+                        self.flush_direct(batch, &mut direct, failures);
+                    }
+                }
+                Ok(_) => {
+                    self.flush_direct(batch, &mut direct, failures);
+                    if let Err(failure) = self.send_segments(batch.frame(id)) {
+                        failures.push((id, failure));
+                    }
+                }
+                Err(failure) => {
+                    self.flush_direct(batch, &mut direct, failures);
+                    failures.push((id, failure));
+                }
+            }
+        }
+        self.flush_direct(batch, &mut direct, failures);
+        self.cutter.take_made()
     }
 
     /// Cuts a frame in software and sends the segments. The frame failed if one of them did.
@@ -156,34 +208,8 @@ impl TxQueue for PacketTx {
 
     fn send(&mut self, batch: &mut Batch<'_>, ids: &[FrameId], failures: &mut Failures) -> usize {
         self.follow_status();
-        self.calls.begin();
-        let (takes, mtu) = (self.status.takes(), self.status.mtu());
-        // Frames that go out as they are, collected until one needs another way or a call is full.
-        let mut direct = ArrayVec::<FrameId, MAX_BATCH>::new();
-        for &id in ids {
-            let frame = batch.frame_mut(id);
-            match prepare(frame, takes, mtu) {
-                Ok(Way::Direct(header)) if !self.refused.includes(frame, header) => {
-                    write_header(frame, header);
-                    direct.push(id);
-                    if direct.is_full() {
-                        self.flush_direct(batch, &mut direct, failures);
-                    }
-                }
-                Ok(_) => {
-                    self.flush_direct(batch, &mut direct, failures);
-                    if let Err(failure) = self.send_segments(batch.frame(id)) {
-                        failures.push((id, failure));
-                    }
-                }
-                Err(failure) => {
-                    self.flush_direct(batch, &mut direct, failures);
-                    failures.push((id, failure));
-                }
-            }
-        }
-        self.flush_direct(batch, &mut direct, failures);
-        self.cutter.take_made()
+        self.set_priority(0);
+        self.send_all(batch, ids, failures)
     }
 
     fn send_prioritized(
@@ -193,6 +219,10 @@ impl TxQueue for PacketTx {
         prioritized: &[Prioritized],
         failures: &mut Failures,
     ) -> usize {
+        self.follow_status();
+        if self.bypasses_qdisc {
+            return self.send_all(batch, ids, failures);
+        }
         let mut all = std::mem::take(&mut self.by_priority);
         all.extend((0..).zip(ids).map(|(place, id)| (0, place, *id)));
         for Prioritized { place, priority } in prioritized {
@@ -206,13 +236,10 @@ impl TxQueue for PacketTx {
         let mut made = 0;
         for frames in all.chunk_by(|a, b| a.0 == b.0) {
             group.extend(frames.iter().map(|(.., id)| *id));
-            if frames[0].0 != 0 {
-                self.set_priority(frames[0].0);
-            }
-            made += self.send(batch, &group, failures);
+            self.set_priority(frames[0].0);
+            made += self.send_all(batch, &group, failures);
             group.clear();
         }
-        self.set_priority(0);
         all.clear();
         (self.by_priority, self.of_one_priority) = (all, group);
         made

@@ -59,13 +59,18 @@ pub(super) enum Diagnostic {
     PathBehindDown,
 }
 
+/// Diagnostics by which an end says that a path is down behind it (RFC 5880 §4.1).
+const PATH_DOWN: u8 = 5;
+const CONCATENATED_PATH_DOWN: u8 = 6;
+const REVERSE_CONCATENATED_PATH_DOWN: u8 = 8;
+
 impl Diagnostic {
     fn number(self) -> u8 {
         match self {
             Self::None => 0,
             Self::TimeExpired => 1,
             Self::NeighbourDown => 3,
-            Self::PathBehindDown => 6,
+            Self::PathBehindDown => CONCATENATED_PATH_DOWN,
         }
     }
 }
@@ -78,10 +83,10 @@ pub fn diagnostic_name(number: u8) -> &'static str {
         2 => "Echo Function Failed",
         3 => "Neighbor Signaled Session Down",
         4 => "Forwarding Plane Reset",
-        5 => "Path Down",
-        6 => "Concatenated Path Down",
+        PATH_DOWN => "Path Down",
+        CONCATENATED_PATH_DOWN => "Concatenated Path Down",
         7 => "Administratively Down",
-        8 => "Reverse Concatenated Path Down",
+        REVERSE_CONCATENATED_PATH_DOWN => "Reverse Concatenated Path Down",
         _ => "Unknown Diagnostic",
     }
 }
@@ -177,7 +182,11 @@ impl Session {
 
     /// Whether traffic goes through: the session is up, and the other end does not say that a path behind it is down.
     pub fn is_forwarding(&self) -> bool {
-        self.state == BfdState::Up && !matches!(self.remote.diagnostic, 5 | 6 | 8)
+        let is_path_down = matches!(
+            self.remote.diagnostic,
+            PATH_DOWN | CONCATENATED_PATH_DOWN | REVERSE_CONCATENATED_PATH_DOWN
+        );
+        self.state == BfdState::Up && !is_path_down
     }
 
     /// What the other end has said.

@@ -120,7 +120,7 @@ impl IneffectiveParts {
     fn note_of_queues(&self, without: &PortNumbers) -> Option<String> {
         let ports = self.queued.iter().filter(|port| without.contains(*port));
         let ports: Vec<String> = ports.map(|port| OfPort(port as u16).to_string()).collect();
-        let what = "TAP devices and tunnels send in order, whatever queue is chosen";
+        let what = "only network devices have queues, and other ports send in order";
         match &ports[..] {
             [] => None,
             [one] => Some(format!("port {one} has no queues: {what}")),
@@ -303,7 +303,7 @@ mod tests {
             seen.note_of_queues(&[2, 3, 4].into_iter().collect()).unwrap_or_default()
         };
         assert_eq!(note("enqueue:1:1,2,set_queue:1,1,pop_queue,2"), "");
-        let what = "TAP devices and tunnels send in order, whatever queue is chosen";
+        let what = "only network devices have queues, and other ports send in order";
         assert_eq!(note("enqueue:2:1"), format!("port 2 has no queues: {what}"));
         let several = "set_queue:1,1,clone(enqueue:4:1),2,output(port=3,max_len=64)";
         assert_eq!(note(several), format!("ports 2, 3, 4 have no queues: {what}"));

@@ -10,6 +10,7 @@ use crate::server::Listener;
 use crate::state::{self, StateError};
 use crate::supervisor;
 use crate::switch::Switch;
+use kernelcache::KeptExecutors;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -116,6 +117,8 @@ struct Hand<'a, F: Fn()> {
     fds: Vec<OwnedFd>,
     state: Vec<u8>,
     progress: F,
+    /// The new program takes over the executors that `core` has.
+    _executors: Option<KeptExecutors<'a>>,
 }
 
 impl<'a, F: Fn()> Hand<'a, F> {
@@ -126,6 +129,7 @@ impl<'a, F: Fn()> Hand<'a, F> {
         progress: F,
     ) -> Result<Self, GiveError> {
         let unsupported = |error: io::Error| GiveError::Unsupported(error.to_string());
+        let executors = switch.kernel_side().cache().map(|cache| cache.keep_executors());
         let (ports, queues) = switch.describe_ports(&progress).map_err(GiveError::Unsupported)?;
         let lock = switch.state_lock();
         let (kernel, programs) = switch.kernel_side().give().unzip();
@@ -146,7 +150,8 @@ impl<'a, F: Fn()> Hand<'a, F> {
         let path = program.path.display().to_string();
         let process = NewProcess::start(program, theirs)
             .map_err(|source| GiveError::Start { path, source })?;
-        Ok(Self { switch, channel, process, core, fds, state, progress })
+        let _executors = executors;
+        Ok(Self { switch, channel, process, core, fds, state, progress, _executors })
     }
 
     /// Has the new program take over. Returns the id of its process, and its name and version. After an error the workers of

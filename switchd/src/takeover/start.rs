@@ -46,7 +46,7 @@ impl NewProcess {
             // It names this process. Without it, systemd takes signs of life of either.
             .env_remove("WATCHDOG_PID")
             .envs([confinement::hand_over()])
-            .envs(rootless::hand_over())
+            .envs(rootless::hand_over()?)
             .stdin(Stdio::from(channel));
         let starter = ports::rootless::spawn_outside(command)?;
         Ok(Self { starter, is_starter_gone: false, pidfd: None })

@@ -90,7 +90,7 @@ fn run_once(network: &Network, ports: u16, duration: Duration) -> anyhow::Result
     let frames = (0..FLOWS).map(frame).collect();
     let mut generator = a.run(|| Generator::open(a, network.slow_source().is_some(), frames))??;
     let mut client = network.client()?;
-    let senders = [processes::softirq_threads(), vec![std::process::id()]].concat();
+    let senders = processes::senders();
     on_core(0, || {
         let start = Instant::now();
         while kernel(&mut client)?.flows < u64::from(FLOWS) * 99 / 100 {

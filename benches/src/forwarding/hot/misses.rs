@@ -56,7 +56,7 @@ fn cost(network: &Network, duration: Duration) -> anyhow::Result<Cost> {
     let frames = vec![udp_frame(b.mac(), a.mac(), 60, 1)];
     let mut generator = a.run(|| Generator::open(a, network.slow_source().is_some(), frames))??;
     let switch = network.pids();
-    let senders = [processes::softirq_threads(), vec![std::process::id()]].concat();
+    let senders = processes::senders();
     let count = || -> anyhow::Result<_> {
         let sent = InterfaceCounters::read(a.namespace(), a.interface())?.tx_packets;
         Ok((sent, processes::cpu_time(&senders)?, processes::cpu_time(&switch)?))

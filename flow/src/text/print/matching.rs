@@ -218,10 +218,7 @@ impl Printer<'_> {
     /// Appends the options that the match looks at: those that a packet has to have with their values, and
     /// those that it must not have together.
     fn options(&mut self, looked_at: u64, wanted: u64) {
-        for field in FieldId::tun_metadata() {
-            if looked_at & wanted & field.option_bit() == 0 {
-                continue;
-            }
+        for field in FieldId::options_in(looked_at & wanted) {
             match self.mask(field) {
                 0 => {
                     put!(self.out, "{},", field.def().name);

@@ -14,7 +14,7 @@ use std::fmt::Write;
 /// registers and what is known of a tunnel are written if they are not zero.
 pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortNames) {
     let mut mask = PipelineMask::default();
-    let state = FieldId::all().filter(|field| is_state(*field) && is_there(*field, packet));
+    let state = FieldId::all().filter(|field| is_state(*field) && field.says_something(packet));
     for field in packet_fields(&packet.headers).into_iter().chain(state) {
         field.set_mask(&mut mask, field.full_mask());
     }
@@ -41,14 +41,6 @@ pub fn mask_inner_headers(packet: &Headers, mask: &mut Headers) {
 fn is_state(field: FieldId) -> bool {
     field.is_of_tunnel()
         || matches!(field, FieldId::Metadata | FieldId::PktMark | FieldId::ConjId | FieldId::Reg(_))
-}
-
-/// Whether a field kept beside the packet's bytes says something: an option if the packet has it, another field if it is not zero.
-fn is_there(field: FieldId, packet: &PipelineKey) -> bool {
-    match field.option_bit() {
-        0 => field != FieldId::TunOptions && field.read(packet) != 0,
-        bit => packet.headers.tun_options.get() & bit != 0,
-    }
 }
 
 /// The fields that a packet of this kind has.
