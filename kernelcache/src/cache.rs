@@ -108,7 +108,7 @@ pub struct KernelCache {
     /// Wakes the thread that frees places and attaches executors.
     cleaner: SyncSender<()>,
     /// Held by who frees places or attaches executors. Locked before `inner`.
-    freeing: Mutex<()>,
+    pub(crate) freeing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -612,7 +612,7 @@ impl KernelCache {
         Ok(Prepared { ingress, executor, words, compiled })
     }
 
-    fn place(&self, inner: &mut Inner, flow: &Arc<CachedFlow>) {
+    fn place(&self, inner: &mut Inner, flow: &Arc<CachedFlow>, is_in_time: &dyn Fn() -> bool) {
         if inner.is_suspended {
             return;
         }
@@ -623,10 +623,13 @@ impl KernelCache {
         {
             // It may be newer than the worker knows.
             let stamp = self.maps.stamp(place).max(flow.stamp());
-            return self.maps.set_stamp(place, stamp);
+            if is_in_time() {
+                self.maps.set_stamp(place, stamp);
+            }
+            return;
         }
         let era = u64::from(self.era.load(Ordering::Relaxed)) << 32;
-        match self.install(inner, flow) {
+        match self.install(inner, flow, is_in_time) {
             Ok(Some(place)) => flow.note_of_kernel(era | place as u64),
             Ok(None) => {}
             Err(refusal) => {
@@ -642,9 +645,14 @@ impl KernelCache {
         }
     }
 
-    /// Puts a flow into the kernel. Returns its place; `None` if another worker's flow does the same, or if the programs do not
-    /// see the frames of the port yet.
-    fn install(&self, inner: &mut Inner, flow: &Arc<CachedFlow>) -> Result<Option<usize>, Refusal> {
+    /// Puts a flow into the kernel. Returns its place; `None` if another worker's flow does the same, if the programs do not
+    /// see the frames of the port yet, or if it would not be in time.
+    fn install(
+        &self,
+        inner: &mut Inner,
+        flow: &Arc<CachedFlow>,
+        is_in_time: &dyn Fn() -> bool,
+    ) -> Result<Option<usize>, Refusal> {
         let (key, mask) = (flow.key(), flow.mask());
         let verdict = Verdict {
             key: &key,
@@ -661,6 +669,9 @@ impl KernelCache {
                 inner.awaited.push_back(port_no);
             }
             self.wake_cleaner();
+            return Ok(None);
+        }
+        if !is_in_time() {
             return Ok(None);
         }
         let ingress_counters = Arc::clone(&ingress.counters);
@@ -753,17 +764,6 @@ struct Prepared<'i> {
     compiled: steps::Compiled,
 }
 
-impl Inner {
-    fn port(&self, port_no: PortNo) -> Result<&KnownPort, String> {
-        let port = self.ports.get(usize::from(port_no.0)).and_then(Option::as_ref);
-        port.ok_or_else(|| "it has no device of the switch's own namespace".to_owned())
-    }
-}
-
-impl KernelFlows for KernelCache {
-    fn offer(&self, flows: &mut dyn Iterator<Item = &Arc<CachedFlow>>) {
-        let refused = u64::from(self.era.load(Ordering::Relaxed)) << 32 | u64::from(REFUSED);
-        let mut inner: Option<MutexGuard<'_, Inner>> = None;
 /// While this exists, no executor is attached: see [`KernelCache::keep_executors`].
 pub struct KeptExecutors<'a>(&'a KernelCache);
 
@@ -774,15 +774,30 @@ impl Drop for KeptExecutors<'_> {
     }
 }
 
+impl Inner {
+    fn port(&self, port_no: PortNo) -> Result<&KnownPort, String> {
+        let port = self.ports.get(usize::from(port_no.0)).and_then(Option::as_ref);
+        port.ok_or_else(|| "it has no device of the switch's own namespace".to_owned())
+    }
+}
+
+impl KernelFlows for KernelCache {
+    fn offer(
+        &self,
+        flows: &mut dyn Iterator<Item = &Arc<CachedFlow>>,
+        is_in_time: &dyn Fn() -> bool,
+    ) {
+        let refused = u64::from(self.era.load(Ordering::Relaxed)) << 32 | u64::from(REFUSED);
+        let mut inner: Option<MutexGuard<'_, Inner>> = None;
         for flow in flows.filter(|flow| flow.kernel_note() != refused).take(MOST_AT_ONCE) {
             // Whoever holds the lock is not waited for: the flow is offered again with its next frame.
             let Some(inner) = inner.as_mut() else {
                 let Some(mut locked) = self.inner.try_lock() else { return };
-                self.place(&mut locked, flow);
+                self.place(&mut locked, flow, is_in_time);
                 inner = Some(locked);
                 continue;
             };
-            self.place(inner, flow);
+            self.place(inner, flow, is_in_time);
         }
     }
 }

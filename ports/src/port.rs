@@ -63,6 +63,11 @@ pub trait RxQueue: Send {
         false
     }
 
+    /// Whether a frame waits behind the last batch. `false` as well where a queue cannot tell.
+    fn has_more(&self) -> bool {
+        false
+    }
+
     /// Counts since the queue was opened.
     fn stats(&mut self) -> RxStats;
 

@@ -25,6 +25,7 @@ use crate::{
     Allotment, Guard, Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats,
 };
 use crate::{Shield, TxFailure, TxQueue, Whereabouts};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use packet::{Batch, Frame, FrameId, HEADROOM, MAX_BATCH, Offload, VNET_HDR_SIZE};
 use rustix::io::Errno;
 use std::fs::File;
@@ -422,6 +423,13 @@ impl RxQueue for TapRx {
 
     fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+
+    fn has_more(&self) -> bool {
+        let mut queue = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        // A device that is down or gone is "readable" as well, and has no frames to overtake.
+        poll(&mut queue, PollTimeout::ZERO).is_ok_and(|readable| readable > 0)
+            && queue[0].revents() == Some(PollFlags::POLLIN)
     }
 
     fn hand_over(&self) -> io::Result<(HandedQueue, OwnedFd)> {

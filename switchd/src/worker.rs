@@ -402,7 +402,7 @@ impl Worker {
         egress.clear(&mut batch);
         drop(batch);
         rx.queue.release();
-        datapath.offer_flows();
+        datapath.offer_flows(|| rx.has_more());
         // A segment costs what a copy does.
         rx.had_turn(frames, copies + segments);
         if segments > 0 {

@@ -19,7 +19,14 @@ use std::time::Duration;
 pub trait KernelFlows: fmt::Debug + Send + Sync {
     /// Offers flows of which a frame has just come to a worker although they were cached before: flows that are not in the
     /// kernel, or are stale there, or whose frames the kernel leaves to the switch. Called by workers: it must not wait.
-    fn offer(&self, flows: &mut dyn Iterator<Item = &Arc<CachedFlow>>);
+    ///
+    /// `is_in_time` is asked just before the kernel is to forward frames of a flow. If it says no, frames that came
+    /// before wait still, and the flow is left alone: later frames would overtake them.
+    fn offer(
+        &self,
+        flows: &mut dyn Iterator<Item = &Arc<CachedFlow>>,
+        is_in_time: &dyn Fn() -> bool,
+    );
 }
 
 /// What a cached flow knows of its part in the kernel.

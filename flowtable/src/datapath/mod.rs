@@ -75,6 +75,7 @@ use packet::wire::ethernet;
 use packet::{Batch, MAX_BATCH};
 use rounds::{Outcome, Pass, PassMember, RECEIVED, Rounds};
 use shortcuts::{ShortcutEnd, Shortcuts};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use tracked::{Stage, TrackedRun};
@@ -128,8 +129,8 @@ pub struct Datapath {
     kernel: Option<Arc<dyn KernelFlows>>,
     /// Number of frames of the last batch whose flows may be offered to the kernel.
     offered: usize,
-    /// Full batches since flows were last offered to the kernel.
-    full_batches: u32,
+    /// Batches in a row behind which frames waited, so that the kernel was given no flow.
+    late_batches: u32,
 }
 
 /// How many received frames of a batch were queued, and how many dropped.
@@ -155,8 +156,8 @@ struct Scratch {
     flows: [u32; MAX_BATCH],
 }
 
-/// Number of full batches behind which flows are offered to the kernel all the same: an overloaded port has no others.
-const MOST_FULL_BATCHES: u32 = 16;
+/// Number of batches behind which the kernel is given flows although frames wait: an overloaded port has no others.
+const MOST_LATE_BATCHES: u32 = 16;
 /// In place of the number of a flow: no signature names a flow for the frame.
 const UNKNOWN: u32 = u32::MAX;
 /// In place of a hash: nobody has needed it. A key with this hash, if there is any, is hashed twice.
@@ -228,7 +229,7 @@ impl Datapath {
             punts: None,
             kernel: None,
             offered: 0,
-            full_batches: 0,
+            late_batches: 0,
         }
     }
 
@@ -243,24 +244,31 @@ impl Datapath {
     }
 
     /// Offers the flows of the last batch to the kernel, but for those that the batch has made. To be called when the frames
-    /// of the batch have been sent: frames that come later overtake them in the kernel otherwise. For the same reason nothing
-    /// is offered behind a full batch, which may have left frames in its queue, as long as there are others.
+    /// of the batch have been sent: frames that come later overtake them in the kernel otherwise. For the same reason no flow
+    /// is taken while frames of the same queue wait (`has_more`), unless that is so behind many batches in a row.
     #[inline]
-    pub fn offer_flows(&mut self) {
+    pub fn offer_flows(&mut self, has_more: impl Fn() -> bool) {
         let Some(kernel) = &self.kernel else { return };
         let offered = std::mem::take(&mut self.offered);
-        if offered == MAX_BATCH && self.full_batches < MOST_FULL_BATCHES {
-            self.full_batches += 1;
+        // Behind a full batch there are more frames as a rule, and no time to look at each flow of it.
+        if offered == MAX_BATCH && self.late_batches < MOST_LATE_BATCHES {
+            self.late_batches += 1;
             return;
         }
-        self.full_batches = 0;
+        let is_late = Cell::new(false);
+        let is_in_time = || {
+            is_late.set(self.late_batches < MOST_LATE_BATCHES && has_more());
+            !is_late.get()
+        };
         let mut before = UNKNOWN;
         let numbers = self.scratch.flows[..offered].iter().filter(|index| {
             let is_other = **index != before;
             before = **index;
             is_other
         });
-        kernel.offer(&mut numbers.filter_map(|index| self.caches.flows.get(*index)));
+        let mut flows = numbers.filter_map(|index| self.caches.flows.get(*index));
+        kernel.offer(&mut flows, &is_in_time);
+        self.late_batches = if is_late.get() { self.late_batches + 1 } else { 0 };
     }
 
     /// The cached flows, for other threads to read.

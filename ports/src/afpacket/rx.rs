@@ -172,6 +172,10 @@ impl RxQueue for RingRx {
         Some(self.socket.as_fd())
     }
 
+    fn has_more(&self) -> bool {
+        self.ring.has_more()
+    }
+
     fn hand_over(&self) -> std::io::Result<(HandedQueue, OwnedFd)> {
         let Geometry { slot_size, block_size, blocks } = self.ring.geometry();
         let ring = HandedRing { slot_size, block_size, blocks };

@@ -141,6 +141,12 @@ impl RxRing {
         Lent { ring: self }
     }
 
+    /// Whether the slot behind those that were lent holds a frame.
+    pub(crate) fn has_more(&self) -> bool {
+        self.lent < self.geometry.slots()
+            && self.status(self.next).load(Ordering::Relaxed) & libc::TP_STATUS_USER != 0
+    }
+
     /// Gives all slots that were lent back to the kernel.
     pub(crate) fn give_back(&mut self) {
         let slots = self.geometry.slots();

@@ -103,6 +103,11 @@ impl RxPort {
         Batch::limited(self.turn)
     }
 
+    /// Whether frames of the port wait here, as far as that can be told.
+    pub(super) fn has_more(&self) -> bool {
+        self.successor.is_some() || self.queue.has_more()
+    }
+
     /// Adapts the next turn to what came of this one: `frames` frames that made `copies` copies. Floods to
     /// many ports would otherwise keep the queues of others waiting until they are full.
     pub(super) fn had_turn(&mut self, frames: usize, copies: usize) {
