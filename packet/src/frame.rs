@@ -301,6 +301,25 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_replaced_by_more_or_by_fewer() {
+        let mut slot = [1, 2, 3, 4, 5, 6, 7, 8];
+        let mut f = Frame::lent(&mut slot, 2, 8, Offload::NONE);
+        assert!(f.replace(2..4, &[9; 4]));
+        assert_eq!((f.bytes(), f.headroom()), (&[3, 4, 9, 9, 9, 9, 7, 8][..], 0));
+        assert!(f.replace(1..7, &[]));
+        assert_eq!((f.bytes(), f.headroom()), (&[3, 8][..], 6));
+        assert!(f.replace(2..2, &[5]));
+        assert_eq!(f.bytes(), [3, 8, 5]);
+
+        let mut f = Frame::owned(&[1, 2, 3], Offload::NONE);
+        assert!(f.replace(1..2, &[7; HEADROOM + 1]), "there is room for so much");
+        assert_eq!((f.size(), f.bytes()[0], f.bytes()[HEADROOM + 2]), (HEADROOM + 3, 1, 3));
+        let before = f.bytes().to_vec();
+        assert!(!f.replace(0..1, &[7; HEADROOM + 2]));
+        assert_eq!(f.bytes(), before);
+    }
+
+    #[test]
     fn the_header_lies_directly_before_the_frame() {
         let mut f = Frame::owned(&[1, 2, 3], Offload::NONE);
         assert_eq!(f.bytes_with_header(&[8, 9]), Some(&[8, 9, 1, 2, 3][..]));

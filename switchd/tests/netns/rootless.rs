@@ -2,7 +2,9 @@
 //! tunnels join the machines.
 
 use crate::tunnels::{give_addresses, joined_sites};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use control::path::SOCKET_NAME;
+use control::{Client, Operation, Reply};
 use lab::harness::{Test, Unsupported};
 use lab::traffic::Ping;
 use lab::{LinkSpec, Namespace, Netlink, RunDir, eventually};
@@ -10,11 +12,12 @@ use nix::unistd::{Gid, Uid, chown, geteuid};
 use std::fs::{File, Permissions};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 pub(crate) const TESTS: &[Test] =
-    &[("rootless::an_ordinary_user_joins_two_machines", joins_two_machines)];
+    &[("rootless::an_ordinary_user_joins_two_machines_and_restarts", joins_two_machines)];
 
 /// The user `nobody` of most machines, which has no rights.
 const NOBODY: u32 = 65534;
@@ -22,7 +25,7 @@ const NOBODY: u32 = 65534;
 /// The first process of a user's switch, which ends with this value.
 struct UsersSwitch {
     pid: u32,
-    _run_dir: RunDir,
+    run_dir: RunDir,
 }
 
 impl Drop for UsersSwitch {
@@ -89,7 +92,7 @@ fn start(machine: &Namespace, number: u8) -> anyhow::Result<UsersSwitch> {
     let pid = std::fs::read_to_string(&pid_file).context("read the process id")?;
     let pid = pid.trim().parse()?;
     give_address(pid, number)?;
-    Ok(UsersSwitch { pid, _run_dir: run_dir })
+    Ok(UsersSwitch { pid, run_dir })
 }
 
 /// Puts a cable into the network namespace of a switch, one end of which is the switch's port, and gives the other end an address.
@@ -108,12 +111,18 @@ fn joins_two_machines() -> anyhow::Result<()> {
     let (a, b) = joined_sites(None, None)?;
     give_addresses(&a.underlay, "under", 1)?;
     give_addresses(&b.underlay, "under", 2)?;
-    let (near, far) = (start(&a.underlay, 1)?, start(&b.underlay, 2)?);
+    let (mut near, far) = (start(&a.underlay, 1)?, start(&b.underlay, 2)?);
     let inside = Namespace::of_process(near.pid)?;
     let ping = Ping::brief(IpAddr::from([10, 0, 0, 2]));
-    eventually("the user's hosts reach each other", || {
-        ping.run(&inside).is_ok_and(|report| report.is_complete())
-    })?;
+    let is_reached = || ping.run(&inside).is_ok_and(|report| report.is_complete());
+    eventually("the user's hosts reach each other", is_reached)?;
+    let stream = UnixStream::connect(near.run_dir.path().join(SOCKET_NAME))?;
+    let mut client = Client::open(stream.try_clone()?, stream, env!("CARGO_PKG_NAME"))?;
+    match client.ask(Operation::Restart)? {
+        Reply::Restarted(successor) => near.pid = successor.pid,
+        other => bail!("the switch has not restarted: {other:?}"),
+    }
+    eventually("the user's hosts reach each other after the restart", is_reached)?;
     // The user's devices are in no network namespace of the machine.
     let mut machine = a.underlay.run(Netlink::open)??;
     ensure!(machine.link("inner").is_err());
