@@ -93,8 +93,10 @@ pub(crate) struct PortSlot {
     pub(crate) ring: RingSize,
     /// The size that its open receive rings were opened with.
     pub(crate) open_ring: RingSize,
-    /// How many frames the port receives, for the plan of receive rings.
+    /// How many frames come to the port's receive rings, for the plan of those.
     pub(crate) activity: Activity,
+    /// How many frames the kernel cache keeps from the port's receive rings. They come there while another program takes over.
+    pub(crate) kernel_activity: Activity,
     pub(crate) state: PortState,
     /// The open device. Its queues are with the workers.
     pub(crate) port: Option<Port>,
@@ -140,6 +142,7 @@ impl PortSlot {
             ring: SMALLEST,
             open_ring: SMALLEST,
             activity: Activity::default(),
+            kernel_activity: Activity::default(),
             state: PortState::Waiting,
             port: None,
             counters: (0..workers + 1).map(|_| Arc::default()).collect(),

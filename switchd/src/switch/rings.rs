@@ -71,12 +71,13 @@ impl Switch {
 
     /// Plans the rings of all ports, because one has come or gone.
     pub(super) fn plan_rings(&self, slots: &mut [PortSlot]) {
-        self.replan(slots);
+        self.replan(slots, |slot| slot.activity.rate());
         // One piece of news that waits is enough.
         let _ = self.rings.news.0.try_send(());
     }
 
-    fn replan(&self, slots: &mut [PortSlot]) {
+    /// Plans the rings of all ports, to which frames come at these rates.
+    fn replan(&self, slots: &mut [PortSlot], rate: impl Fn(&PortSlot) -> u64) {
         let queues = |slot: &PortSlot| self.rx_queues(&slot.spec);
         let has_ring = |slot: &&mut PortSlot| slot.spec.kind.target().is_some_and(Target::has_ring);
         let (said, mut open): (Vec<_>, Vec<_>) =
@@ -91,7 +92,7 @@ impl Switch {
         let demand = |slot: &&mut PortSlot| Demand {
             at: slot.at(),
             queues: queues(slot),
-            rate: slot.activity.rate(),
+            rate: rate(slot),
             planned: slot.ring,
         };
         let demands: Vec<Demand> = open.iter().map(demand).collect();
@@ -104,7 +105,8 @@ impl Switch {
     /// frame.
     pub(crate) fn fit_rings_to_traffic(&self) {
         self.note_activity();
-        let mut changes = self.planned_changes();
+        let rate = |slot: &PortSlot| slot.activity.rate() + slot.kernel_activity.rate();
+        let mut changes = self.planned_changes(rate);
         changes.retain(|change| change.grows && change.opener.queues() == 1);
         parallel::for_each(changes, |change| self.resize_rings(change));
     }
@@ -115,16 +117,22 @@ impl Switch {
         let seconds =
             std::mem::replace(&mut *self.rings.last_look.lock(), Instant::now()).elapsed();
         for slot in slots.iter_mut().filter(|slot| slot.port.is_some()) {
+            let in_kernel = slot.kernel_counters().rx_packets.get();
+            // Read later, so that it is not less.
             let PortTotals { rx_packets, .. } = slot.totals();
-            slot.activity.note(rx_packets, seconds.as_secs_f64());
+            let seconds = seconds.as_secs_f64();
+            slot.activity.note(rx_packets - in_kernel, seconds);
+            slot.kernel_activity.note(in_kernel, seconds);
         }
     }
 
     /// Plans anew, and resizes the rings that are not as planned: first the ones that shrink, then, if `may_grow`, the
     /// ones that grow.
     fn adjust_rings(&self, may_grow: bool) {
-        let (grow, shrink): (Vec<_>, Vec<_>) =
-            self.planned_changes().into_iter().partition(|change| change.grows);
+        let (grow, shrink): (Vec<_>, Vec<_>) = self
+            .planned_changes(|slot| slot.activity.rate())
+            .into_iter()
+            .partition(|change| change.grows);
         parallel::for_each(shrink, |change| self.resize_rings(change));
         if may_grow {
             parallel::for_each(grow, |change| self.resize_rings(change));
@@ -132,9 +140,9 @@ impl Switch {
     }
 
     /// Plans anew. Returns the rings that are not as planned.
-    fn planned_changes(&self) -> Vec<Change> {
+    fn planned_changes(&self, rate: impl Fn(&PortSlot) -> u64) -> Vec<Change> {
         let mut slots = self.slots.lock();
-        self.replan(&mut slots);
+        self.replan(&mut slots, rate);
         slots.iter().filter_map(change).collect()
     }
 
