@@ -104,7 +104,9 @@ impl Connections {
         let (canonical, is_swapped) = original.canonical();
         let new =
             NewConnection { canonical, is_swapped, state: *state, nat: *nat, help: help.clone() };
-        let slot = at.shard.insert(new, self.hasher.hash_one(canonical), now);
+        let hash = self.hasher.hash_one(canonical);
+        self.presence.add(hash);
+        let slot = at.shard.insert(new, hash, now);
         at.shard.begin_timeout_with(slot, *timeout, now, *left);
         if let Some(connection) = at.shard.get_to_alter(slot) {
             (connection.mark, connection.label) = (*mark, *label);

@@ -4,6 +4,7 @@
 //! gets half of the table, and a second one a third. Counting is apart from the connections, because the connections of
 //! an address are in all shards.
 
+use super::presence::Presence;
 use super::tuple::CtTuple;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub const DEFAULT_MAX_CONNECTIONS: usize = 3_000_000;
 
 /// Number of parts of the counts by source address, with a lock each.
 const PARTS: usize = 64;
+
+/// Number of bytes that tell of addresses without answered connections.
+const ANSWERED: usize = 1 << 16;
 
 /// Why a connection is not remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub(super) struct CtLimits {
     max: AtomicUsize,
     count: AtomicUsize,
     sources: Box<[Mutex<Sources>; PARTS]>,
+    /// The addresses with answered connections.
+    answered: Presence,
     zones: Mutex<ZoneCounts>,
     hasher: ahash::RandomState,
 }
@@ -69,11 +75,11 @@ struct SourceCounts {
     answered: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ZoneCounts {
     default_limit: Option<u32>,
     limits: HashMap<u16, u32>,
-    counts: HashMap<u16, u32>,
+    counts: HashMap<u16, u32, ahash::RandomState>,
 }
 
 impl CtLimits {
@@ -84,7 +90,12 @@ impl CtLimits {
             sources: Box::new(std::array::from_fn(|_| {
                 Mutex::new(HashMap::with_hasher(hasher.clone()))
             })),
-            zones: Mutex::default(),
+            answered: Presence::new(ANSWERED),
+            zones: Mutex::new(ZoneCounts {
+                default_limit: None,
+                limits: HashMap::new(),
+                counts: HashMap::with_hasher(hasher.clone()),
+            }),
             hasher: hasher.clone(),
         }
     }
@@ -140,7 +151,7 @@ impl CtLimits {
         numbers.sort_unstable();
         numbers.dedup();
         let of = |zone: u16| {
-            let limit = zones.limits.get(&zone).copied().or(zones.default_limit);
+            let limit = zones.limit(zone);
             CtZoneUse { zone, limit, connections: zones.counts.get(&zone).copied().unwrap_or(0) }
         };
         (zones.default_limit, numbers.into_iter().map(of).collect())
@@ -149,37 +160,40 @@ impl CtLimits {
     /// Counts a connection whose first packet has this tuple, unless some limit forbids it.
     pub(super) fn admit(&self, original: &CtTuple) -> Result<(), CtRefusal> {
         let max = self.max();
-        let source = original.address(&original.source);
-        let mut of_source = self.part(&source).lock();
-        let held = of_source.get(&source).copied().unwrap_or_default();
+        let (source, hash) = self.source_of(original);
+        let mut of_source = self.part(hash).lock();
         let count = self.count();
         if count >= max {
             return Err(CtRefusal::Full);
         }
-        if count + held.all as usize >= max {
+        let held = of_source.get(&source).map_or(0, |held| held.all);
+        if count + held as usize >= max {
             return Err(CtRefusal::Source);
         }
         {
             let mut zones = self.zones.lock();
-            let limit = zones.limits.get(&original.zone).copied().or(zones.default_limit);
+            let limit = zones.limit(original.zone);
             let in_zone = zones.counts.entry(original.zone).or_default();
             if limit.is_some_and(|limit| *in_zone >= limit) {
                 return Err(CtRefusal::Zone);
             }
             *in_zone += 1;
         }
-        of_source.insert(source, SourceCounts { all: held.all + 1, ..held });
+        of_source.entry(source).or_default().all += 1;
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Stops counting a connection. `is_answered` says whether it counts among the answered ones.
     pub(super) fn release(&self, original: &CtTuple, is_answered: bool) {
-        let source = original.address(&original.source);
-        let mut of_source = self.part(&source).lock();
+        let (source, hash) = self.source_of(original);
+        let mut of_source = self.part(hash).lock();
         if let Some(held) = of_source.get_mut(&source) {
             held.all -= 1;
             held.answered -= u32::from(is_answered);
+            if is_answered && held.answered == 0 {
+                self.answered.remove(hash);
+            }
             if held.all == 0 {
                 of_source.remove(&source);
             }
@@ -197,19 +211,37 @@ impl CtLimits {
 
     /// Counts a connection that is counted already among the answered ones.
     pub(super) fn count_answered(&self, original: &CtTuple) {
-        let source = original.address(&original.source);
-        if let Some(held) = self.part(&source).lock().get_mut(&source) {
+        let (source, hash) = self.source_of(original);
+        if let Some(held) = self.part(hash).lock().get_mut(&source) {
+            if held.answered == 0 {
+                self.answered.add(hash);
+            }
             held.answered += 1;
         }
     }
 
     /// Whether the source address of a packet with this tuple has an answered connection.
     pub(super) fn is_known(&self, tuple: &CtTuple) -> bool {
-        let source = tuple.address(&tuple.source);
-        self.part(&source).lock().get(&source).is_some_and(|held| held.answered > 0)
+        let (source, hash) = self.source_of(tuple);
+        self.answered.may_have(hash)
+            && self.part(hash).lock().get(&source).is_some_and(|held| held.answered > 0)
     }
 
-    fn part(&self, source: &IpAddr) -> &Mutex<Sources> {
-        &self.sources[self.hasher.hash_one(source) as usize % PARTS]
+    /// The source address of packets with this tuple, and its hash.
+    fn source_of(&self, tuple: &CtTuple) -> (IpAddr, u64) {
+        let source = tuple.address(&tuple.source);
+        (source, self.hasher.hash_one(source))
+    }
+
+    /// The counts of source addresses with a hash.
+    fn part(&self, hash: u64) -> &Mutex<Sources> {
+        &self.sources[hash as usize % PARTS]
+    }
+}
+
+impl ZoneCounts {
+    fn limit(&self, zone: u16) -> Option<u32> {
+        let own = if self.limits.is_empty() { None } else { self.limits.get(&zone).copied() };
+        own.or(self.default_limit)
     }
 }

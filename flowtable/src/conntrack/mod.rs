@@ -30,10 +30,12 @@ mod kept;
 mod known;
 mod limits;
 mod nat;
+mod presence;
 mod pulse;
 #[cfg(test)]
 mod pulse_model;
 mod shard;
+mod slots;
 mod tcp;
 #[cfg(test)]
 mod tcp_property;
@@ -68,6 +70,7 @@ use limits::{CtLimits, CtRefusal};
 use nat::{CtAlias, CtNat, Located};
 use packet::Frame;
 use parking_lot::{Mutex, MutexGuard};
+use presence::Presence;
 use shard::{CtEntry, CtShard, NewConnection};
 use std::convert::Infallible;
 use std::ops::Range;
@@ -84,6 +87,8 @@ mod sync {
 
 /// Number of shards. Several workers rarely want the same one of these.
 const SHARDS: usize = 256;
+/// Number of bytes that tell of tuples without a connection.
+const PRESENCE: usize = 1 << 20;
 /// How many slots of a shard are looked at before its lock is let go.
 const SLOTS_AT_ONCE: u32 = 64;
 /// How many connections a sweep removes of one shard before it lets go of the shard's lock.
@@ -268,6 +273,8 @@ pub struct Connections {
     shards: Box<[Mutex<CtShard>]>,
     limits: CtLimits,
     expectations: Expectations,
+    /// The tuples of all connections, and of the answers to those that are translated.
+    presence: Presence,
     hasher: ahash::RandomState,
     checks_windows: AtomicBool,
     counts: CtCounts,
@@ -331,6 +338,7 @@ impl Connections {
             limits: CtLimits::new(&hasher),
             fragments: Mutex::new(Fragments::new(&hasher)),
             expectations: Expectations::new(&hasher),
+            presence: Presence::new(PRESENCE),
             hasher,
             checks_windows: AtomicBool::new(true),
             counts: CtCounts::default(),
@@ -416,7 +424,11 @@ impl Connections {
         budget: Option<(&CtBudget, PortNo)>,
         gone: &mut Vec<CtAlias>,
     ) -> Result<Tracked, DropReason> {
-        let mut at = self.locate(&packet.tuple);
+        let sought = self.sought(&packet.tuple);
+        if action.commit.is_none() && !self.presence.may_have(sought.hash) {
+            return Ok(self.found_none(now, packet, action.zone).0.into());
+        }
+        let mut at = self.locate_sought(&packet.tuple, sought);
         if let Some(slot) = at.slot
             && at.shard.get(slot).is_some()
         {
@@ -444,31 +456,17 @@ impl Connections {
                 None => at = self.without(at, slot, &packet.tuple),
             }
         }
-        let (mut mark, mut label, mut original) = (0, 0, packet.tuple);
+        let mut known = FoundConnection { state: bits, zone: action.zone, ..Default::default() };
         if at.slot.is_none() {
-            if packet.is_error || !ProtocolState::may_begin(packet) {
-                bits |= ct_state::INVALID;
-            } else {
-                bits |= ct_state::NEW;
-                let expected = self.expectations.get(now, &packet.tuple);
-                if let Some(expectation) = &expected {
-                    bits |= ct_state::RELATED;
-                    (mark, label) = (expectation.mark, expectation.label);
-                    original = expectation.parent;
-                }
-                if action.commit.is_some() && self.may_begin(&packet.tuple, budget, now) {
-                    at = self.begin(at, packet, action, expected.as_ref(), now, gone)?;
-                }
+            let expected;
+            (known, expected) = self.found_none(now, packet, action.zone);
+            if known.state & ct_state::NEW != 0
+                && action.commit.is_some()
+                && self.may_begin(&packet.tuple, budget, now)
+            {
+                at = self.begin(at, packet, action, expected.as_ref(), now, gone)?;
             }
         }
-        let mut known = FoundConnection {
-            state: bits,
-            zone: action.zone,
-            original: Some(original),
-            mark,
-            label,
-            ..FoundConnection::default()
-        };
         let Located { shard, shard_no, slot, is_reply } = &mut at;
         if let (Some(slot), Some(commit)) = (*slot, &action.commit) {
             shard.write(slot, commit);
@@ -490,6 +488,29 @@ impl Connections {
         }
         tracked.translate(connection, action);
         Ok(tracked)
+    }
+
+    /// What is found of a packet that belongs to no connection, and what another connection has told of the one that it would
+    /// begin.
+    fn found_none(
+        &self,
+        now: u64,
+        packet: &CtPacket,
+        zone: u16,
+    ) -> (FoundConnection, Option<Expectation>) {
+        let original = Some(packet.tuple);
+        let mut found = FoundConnection { zone, original, ..FoundConnection::default() };
+        if packet.is_error || !ProtocolState::may_begin(packet) {
+            found.state = ct_state::TRACKED | ct_state::INVALID;
+            return (found, None);
+        }
+        found.state = ct_state::TRACKED | ct_state::NEW;
+        let expected = self.expectations.get(now, &packet.tuple);
+        if let Some(Expectation { parent, mark, label, .. }) = &expected {
+            found.state |= ct_state::RELATED;
+            (found.mark, found.label, found.original) = (*mark, *label, Some(*parent));
+        }
+        (found, expected)
     }
 
     /// Whether a worker's budget refuses a connection that begins with a packet of this tuple. If not, nothing has happened yet.
@@ -560,7 +581,9 @@ impl Connections {
                 None => action.commit.and_then(|commit| commit.alg).map(CtHelp::teller),
             };
             let new = NewConnection { canonical, is_swapped, state, nat: translation, help };
-            let slot = at.shard.insert(new, self.hasher.hash_one(canonical), now);
+            let hash = self.hasher.hash_one(canonical);
+            self.presence.add(hash);
+            let slot = at.shard.insert(new, hash, now);
             at.slot = Some(slot);
             if let Some(Expectation { mark, label, .. }) = expected {
                 self.expectations.fulfil(original);
@@ -644,15 +667,9 @@ impl Connections {
             tracked.translate(&connection, action);
             return Ok(tracked);
         }
-        if packet.is_error || !ProtocolState::may_begin(&packet) {
-            found.state = ct_state::TRACKED | ct_state::INVALID;
+        let (found, expected) = self.found_none(ms(now), &packet, zone);
+        if found.state & ct_state::NEW == 0 {
             return Ok(found.into());
-        }
-        found.state = ct_state::TRACKED | ct_state::NEW;
-        let expected = self.expectations.get(ms(now), &packet.tuple);
-        if let Some(Expectation { parent, mark, label, .. }) = expected {
-            found.state |= ct_state::RELATED;
-            (found.mark, found.label, found.original) = (mark, label, Some(parent));
         }
         let mut tracked = Tracked::from(found);
         if let Some(commit) = &action.commit {
@@ -714,6 +731,7 @@ impl Connections {
 
     /// Lets go of what belongs to a connection that has been removed. Its alias is added to `gone`.
     fn let_go(&self, connection: &CtEntry, gone: &mut Vec<CtAlias>) {
+        self.presence.remove(connection.hash);
         self.limits.release(&connection.original(), connection.is_answered);
         gone.extend(connection.alias());
         if connection.help.as_ref().is_some_and(|help| help.alg().is_some()) {

@@ -72,11 +72,32 @@ pub(super) struct Located<'a> {
     pub(super) is_reply: bool,
 }
 
+/// What a connection is found by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sought {
+    /// The tuple that both directions have in common.
+    canonical: CtTuple,
+    /// Whether the packets have the reversed tuple.
+    is_reversed: bool,
+    /// The hash of the canonical tuple.
+    pub(super) hash: u64,
+}
+
 impl Connections {
     /// Finds the connection of packets with this tuple. If there is none, the shard is the one where it would be.
     pub(super) fn locate(&self, tuple: &CtTuple) -> Located<'_> {
+        self.locate_sought(tuple, self.sought(tuple))
+    }
+
+    /// What the connection of packets with this tuple is found by.
+    pub(super) fn sought(&self, tuple: &CtTuple) -> Sought {
         let (canonical, is_reversed) = tuple.canonical();
-        let hash = self.hasher.hash_one(canonical);
+        Sought { canonical, is_reversed, hash: self.hasher.hash_one(canonical) }
+    }
+
+    /// As [`locate`](Self::locate), with what the connection is found by.
+    pub(super) fn locate_sought(&self, tuple: &CtTuple, sought: Sought) -> Located<'_> {
+        let Sought { canonical, is_reversed, hash } = sought;
         let mut at = self.lock(hash);
         at.slot = at.shard.find(&canonical, hash, is_reversed);
         if let Some(connection) = at.slot.and_then(|slot| at.shard.get(slot)) {
@@ -136,6 +157,7 @@ impl Connections {
             }
             let has_alias = *reply != original.reversed();
             if has_alias && !is_trial {
+                self.presence.add(hash);
                 at.shard.add_alias(alias_hash(hash, is_reversed), own);
             }
             found = Some(CtNat { reply: *reply, is_source, has_alias });
@@ -152,6 +174,7 @@ impl Connections {
         let is_free = at.shard.find(&canonical, hash, is_reversed).is_none()
             && at.shard.alias(alias_hash(hash, is_reversed)).is_none();
         if is_free {
+            self.presence.add(hash);
             at.shard.add_alias(alias_hash(hash, is_reversed), self.hash(&alias.original));
         }
         is_free
@@ -163,7 +186,9 @@ impl Connections {
             let (canonical, is_reversed) = alias.reply.canonical();
             let hash = self.hasher.hash_one(canonical);
             let original = self.hash(&alias.original);
-            self.lock(hash).shard.remove_alias(alias_hash(hash, is_reversed), original);
+            if self.lock(hash).shard.remove_alias(alias_hash(hash, is_reversed), original) {
+                self.presence.remove(hash);
+            }
         }
     }
 }

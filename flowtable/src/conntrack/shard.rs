@@ -12,6 +12,7 @@ use super::connection::{ConnectionInfo, ProtocolState};
 use super::help::CtHelp;
 use super::nat::{CtAlias, CtNat, CtTranslation};
 use super::pulse::Pulse;
+use super::slots::Slots;
 use super::timeouts::{HALF_OPEN, Timeout, ZoneTimeouts};
 use super::tuple::CtTuple;
 use flow::verdict::CtCommit;
@@ -52,7 +53,8 @@ pub(super) struct CtEntry {
     pub(super) is_answered: bool,
     /// Tells the connection from those that had the slot before.
     pub(super) serial: u32,
-    hash: u64,
+    /// The hash of the canonical tuple.
+    pub(super) hash: u64,
     previous: u32,
     next: u32,
 }
@@ -144,7 +146,7 @@ pub(super) struct CtShard {
     /// The aliases whose tuples belong to this shard: the hash of the alias, and that of the connection's original tuple. The
     /// tuples themselves are with the connection.
     aliases: HashTable<(u64, u64)>,
-    slots: Vec<Option<CtEntry>>,
+    slots: Slots,
     /// The pulses of all slots.
     pulses: Vec<Arc<PulseBlock>>,
     /// Numbers of the slots without a connection.
@@ -162,7 +164,7 @@ impl Default for CtShard {
         Self {
             index: HashTable::new(),
             aliases: HashTable::new(),
-            slots: Vec::new(),
+            slots: Slots::default(),
             pulses: Vec::new(),
             free: Vec::new(),
             lists: [SlotList { head: NONE, tail: NONE }; LISTS],
@@ -191,12 +193,12 @@ impl CtShard {
 
     /// The connection in this slot.
     pub(super) fn get(&self, slot: u32) -> Option<&CtEntry> {
-        self.slots.get(slot as usize)?.as_ref()
+        self.slots.get(slot)
     }
 
     /// The connection in this slot, to change.
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut CtEntry> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot)
     }
 
     /// The pulse of this slot, which must have had a connection.
@@ -234,7 +236,7 @@ impl CtShard {
     pub(super) fn find(&self, canonical: &CtTuple, hash: u64, is_reversed: bool) -> Option<u32> {
         let slots = &self.slots;
         let is_same = |slot: &u32| {
-            slots[*slot as usize].as_ref().is_some_and(|c| {
+            slots.get(*slot).is_some_and(|c| {
                 c.hash == hash
                     && c.canonical == *canonical
                     && (c.is_swapped == is_reversed || !c.has_alias())
@@ -266,11 +268,13 @@ impl CtShard {
         self.aliases.insert_unique(reply, (reply, original), |alias| alias.0);
     }
 
-    /// Removes an alias, unless it names another connection by now.
-    pub(super) fn remove_alias(&mut self, reply: u64, original: u64) {
-        if let Ok(entry) = self.aliases.find_entry(reply, |alias| *alias == (reply, original)) {
+    /// Removes an alias, unless it names another connection by now. Returns whether it was removed.
+    pub(super) fn remove_alias(&mut self, reply: u64, original: u64) -> bool {
+        let entry = self.aliases.find_entry(reply, |alias| *alias == (reply, original));
+        entry.is_ok_and(|entry| {
             entry.remove();
-        }
+            true
+        })
     }
 
     /// Adds a connection. The tuple must be unknown.
@@ -298,20 +302,19 @@ impl CtShard {
         };
         let slot = match self.free.pop() {
             Some(slot) => {
-                self.slots[slot as usize] = Some(connection);
+                self.slots.put(slot, connection);
                 slot
             }
             None => {
-                if self.slots.len() == self.pulses.len() * BLOCK {
+                if self.slots.len() as usize == self.pulses.len() * BLOCK {
                     self.pulses.push(Arc::new(std::array::from_fn(|_| Pulse::default())));
                 }
-                self.slots.push(Some(connection));
-                self.slots.len() as u32 - 1
+                self.slots.push(connection)
             }
         };
         self.pulse(slot).set_expires(now + u64::from(seconds) * 1000);
         let slots = &self.slots;
-        let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |c| c.hash);
+        let hash_of = |slot: &u32| slots.get(*slot).map_or(0, |c| c.hash);
         self.index.insert_unique(hash, slot, hash_of);
         self.link(slot);
         slot
@@ -321,7 +324,7 @@ impl CtShard {
     pub(super) fn remove(&mut self, slot: u32) -> Option<CtEntry> {
         self.get(slot)?;
         self.unlink(slot);
-        let connection = self.slots[slot as usize].take()?;
+        let connection = self.slots.take(slot)?;
         self.pulse(slot).advance();
         if let Ok(entry) = self.index.find_entry(connection.hash, |other| *other == slot) {
             entry.remove();
@@ -332,9 +335,7 @@ impl CtShard {
 
     /// Begins a timeout for the connection in this slot.
     pub(super) fn set_timeout(&mut self, slot: u32, timeout: Timeout, now: u64) {
-        let Some(connection) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else {
-            return;
-        };
+        let Some(connection) = self.slots.get_mut(slot) else { return };
         let seconds = self.timeouts.seconds(connection.canonical.zone, timeout);
         let period = u64::from(seconds) * 1000;
         let is_other = connection.timeout != timeout || connection.seconds != seconds;
@@ -398,7 +399,7 @@ impl CtShard {
 
     /// The numbers of all slots that have ever had a connection.
     pub(super) fn slots(&self) -> u32 {
-        self.slots.len() as u32
+        self.slots.len()
     }
 
     /// Appends a slot to the list of its connection's timeout.
