@@ -42,7 +42,7 @@ pub(super) fn dump(
 
 /// Forgets the connections that fit a filter.
 pub(super) fn flush(switch: &Switch, filter: CtFilter) -> Reply {
-    let gone = switch.policy().connections().flush(filter);
+    let gone = switch.policy().connections().flush(switch.now(), filter);
     Reply::Changed(Changed { count: gone as u64, notes: Vec::new() })
 }
 
