@@ -524,7 +524,7 @@ pub struct CachedFlowQuery {
 /// A request for events: which ones, and how they are printed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MonitorQuery {
-    /// The kinds of events; an empty list is every kind.
+    /// The kinds of events; an empty list is every kind but connections.
     pub kinds: Vec<EventKind>,
     /// The OpenFlow version (`-O`) in which rules and groups are printed.
     #[serde(with = "crate::version")]
@@ -551,21 +551,26 @@ pub enum EventKind {
     Hosts,
     /// `bridges`: a bridge was added or deleted.
     Bridges,
+    /// `conntrack` or `ct`: a connection was made or has ended. Not among those that an empty list of kinds
+    /// stands for.
+    Connections,
 }
 
 impl EventKind {
     /// Every kind with the word by which `ofctl monitor` names it.
-    pub const NAMES: [(Self, &str); 6] = [
+    pub const NAMES: [(Self, &str); 7] = [
         (Self::Flows, "flows"),
         (Self::Groups, "groups"),
         (Self::Meters, "meters"),
         (Self::Ports, "ports"),
         (Self::Hosts, "hosts"),
         (Self::Bridges, "bridges"),
+        (Self::Connections, "conntrack"),
     ];
 
-    /// The kind that a word of [`EventKind::NAMES`] names; `None` for any other word.
+    /// The kind that a word of [`EventKind::NAMES`], or `ct`, names; `None` for any other word.
     pub fn parse(word: &str) -> Option<Self> {
+        let word = if word == "ct" { "conntrack" } else { word };
         Self::NAMES.into_iter().find(|(_, name)| *name == word).map(|(kind, _)| kind)
     }
 }

@@ -5,7 +5,7 @@ use crate::connect::{call, unexpected};
 use crate::options::{Options, Words};
 use crate::output::{print, print_json, tell_reply};
 use crate::{Outcome, Usage};
-use control::record::{ConnectionRecord, ConnectionStatsRecord, DirectionRecord};
+use control::record::ConnectionStatsRecord;
 use control::{Operation, Reply};
 use flow::ct_filter::CtFilter;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let connections = call.client.connections(filter)?;
     match options.how.json {
         true => print_json(&connections)?,
-        false => print(&connections.iter().map(line).collect::<String>())?,
+        false => print(&connections.iter().map(|it| format!("{it}\n")).collect::<String>())?,
     }
     Ok(Outcome::Done)
 }
@@ -109,46 +109,6 @@ fn filter(words: &Words) -> Result<(Words, CtFilter), Usage> {
     let (bridge, words) = words.words.split_at(names);
     let filter = CtFilter::parse(words).map_err(|error| Usage(error.to_string()))?;
     Ok((Words { words: bridge.to_vec() }, filter))
-}
-
-/// A connection as `ovs-appctl dpctl/dump-conntrack` prints it.
-fn line(connection: &ConnectionRecord) -> String {
-    /// The protocols that dumps call by name.
-    const NAMES: [(u8, &str); 6] =
-        [(1, "icmp"), (2, "igmp"), (6, "tcp"), (17, "udp"), (58, "icmpv6"), (132, "sctp")];
-    let number = connection.protocol;
-    let name = NAMES.iter().find(|(known, _)| *known == number);
-    let mut out = name.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned());
-    let ConnectionRecord { orig, reply, zone, mark, label, state, helper, .. } = connection;
-    let _ = write!(out, ",orig=({}),reply=({})", direction(orig), direction(reply));
-    if *zone != 0 {
-        let _ = write!(out, ",zone={zone}");
-    }
-    if *mark != 0 {
-        let _ = write!(out, ",mark={mark}");
-    }
-    if label != "0x0" {
-        let _ = write!(out, ",labels={label}");
-    }
-    if let Some(state) = state {
-        let _ = write!(out, ",protoinfo=(state={state})");
-    }
-    if let Some(helper) = helper {
-        let _ = write!(out, ",helper={helper}");
-    }
-    out.push('\n');
-    out
-}
-
-fn direction(direction: &DirectionRecord) -> String {
-    let DirectionRecord { src, dst, sport, dport, id, icmp_type } = direction;
-    match (id, icmp_type) {
-        (Some(id), Some(kind)) => format!("src={src},dst={dst},id={id},type={kind},code=0"),
-        _ => {
-            let (sport, dport) = (sport.unwrap_or(0), dport.unwrap_or(0));
-            format!("src={src},dst={dst},sport={sport},dport={dport}")
-        }
-    }
 }
 
 fn render(stats: &ConnectionStatsRecord) -> String {

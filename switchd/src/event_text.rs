@@ -5,8 +5,10 @@
 use crate::bridge::event::{Event, PortUpdate, RuleChange, RuleEvent, What};
 use crate::desired::PortSettings;
 use crate::log_limit::{DETAILS, EVENTS, limited};
+use control::record::ConnectionRecord;
 use flow::text::{FlowLine, PortNames, PrintOptions, write_group, write_saved_meter};
 use flow::types::OfPort;
+use flowtable::conntrack::CtChange;
 use flowtable::policy::mac_table::{HostChange, HostEvent};
 use flowtable::policy::ports::{PortConfig, PortInfo};
 use flowtable::policy::rule::Removal;
@@ -115,6 +117,18 @@ pub(crate) fn write(out: &mut String, event: &Event, options: &PrintOptions<'_>)
         What::Host(change) => write_host(out, change, options.ports),
         What::BridgeAdded => put(out, format_args!("BRIDGE_ADDED name={}", event.bridge)),
         What::BridgeRemoved => put(out, format_args!("BRIDGE_DELETED name={}", event.bridge)),
+    }
+}
+
+/// Appends what happened to a connection, as [`write`] does what happened to a bridge.
+pub(crate) fn write_connection(out: &mut String, what: CtChange, connection: &ConnectionRecord) {
+    match what {
+        CtChange::Made => put(out, format_args!("event=CONNECTION_ADDED {connection}")),
+        CtChange::Ended { why, duration, .. } => {
+            let (reason, seconds) = (why.name(), duration.as_secs_f64());
+            let head = format_args!("event=CONNECTION_DELETED reason={reason}");
+            put(out, format_args!("{head} duration={seconds:.1}s {connection}"));
+        }
     }
 }
 

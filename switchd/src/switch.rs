@@ -490,6 +490,7 @@ impl Switch {
         self.policy.sweep_macs(now);
         self.policy.expire(now);
         self.policy.connections().sweep(now);
+        self.bridge_events.watch_no_longer(self.policy.connections());
         self.end_trial_if_due();
         while self.policy.purge() {}
     }

@@ -2,6 +2,7 @@
 
 use flow::ct_timeout::CtTimeouts;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One direction of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,30 @@ pub struct DirectionRecord {
     /// The type of the ICMP message; absent for other protocols.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub icmp_type: Option<u8>,
+    /// How many packets there were; absent unless the connection has ended and its packets were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_packets: Option<u64>,
+    /// How many bytes these packets had, with their Ethernet headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_bytes: Option<u64>,
+}
+
+impl fmt::Display for DirectionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { src, dst, sport, dport, id, icmp_type, n_packets, n_bytes } = self;
+        write!(f, "src={src},dst={dst}")?;
+        match (id, icmp_type) {
+            (Some(id), Some(kind)) => write!(f, ",id={id},type={kind},code=0")?,
+            _ => {
+                let (sport, dport) = (sport.unwrap_or(0), dport.unwrap_or(0));
+                write!(f, ",sport={sport},dport={dport}")?;
+            }
+        }
+        if let (Some(packets), Some(bytes)) = (n_packets, n_bytes) {
+            write!(f, ",packets={packets},bytes={bytes}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A connection (`ofctl dump-conntrack`).
@@ -50,6 +75,37 @@ pub struct ConnectionRecord {
     /// The direction of the first packet of the connection that told of this one; absent if none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<DirectionRecord>,
+}
+
+impl fmt::Display for ConnectionRecord {
+    /// As `ovs-appctl dpctl/dump-conntrack` prints the connection.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// The protocols that dumps call by name.
+        const NAMES: [(u8, &str); 6] =
+            [(1, "icmp"), (2, "igmp"), (6, "tcp"), (17, "udp"), (58, "icmpv6"), (132, "sctp")];
+        let Self { protocol, orig, reply, zone, mark, label, state, helper, .. } = self;
+        match NAMES.iter().find(|(known, _)| known == protocol) {
+            Some((_, name)) => f.write_str(name)?,
+            None => write!(f, "{protocol}")?,
+        }
+        write!(f, ",orig=({orig}),reply=({reply})")?;
+        if *zone != 0 {
+            write!(f, ",zone={zone}")?;
+        }
+        if *mark != 0 {
+            write!(f, ",mark={mark}")?;
+        }
+        if label != "0x0" {
+            write!(f, ",labels={label}")?;
+        }
+        if let Some(state) = state {
+            write!(f, ",protoinfo=(state={state})")?;
+        }
+        if let Some(helper) = helper {
+            write!(f, ",helper={helper}")?;
+        }
+        Ok(())
+    }
 }
 
 /// How many connections there may be (`ofctl ct-get-limits`).

@@ -1,6 +1,6 @@
 //! Events, as `ofctl monitor` shows them.
 
-use super::{FlowRecord, GroupRecord, MeterRecord};
+use super::{ConnectionRecord, FlowRecord, GroupRecord, MeterRecord};
 use serde::{Deserialize, Serialize};
 
 /// An event, as `ofctl monitor` shows it. In JSON, the field `event` has the name of the variant: `flow_added`, `lost`.
@@ -135,6 +135,20 @@ pub enum EventRecord {
     BridgeDeleted {
         /// The name that the bridge had.
         bridge: String,
+    },
+    /// A rule committed a connection.
+    ConnectionAdded {
+        /// The connection as it was committed.
+        connection: ConnectionRecord,
+    },
+    /// A connection was removed.
+    ConnectionDeleted {
+        /// Why the connection was removed: `timeout`, `closed`, `flushed`, `evicted` or `replaced`.
+        reason: String,
+        /// For how many seconds the connection was remembered.
+        duration: f64,
+        /// The connection, without time left, and with its final counters if it was committed while somebody watched.
+        connection: ConnectionRecord,
     },
     /// Events are missing at this point, because the client read them more slowly than they happened.
     Lost {

@@ -78,6 +78,14 @@ impl ProtocolState {
         }
     }
 
+    /// Whether both ends have closed the connection, or one has reset it.
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::Tcp(tcp) => tcp.is_closed(),
+            Self::Icmp { .. } | Self::Other(_) => false,
+        }
+    }
+
     /// Judges a packet, and moves the connection on. Returns the timeout that holds from now on; `None` leaves the one that
     /// holds.
     pub(super) fn update(

@@ -25,6 +25,9 @@ pub struct KeptConnection {
     label: u128,
     /// How long the connection would have been kept without a further packet, in milliseconds.
     left: u64,
+    /// How long ago the connection was made, in milliseconds.
+    #[serde(default)]
+    age: u64,
 }
 
 impl Connections {
@@ -54,6 +57,7 @@ impl Connections {
                 mark: connection.mark,
                 label: connection.label,
                 left: expires - now,
+                age: connection.age(now).as_millis() as u64,
             }));
             Ok(())
         });
@@ -72,7 +76,7 @@ impl Connections {
     }
 
     fn take_one(&self, now: u64, kept: &KeptConnection, gone: &mut Vec<CtAlias>) {
-        let KeptConnection { original, nat, help, state, timeout, mark, label, left } = kept;
+        let KeptConnection { original, nat, help, state, timeout, mark, label, left, age } = kept;
         let mut at = self.locate(original);
         if let Some(slot) = at.slot
             && let Some(known) = at.shard.get_to_alter(slot)
@@ -110,6 +114,7 @@ impl Connections {
         at.shard.begin_timeout_with(slot, *timeout, now, *left);
         if let Some(connection) = at.shard.get_to_alter(slot) {
             (connection.mark, connection.label) = (*mark, *label);
+            connection.set_age(now, *age);
             self.count_answered(connection, *timeout);
         }
     }

@@ -9,8 +9,9 @@
 
 use super::connection::{Heard, ProtocolState};
 use super::pulse::Pulse;
-use super::shard::{MOVES, PulseBlock};
-use super::timeouts::ms;
+use super::shard::{CtShard, MOVES, PulseBlock};
+use super::timeouts::{Timeout, ms};
+use super::tuple::CtPacket;
 use super::{Connections, CtTranslation, FoundConnection, tuple};
 use flow::key::ct_state;
 use packet::Frame;
@@ -41,6 +42,8 @@ enum KnownProtocol {
     Udp { timeout: u32 },
     /// A segment is judged in this slot.
     Tcp { shard: u16, slot: u32 },
+    /// A packet is counted in this slot, and judged there if it is a segment.
+    Counted { shard: u16, slot: u32, is_tcp: bool },
 }
 
 impl KnownConnection {
@@ -51,8 +54,12 @@ impl KnownConnection {
     /// The number of the connection's protocol.
     pub(crate) fn protocol(&self) -> u8 {
         match self.protocol {
-            KnownProtocol::Udp { .. } => ip_proto::UDP,
-            KnownProtocol::Tcp { .. } => ip_proto::TCP,
+            KnownProtocol::Udp { .. } | KnownProtocol::Counted { is_tcp: false, .. } => {
+                ip_proto::UDP
+            }
+            KnownProtocol::Tcp { .. } | KnownProtocol::Counted { is_tcp: true, .. } => {
+                ip_proto::TCP
+            }
         }
     }
 
@@ -84,7 +91,7 @@ impl Connections {
         })?;
         let (pulses, at) = shard.block(place.slot)?;
         let mut until = ms(now) + LONGEST;
-        let protocol = match connection.state {
+        let mut protocol = match connection.state {
             ProtocolState::Tcp(_) => KnownProtocol::Tcp { shard: place.shard, slot: place.slot },
             ProtocolState::Other(Heard::BothEnds)
                 if connection.canonical.protocol == ip_proto::UDP =>
@@ -95,6 +102,10 @@ impl Connections {
             }
             ProtocolState::Other(_) | ProtocolState::Icmp { .. } => return None,
         };
+        if connection.counts.is_some() {
+            let is_tcp = matches!(protocol, KnownProtocol::Tcp { .. });
+            protocol = KnownProtocol::Counted { shard: place.shard, slot: place.slot, is_tcp };
+        }
         let is_translated = found.state & (ct_state::SRC_NAT | ct_state::DST_NAT) != 0;
         let translation = is_translated.then(|| connection.translation(place.is_reply, false));
         let pulses = Arc::clone(pulses);
@@ -123,7 +134,39 @@ impl Connections {
                     && known.pulse().put_off(known.edition, now, now + u64::from(timeout))
             }
             KnownProtocol::Tcp { shard, slot } => self.judges_same(known, shard, slot, now, frame),
+            KnownProtocol::Counted { .. } => self.counts_same(known, now, frame, is_ipv6),
         }
+    }
+
+    /// As [`moves_on`](Self::moves_on), for a connection whose packets are counted.
+    #[cold]
+    fn counts_same(
+        &self,
+        known: &KnownConnection,
+        now: u64,
+        frame: &Frame<'_>,
+        is_ipv6: bool,
+    ) -> bool {
+        let KnownProtocol::Counted { shard, slot, is_tcp } = known.protocol else { return false };
+        let segment = is_tcp.then(|| tuple::read(frame, 0)).flatten();
+        if segment.is_none() && (is_tcp || !tuple::is_whole_datagram(frame, is_ipv6)) {
+            return false;
+        }
+        let mut shard = self.shards[usize::from(shard)].lock();
+        let moves_on = match &segment {
+            Some(segment) => self.judges_same_in(&mut shard, known, slot, now, segment),
+            None if known.is_same() && known.pulse().expires() > now => {
+                shard.set_timeout(slot, Timeout::UdpMultiple, now);
+                true
+            }
+            None => false,
+        };
+        if moves_on
+            && let Some(counts) = shard.get_mut(slot).and_then(|it| it.counts.as_deref_mut())
+        {
+            counts.add(known.is_reply, frame.size());
+        }
+        moves_on
     }
 
     /// As [`moves_on`](Self::moves_on), for a TCP segment.
@@ -138,12 +181,25 @@ impl Connections {
     ) -> bool {
         let Some(packet) = tuple::read(frame, 0) else { return false };
         let mut shard = self.shards[usize::from(shard)].lock();
+        self.judges_same_in(&mut shard, known, slot, now, &packet)
+    }
+
+    /// Judges a segment of a connection in the shard of the connection.
+    #[inline]
+    fn judges_same_in(
+        &self,
+        shard: &mut CtShard,
+        known: &KnownConnection,
+        slot: u32,
+        now: u64,
+        packet: &CtPacket,
+    ) -> bool {
         if packet.tcp.is_none() || !known.is_same() || known.pulse().expires() <= now {
             return false;
         }
         let Some(connection) = shard.get_mut(slot) else { return false };
         let mut state = connection.state;
-        let (flags, timeout) = self.judge(&mut state, &packet, known.is_reply);
+        let (flags, timeout) = self.judge(&mut state, packet, known.is_reply);
         if flags.is_none_or(|flags| flags & ct_state::ESTABLISHED == 0) {
             return false;
         }

@@ -17,12 +17,14 @@
 //! - `fragments` keeps fragments until their packets are whole and can be tracked.
 //! - `help` reads what FTP and TFTP tell of connections to come.
 //! - `known` is what a worker remembers of an established connection, and `pulse` what it then reads and writes without a lock.
+//! - `events` tells somebody who watches which connections are made and end.
 //! - `filter` selects connections for commands, and `kept` hands connections over to the next program.
 //!
 //! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`).
 
 mod budget;
 mod connection;
+mod events;
 mod filter;
 mod fragments;
 mod help;
@@ -44,6 +46,9 @@ mod tuple;
 
 pub use budget::CtBudget;
 pub use connection::ConnectionInfo;
+pub use events::{
+    CT_EVENT_QUEUE, CtChange, CtCount, CtCounts, CtEnding, CtEvent, CtEvents, CtNews,
+};
 pub use fragments::FragmentStats;
 pub(crate) use fragments::Kept;
 pub use help::{SegmentEdit, SequenceShift};
@@ -74,6 +79,7 @@ use presence::Presence;
 use shard::{CtEntry, CtShard, NewConnection};
 use std::convert::Infallible;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tcp::Belonging;
@@ -256,7 +262,7 @@ pub struct CtStats {
 
 /// The counts of [`CtStats`] that grow.
 #[derive(Debug, Default)]
-struct CtCounts {
+struct CtCounters {
     created: AtomicU64,
     expired: AtomicU64,
     evicted: AtomicU64,
@@ -277,8 +283,28 @@ pub struct Connections {
     presence: Presence,
     hasher: ahash::RandomState,
     checks_windows: AtomicBool,
-    counts: CtCounts,
+    counts: CtCounters,
     fragments: Mutex<Fragments>,
+    events: Arc<CtEvents>,
+}
+
+/// How a packet comes to the table.
+struct Arrival<'a> {
+    /// The time in milliseconds.
+    now: u64,
+    /// Size of the packet's frame in bytes.
+    size: usize,
+    /// What the last `ct(...)` has found of the frame.
+    before: Option<&'a FoundConnection>,
+    /// As in [`Tracker::budget`].
+    budget: Option<(&'a CtBudget, PortNo)>,
+}
+
+impl Arrival<'_> {
+    /// Whether the packet has come to its connection in this zone before, and was counted then.
+    fn is_counted(&self, zone: u16) -> bool {
+        self.before.is_some_and(|before| before.place.is_some() && before.zone == zone)
+    }
 }
 
 /// The table of connections, as an executor of datapath actions uses it.
@@ -341,7 +367,8 @@ impl Connections {
             presence: Presence::new(PRESENCE),
             hasher,
             checks_windows: AtomicBool::new(true),
-            counts: CtCounts::default(),
+            counts: CtCounters::default(),
+            events: Arc::default(),
         }
     }
 
@@ -386,7 +413,8 @@ impl Connections {
         match tuple::read(frame, action.zone) {
             Some(packet) => {
                 let mut gone = Vec::new();
-                let tracked = self.track_packet(ms(now), &packet, action, budget, &mut gone);
+                let arrival = Arrival { now: ms(now), size: frame.size(), before, budget };
+                let tracked = self.track_packet(&packet, action, &arrival, &mut gone);
                 self.remove_aliases(&mut gone);
                 tracked
             }
@@ -418,25 +446,29 @@ impl Connections {
     /// As [`track`](Self::track). The aliases of connections that had to go are added to `gone`.
     fn track_packet(
         &self,
-        now: u64,
         packet: &CtPacket,
         action: &CtAction,
-        budget: Option<(&CtBudget, PortNo)>,
+        arrival: &Arrival<'_>,
         gone: &mut Vec<CtAlias>,
     ) -> Result<Tracked, DropReason> {
+        let Arrival { now, budget, .. } = *arrival;
         let sought = self.sought(&packet.tuple);
         if action.commit.is_none() && !self.presence.may_have(sought.hash) {
             return Ok(self.found_none(now, packet, action.zone).0.into());
         }
         let mut at = self.locate_sought(&packet.tuple, sought);
         if let Some(slot) = at.slot
-            && at.shard.get(slot).is_some()
+            && let Some(connection) = at.shard.get(slot)
         {
             let is_over = at.shard.expires(slot) <= now;
             let begins_anew = action.commit.is_some_and(|c| c.force) && at.is_reply;
             if is_over || begins_anew {
                 self.counts.expired.fetch_add(is_over.into(), Ordering::Relaxed);
-                at = self.without(at, slot, &packet.tuple);
+                let why = match is_over {
+                    true => CtEnding::of_expired(connection),
+                    false => CtEnding::Replaced,
+                };
+                at = self.without(at, slot, &packet.tuple, why, now);
             }
         }
         let mut bits = ct_state::TRACKED;
@@ -447,15 +479,22 @@ impl Connections {
             let of_sender = of_sender.map(|help| help.in_numbers_of_sender(packet, at.is_reply));
             let judged = of_sender.as_ref().unwrap_or(packet);
             let (flags, timeout) = self.judge(&mut connection.state, judged, at.is_reply);
+            if let Some(counts) = &mut connection.counts
+                && flags.is_some_and(|flags| flags & (ct_state::NEW | ct_state::ESTABLISHED) != 0)
+                && !arrival.is_counted(action.zone)
+            {
+                counts.add(at.is_reply, arrival.size);
+            }
             if let Some(timeout) = timeout {
                 self.count_answered(connection, timeout);
                 at.shard.set_timeout(slot, timeout, now);
             }
             match flags {
                 Some(flags) => bits |= flags,
-                None => at = self.without(at, slot, &packet.tuple),
+                None => at = self.without(at, slot, &packet.tuple, CtEnding::Closed, now),
             }
         }
+        let mut is_made = false;
         let mut known = FoundConnection { state: bits, zone: action.zone, ..Default::default() };
         if at.slot.is_none() {
             let expected;
@@ -464,12 +503,15 @@ impl Connections {
                 && action.commit.is_some()
                 && self.may_begin(&packet.tuple, budget, now)
             {
-                at = self.begin(at, packet, action, expected.as_ref(), now, gone)?;
+                (at, is_made) = self.begin(at, packet, action, expected.as_ref(), now, gone)?;
             }
         }
         let Located { shard, shard_no, slot, is_reply } = &mut at;
         if let (Some(slot), Some(commit)) = (*slot, &action.commit) {
             shard.write(slot, commit);
+            if is_made && self.events.is_watched() {
+                self.tell_made(shard, slot, now, arrival.size);
+            }
         }
         let connection = slot.and_then(|slot| Some((slot, shard.get(slot)?)));
         let Some((slot, connection)) = connection else { return Ok(known.into()) };
@@ -537,10 +579,17 @@ impl Connections {
         }
     }
 
-    /// Forgets a connection, and finds out where packets with this tuple belong then.
-    fn without(&self, mut at: Located<'_>, slot: u32, tuple: &CtTuple) -> Located<'_> {
+    /// Forgets a connection for this reason, and finds out where packets with this tuple belong then.
+    fn without(
+        &self,
+        mut at: Located<'_>,
+        slot: u32,
+        tuple: &CtTuple,
+        why: CtEnding,
+        now: u64,
+    ) -> Located<'_> {
         let mut gone = Vec::new();
-        self.forget(&mut at.shard, slot, &mut gone);
+        self.forget(&mut at.shard, slot, why, now, &mut gone);
         drop(at);
         // At once, so that the connection that begins now may have the same tuple.
         self.remove_aliases(&mut gone);
@@ -548,7 +597,7 @@ impl Connections {
     }
 
     /// Remembers a connection that begins with a packet, if there is room for it. `expected` is what is known of the connection
-    /// if another one has told of it.
+    /// if another one has told of it. Returns where the connection is, and whether this packet has begun it.
     fn begin<'a>(
         &'a self,
         mut at: Located<'a>,
@@ -557,9 +606,9 @@ impl Connections {
         expected: Option<&Expectation>,
         now: u64,
         gone: &mut Vec<CtAlias>,
-    ) -> Result<Located<'a>, DropReason> {
+    ) -> Result<(Located<'a>, bool), DropReason> {
         let original = &packet.tuple;
-        let mut translation = None;
+        let (mut translation, mut is_made) = (None, false);
         if let Some(nat) =
             translation_of(action, expected).filter(|nat| nat.can_translate(original.is_ipv6))
         {
@@ -585,6 +634,7 @@ impl Connections {
             self.presence.add(hash);
             let slot = at.shard.insert(new, hash, now);
             at.slot = Some(slot);
+            is_made = true;
             if let Some(Expectation { mark, label, .. }) = expected {
                 self.expectations.fulfil(original);
                 if let Some(connection) = at.shard.get_mut(slot) {
@@ -594,7 +644,7 @@ impl Connections {
         } else if let Some(CtNat { reply, has_alias: true, .. }) = translation {
             gone.push(CtAlias { reply, original: *original });
         }
-        Ok(at)
+        Ok((at, is_made))
     }
 
     /// Moves a connection on. Returns the bits of [`ct_state`] that the packet gets, or `None` if the connection is over and
@@ -700,7 +750,7 @@ impl Connections {
         let counts = &self.counts;
         for _ in 0..2 {
             if let Some(over) = shard.expire_one(now) {
-                self.let_go(&over, gone);
+                self.let_go(&over, CtEnding::of_expired(&over), now, gone);
                 counts.expired.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -708,7 +758,7 @@ impl Connections {
         if admitted == Err(CtRefusal::Full)
             && let Some(evicted) = shard.evict_half_open()
         {
-            self.let_go(&evicted, gone);
+            self.let_go(&evicted, CtEnding::Evicted, now, gone);
             counts.evicted.fetch_add(1, Ordering::Relaxed);
             admitted = self.limits.admit(original);
         }
@@ -722,16 +772,27 @@ impl Connections {
         false
     }
 
-    /// Removes the connection in a slot. Its alias is added to `gone`.
-    fn forget(&self, shard: &mut CtShard, slot: u32, gone: &mut Vec<CtAlias>) {
+    /// Removes the connection in a slot for this reason. Its alias is added to `gone`.
+    fn forget(
+        &self,
+        shard: &mut CtShard,
+        slot: u32,
+        why: CtEnding,
+        now: u64,
+        gone: &mut Vec<CtAlias>,
+    ) {
         if let Some(connection) = shard.remove(slot) {
-            self.let_go(&connection, gone);
+            self.let_go(&connection, why, now, gone);
         }
     }
 
-    /// Lets go of what belongs to a connection that has been removed. Its alias is added to `gone`.
-    fn let_go(&self, connection: &CtEntry, gone: &mut Vec<CtAlias>) {
+    /// Lets go of what belongs to a connection that has been removed for this reason, with its shard still
+    /// locked. Its alias is added to `gone`.
+    fn let_go(&self, connection: &CtEntry, why: CtEnding, now: u64, gone: &mut Vec<CtAlias>) {
         self.presence.remove(connection.hash);
+        if self.events.is_watched() {
+            self.tell_ended(connection, why, now);
+        }
         self.limits.release(&connection.original(), connection.is_answered);
         gone.extend(connection.alias());
         if connection.help.as_ref().is_some_and(|help| help.alg().is_some()) {
@@ -749,7 +810,9 @@ impl Connections {
             loop {
                 let mut shard = shard.lock();
                 let over = (0..SWEPT_AT_ONCE).map_while(|_| shard.expire_one(now));
-                let removed = over.map(|over| self.let_go(&over, &mut gone));
+                let removed = over.map(|over| {
+                    self.let_go(&over, CtEnding::of_expired(&over), now, &mut gone);
+                });
                 let removed = removed.count();
                 drop(shard);
                 self.remove_aliases(&mut gone);
@@ -795,13 +858,14 @@ impl Connections {
     }
 
     /// Removes the connections that fit a filter. Returns how many there were.
-    pub fn flush(&self, filter: CtFilter) -> usize {
+    pub fn flush(&self, now: Duration, filter: CtFilter) -> usize {
+        let now = ms(now);
         let mut removed = 0;
         let mut gone = Vec::new();
         let Ok(()) = self.in_slices::<Infallible>(|shard, slots| {
             for slot in slots {
                 if shard.get(slot).is_some_and(|connection| filter::admits(&filter, connection)) {
-                    self.forget(shard, slot, &mut gone);
+                    self.forget(shard, slot, CtEnding::Flushed, now, &mut gone);
                     removed += 1;
                 }
             }

@@ -9,6 +9,7 @@
 //! others for no longer than the others' own timeouts.
 
 use super::connection::{ConnectionInfo, ProtocolState};
+use super::events::CtCounts;
 use super::help::CtHelp;
 use super::nat::{CtAlias, CtNat, CtTranslation};
 use super::pulse::Pulse;
@@ -26,6 +27,9 @@ const NONE: u32 = u32::MAX;
 pub(super) const MOVES: u64 = 8;
 /// Number of successive slots whose pulses share an allocation, which workers hold that remember one of them.
 const BLOCK: usize = 64;
+/// Length of the unit in which the beginnings of connections are kept, in milliseconds: they come again after
+/// 13 years.
+const TENTH: u64 = 100;
 
 /// The pulses of some successive slots.
 pub(super) type PulseBlock = [Pulse; BLOCK];
@@ -41,12 +45,16 @@ pub(super) struct CtEntry {
     pub(super) nat: Option<Box<CtNat>>,
     /// What it has to do with other connections; `None` if nothing.
     pub(super) help: Option<Box<CtHelp>>,
+    /// Its packets so far; `None` if nobody counts them.
+    pub(super) counts: Option<Box<CtCounts>>,
     pub(super) timeout: Timeout,
     /// The timeout in seconds, which is the zone's or the default.
     seconds: u32,
     pub(super) state: ProtocolState,
     pub(super) mark: u32,
     pub(super) label: u128,
+    /// When the connection was made, in tenths of a second.
+    created: u32,
     /// When the slot was moved to the end of its list, in milliseconds.
     pub(super) moved: u64,
     /// Whether the connection counts among the answered ones of its source address.
@@ -59,6 +67,9 @@ pub(super) struct CtEntry {
     next: u32,
 }
 
+// There may be three million of these.
+const _: () = assert!(size_of::<Option<CtEntry>>() == 160);
+
 impl CtEntry {
     /// The tuple of the connection's first packet.
     pub(super) fn original(&self) -> CtTuple {
@@ -68,6 +79,17 @@ impl CtEntry {
     /// The tuple of the connection's answers.
     pub(super) fn reply(&self) -> CtTuple {
         self.nat.as_ref().map_or_else(|| self.original().reversed(), |nat| nat.reply)
+    }
+
+    /// The time since the connection was made, in tenths of a second.
+    pub(super) fn age(&self, now: u64) -> Duration {
+        let tenths = ((now / TENTH) as u32).wrapping_sub(self.created);
+        Duration::from_millis(u64::from(tenths) * TENTH)
+    }
+
+    /// Notes that the connection was made `age` milliseconds before now.
+    pub(super) fn set_age(&mut self, now: u64, age: u64) {
+        self.created = ((now / TENTH) as u32).wrapping_sub((age / TENTH) as u32);
     }
 
     /// The timeout in milliseconds.
@@ -230,6 +252,14 @@ impl CtShard {
         }
     }
 
+    /// Counts the packets of the connection in this slot no longer.
+    pub(super) fn stop_counting(&mut self, slot: u32) {
+        if self.get_mut(slot).is_some_and(|connection| connection.counts.take().is_some()) {
+            // Workers that remember the connection count its packets.
+            self.pulse(slot).advance();
+        }
+    }
+
     /// The slot of the connection with this canonical tuple and hash.
     /// `is_reversed` says whether the packet's tuple is the reversed one: a translated connection is found by its original
     /// tuple, and not by that reversed.
@@ -289,12 +319,14 @@ impl CtShard {
             is_swapped,
             nat: nat.map(Box::new),
             help: help.map(Box::new),
+            counts: None,
             timeout,
             seconds,
             state,
             mark: 0,
             label: 0,
             is_answered: false,
+            created: (now / TENTH) as u32,
             moved: now,
             hash,
             previous: NONE,

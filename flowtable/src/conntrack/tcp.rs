@@ -166,6 +166,12 @@ impl TcpConnection {
         (self.0[0].state, self.0[1].state)
     }
 
+    /// Whether both ends have sent FIN, or one has sent RST.
+    pub(super) fn is_closed(&self) -> bool {
+        let (a, b) = self.states();
+        a.min(b) >= TcpState::Closing
+    }
+
     /// The timeout that the states of the ends ask for.
     pub(super) fn timeout(&self) -> Timeout {
         use TcpState::{Closing, Established, FinWait2};

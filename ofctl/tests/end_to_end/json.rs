@@ -137,7 +137,7 @@ const LINES: &[(&str, i32)] = &[
     ("lint br0", 1),
     ("lint FILE", 1),
     ("help", 0),
-    ("monitor br0", 0),
+    ("monitor br0 flows,groups,meters,ports,hosts,bridges,conntrack", 0),
     ("fdb-del br0 5 02:00:00:00:00:01", 0),
     ("fdb-flush br0", 0),
     ("del-port br0 d1", 0),
@@ -389,8 +389,10 @@ fn watch(stage: &Stage, line: &str, mut check: impl FnMut(Value)) {
         let words = ["-O", "OpenFlow13"].into_iter().chain(words.split(' '));
         stage.bench.ok(&words.collect::<Vec<_>>());
     };
-    of13("add-flow br0 table=9,udp,actions=output:1");
-    of13("del-flows br0 table=9");
+    of13("add-flow br0 priority=60000,udp,actions=ct(commit),output:2");
+    of13(PACKET_OF_A_CONNECTION);
+    of13("flush-conntrack br0");
+    of13("--strict del-flows br0 priority=60000,udp");
     of13("add-group br0 group_id=9,type=all,bucket=output:1");
     of13("del-groups br0 group_id=9");
     of13("add-meter br0 meter=9,kbps,bands=type=drop,rate=1");
@@ -401,11 +403,13 @@ fn watch(stage: &Stage, line: &str, mut check: impl FnMut(Value)) {
     of13("fdb-add br0 p1 9 02:00:00:00:00:99");
     of13("fdb-del br0 9 02:00:00:00:00:99");
     let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    // Connections are in no line with other events.
+    let mut awaited = BTreeSet::from(["host_deleted", "connection_deleted"]);
     for line in lines {
         let event: Value = serde_json::from_str(&line.expect("text")).expect("JSON");
-        let is_last = event["event"] == "host_deleted";
+        awaited.remove(event["event"].as_str().expect("text"));
         check(event);
-        if is_last {
+        if awaited.is_empty() {
             break;
         }
     }

@@ -3,6 +3,7 @@
 mod bench;
 mod bridges;
 mod cached_flows;
+mod connection_events;
 mod hostile;
 mod json;
 mod lint;

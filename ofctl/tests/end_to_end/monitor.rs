@@ -10,14 +10,14 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running `ofctl monitor`, which is killed at the end.
-struct Monitor {
+pub(crate) struct Monitor {
     child: Child,
     /// The lines of its output, as they arrive.
     lines: Receiver<String>,
 }
 
 impl Monitor {
-    fn start(bench: &Bench, arguments: &[&str]) -> Self {
+    pub(crate) fn start(bench: &Bench, arguments: &[&str]) -> Self {
         let (child, stdout) = watch(bench, arguments);
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -31,7 +31,7 @@ impl Monitor {
     }
 
     /// Waits for the next line of the output.
-    fn next(&self) -> String {
+    pub(crate) fn next(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("an event is told")
     }
 }
@@ -42,14 +42,14 @@ impl Drop for Monitor {
     }
 }
 
-fn end(child: &mut Child) {
+pub(crate) fn end(child: &mut Child) {
     // The process may have ended by itself, which makes both calls fail.
     let _ = child.kill();
     let _ = child.wait();
 }
 
 /// Starts `ofctl monitor`, and waits until its subscription has begun.
-fn watch(bench: &Bench, arguments: &[&str]) -> (Child, ChildStdout) {
+pub(crate) fn watch(bench: &Bench, arguments: &[&str]) -> (Child, ChildStdout) {
     let mut child = bench.spawn(&[&["monitor"], arguments].concat());
     let stdout = child.stdout.take().expect("it is piped");
     let stderr = child.stderr.as_mut().expect("it is piped");
@@ -284,12 +284,13 @@ fn what_cannot_be_watched_is_told() {
         &["frob"],
         2,
         "ofctl: \"frob\" is neither a bridge nor a kind of event: bridges are br0; kinds are \
-         flows, groups, meters, ports, hosts, bridges\n",
+         flows, groups, meters, ports, hosts, bridges, conntrack\n",
     );
     refused(
         &["br0", "flows,frob"],
         2,
-        "ofctl: unknown kind of event \"frob\": kinds are flows, groups, meters, ports, hosts, bridges\n",
+        "ofctl: unknown kind of event \"frob\": kinds are flows, groups, meters, ports, hosts, bridges, \
+         conntrack\n",
     );
     refused(&["br7", "flows"], 1, "ofctl: there is no bridge \"br7\"\nhint: this switch has br0\n");
     let all: Vec<_> = (0..16).map(|_| watch(&bench, &[])).collect();

@@ -136,8 +136,11 @@ impl Kinds {
     pub const BRIDGES: Self = Self(16);
     /// Meters that were added, changed or removed.
     pub const METERS: Self = Self(32);
-    /// Every kind of event.
+    /// Every kind of event of a bridge.
     pub const ALL: Self = Self(63);
+    /// Connections that were made or have ended. They belong to no bridge, and only who asks for them hears of
+    /// them.
+    pub const CONNECTIONS: Self = Self(64);
 
     /// Whether both sets have a kind in common.
     pub fn intersects(self, other: Self) -> bool {

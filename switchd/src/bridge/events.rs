@@ -5,6 +5,10 @@
 //! and the queues to the subscribers are bounded, and a change or an event that finds no room is counted as lost.
 //! Without a subscriber the policy gathers neither rules, groups nor hosts.
 //!
+//! Connections come another way, because strangers make hundreds of thousands of them a second: they gather in
+//! a queue of their own ([`CtEvents`]) while a subscriber wants them, whose bell puts a note into the queue of
+//! changes. So connections that are too many displace no event of another kind.
+//!
 //! The last counters of a rule are known some time after it was removed: workers finish their batches, and cached flows
 //! hand over what they have counted. So before the thread tells of removed rules, it settles the counters
 //! ([`Switch::settle`](crate::switch::Switch::settle)). It does that once for all transactions that have gathered, and
@@ -13,6 +17,7 @@
 use super::event::{Event, Kinds, PortUpdate, What};
 use super::subscription::{Interest, Queue, Subscription};
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
+use flowtable::conntrack::{Connections, CtEvent, CtEvents, CtNews};
 use flowtable::policy::effects::Effects;
 use flowtable::policy::observer::{Observed, Observer};
 use flowtable::policy::ports::PortChange;
@@ -20,8 +25,8 @@ use flowtable::policy::{BridgeId, Policy};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -42,11 +47,15 @@ pub struct Events {
     lost: AtomicU64,
     subscribers: Mutex<Vec<Arc<Queue>>>,
     is_listening: AtomicBool,
+    /// Where events of connections gather, once the thread runs.
+    connections: OnceLock<Arc<CtEvents>>,
 }
 
 #[derive(Debug)]
 enum Intake {
     Observed(Observed),
+    /// Events of connections have gathered.
+    Connections,
     /// This queue gets what is observed from now on.
     Subscribed(Arc<Queue>),
     Stop,
@@ -72,6 +81,7 @@ impl Events {
             lost: AtomicU64::new(0),
             subscribers: Mutex::default(),
             is_listening: AtomicBool::new(false),
+            connections: OnceLock::new(),
         };
         (Arc::new(events), EventIntake(receiver))
     }
@@ -85,9 +95,18 @@ impl Events {
         if subscribers.len() >= MAX_SUBSCRIBERS {
             return Err(SubscribeError::TooMany);
         }
+        let kinds = interest.kinds;
         let queue = Arc::new(Queue::new(interest, SUBSCRIBER_QUEUE)?);
         subscribers.push(Arc::clone(&queue));
-        self.is_listening.store(true, Ordering::Relaxed);
+        if kinds.intersects(Kinds::ALL) {
+            self.is_listening.store(true, Ordering::Relaxed);
+        }
+        // Under the lock of the subscribers, as `watch_no_longer`.
+        if kinds.intersects(Kinds::CONNECTIONS)
+            && let Some(connections) = self.connections.get()
+        {
+            connections.watch();
+        }
         drop(subscribers);
         // In line with what was observed before and has not been told yet. Once the thread has ended, nothing
         // is told to anybody.
@@ -100,10 +119,22 @@ impl Events {
         let mut subscribers = self.subscribers.lock();
         // A subscription, or one that is on its way to the thread, holds another reference.
         subscribers.retain(|queue| Arc::strong_count(queue) > 1);
-        if subscribers.is_empty() {
+        if !subscribers.iter().any(|queue| queue.interest().kinds.intersects(Kinds::ALL)) {
             self.is_listening.store(false, Ordering::Relaxed);
         }
         subscribers
+    }
+
+    /// Ends to gather events of connections, unless a subscriber wants them.
+    pub(crate) fn watch_no_longer(&self, connections: &Connections) {
+        if !connections.events().is_watched() {
+            return;
+        }
+        // Until the end, so that nobody subscribes meanwhile and hears nothing.
+        let subscribers = self.subscribers();
+        if !subscribers.iter().any(wants_connections) {
+            connections.stop_watching();
+        }
     }
 
     /// Kinds of events of a bridge that somebody wants.
@@ -117,6 +148,10 @@ impl Events {
         }
         wanted
     }
+}
+
+fn wants_connections(queue: &Arc<Queue>) -> bool {
+    queue.interest().kinds.intersects(Kinds::CONNECTIONS)
 }
 
 /// Whether the log is told of everything, and not only of bridges, ports and rules whose time was over.
@@ -135,7 +170,10 @@ impl Observer for Events {
                 Intake::Observed(Observed::Effects(effects)) => effects.steps(),
                 Intake::Observed(Observed::Hosts { changes, .. }) => changes.len(),
                 Intake::Observed(Observed::Ports(changes)) => changes.len(),
-                Intake::Observed(_) | Intake::Subscribed(_) | Intake::Stop => 1,
+                Intake::Observed(_)
+                | Intake::Connections
+                | Intake::Subscribed(_)
+                | Intake::Stop => 1,
             };
             self.lost.fetch_add(lost as u64, Ordering::Relaxed);
         }
@@ -169,6 +207,11 @@ impl EventThread {
     ) -> io::Result<Self> {
         let sender = events.intake.clone();
         let names = policy.bridges().into_iter().collect();
+        let connections = policy.connections().events();
+        let bell = events.intake.clone();
+        // If there is no room, the thread has enough to do, and looks for connections behind it.
+        connections.set_bell(move || drop(bell.try_send(Intake::Connections)));
+        let _ = events.connections.set(Arc::clone(connections));
         let teller = Teller { events, policy, epoch, names, log };
         let run = move || run(teller, &intake.0, settle);
         let thread = std::thread::Builder::new().name("events".to_owned()).spawn(run)?;
@@ -187,12 +230,12 @@ impl Drop for EventThread {
 }
 
 fn run(mut teller: Teller<impl Fn(&Event)>, intake: &Receiver<Intake>, settle: impl Fn()) {
-    let mut settled = None;
+    let mut told = None;
     let mut gathered: Vec<Pending> = Vec::new();
-    while gather(intake, &mut gathered, settled) {
+    while gather(intake, &mut gathered, told) {
         if gathered.iter().any(Pending::has_removed_rules) {
             settle();
-            settled = Some(Instant::now());
+            told = Some(Instant::now());
         }
         for pending in gathered.drain(..) {
             match pending {
@@ -200,18 +243,18 @@ fn run(mut teller: Teller<impl Fn(&Event)>, intake: &Receiver<Intake>, settle: i
                 Pending::Open(queue) => queue.open(),
             }
         }
+        if teller.tell_connections() {
+            told = Some(Instant::now());
+        }
         teller.tell_of_losses();
     }
 }
 
-/// Takes what there is, and waits for the first. If rules were removed and the last settling was a short time
-/// ago, takes what comes until the next. False once the switch ends.
-fn gather(
-    intake: &Receiver<Intake>,
-    gathered: &mut Vec<Pending>,
-    settled: Option<Instant>,
-) -> bool {
-    let until = settled.map(|settled| settled + SETTLE_INTERVAL);
+/// Takes what there is, and waits for the first. If rules were removed or connections have come, and the last
+/// settling or the last connections were `told` a short time ago, takes what comes until the next. False once
+/// the switch ends.
+fn gather(intake: &Receiver<Intake>, gathered: &mut Vec<Pending>, told: Option<Instant>) -> bool {
+    let until = told.map(|told| told + SETTLE_INTERVAL);
     let mut waits = false;
     let mut next = intake.recv().map_err(|_| RecvTimeoutError::Disconnected);
     loop {
@@ -220,6 +263,8 @@ fn gather(
                 gathered.push(Pending::Tell(observed));
                 waits |= gathered.last().is_some_and(Pending::has_removed_rules);
             }
+            // More of them are on their way: workers need not ring for each.
+            Ok(Intake::Connections) => waits = true,
             Ok(Intake::Subscribed(queue)) => gathered.push(Pending::Open(queue)),
             Ok(Intake::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => return true,
@@ -306,6 +351,21 @@ impl<L: Fn(&Event)> Teller<L> {
             let interest = queue.interest();
             queue.put(events.iter().filter(|e| interest.covers(&e.bridge, e.what.kind())));
         }
+    }
+
+    /// Tells of connections that were made and have ended. Returns whether there were some.
+    fn tell_connections(&self) -> bool {
+        let connections = self.policy.connections();
+        let CtNews { events, lost } = connections.events().take();
+        if events.is_empty() {
+            return false;
+        }
+        self.events.watch_no_longer(connections);
+        let events: Vec<Arc<CtEvent>> = events.into_iter().map(Arc::new).collect();
+        let subscribers = self.events.subscribers();
+        let wanting = subscribers.iter().filter(|queue| wants_connections(queue));
+        wanting.for_each(|queue| queue.put_connections(&events, lost));
+        true
     }
 
     /// What the bridge is called. That it was added may have found no room in the intake.

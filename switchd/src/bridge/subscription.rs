@@ -4,6 +4,7 @@
 //! missing, so that the subscriber learns of the gap in its place.
 
 use super::event::{Event, Kinds};
+use flowtable::conntrack::CtEvent;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -31,8 +32,10 @@ impl Interest {
 /// What a subscriber takes from its queue.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// Something that happened.
+    /// Something that happened to a bridge.
     Event(Arc<Event>),
+    /// A connection was made or has ended.
+    Connection(Arc<CtEvent>),
     /// This number of events is missing here, because the queue was full.
     Lost(u64),
 }
@@ -72,16 +75,26 @@ impl Queue {
 
     /// Appends events; those that find no room are counted.
     pub(super) fn put<'a>(&self, events: impl Iterator<Item = &'a Arc<Event>>) {
-        if !self.is_open.load(Ordering::Relaxed) {
-            return;
+        if self.is_open.load(Ordering::Relaxed) {
+            self.append(events.map(|event| Item::Event(Arc::clone(event))));
         }
+    }
+
+    /// Appends events of connections, and the number of those that are missing behind them. These events are in
+    /// no line with others, so the queue takes them from the beginning.
+    pub(super) fn put_connections(&self, events: &[Arc<CtEvent>], missing: u64) {
+        let events = events.iter().map(|event| Item::Connection(Arc::clone(event)));
+        self.append(events.chain((missing > 0).then_some(Item::Lost(missing))));
+    }
+
+    fn append(&self, new: impl Iterator<Item = Item>) {
         let mut items = self.items.lock();
         let was_empty = items.is_empty();
-        for event in events {
-            if items.len() < self.capacity {
-                items.push_back(Item::Event(Arc::clone(event)));
-            } else {
-                lose(&mut items, 1);
+        for item in new {
+            match item {
+                Item::Lost(count) => lose(&mut items, count),
+                item if items.len() < self.capacity => items.push_back(item),
+                _ => lose(&mut items, 1),
             }
         }
         let has_items = !items.is_empty();
@@ -158,6 +171,7 @@ mod tests {
     fn words(items: impl IntoIterator<Item = Item>) -> String {
         let word = |item| match item {
             Item::Event(_) => ".".to_owned(),
+            Item::Connection(_) => "c".to_owned(),
             Item::Lost(count) => count.to_string(),
         };
         items.into_iter().map(word).collect()
@@ -175,6 +189,37 @@ mod tests {
         assert_eq!(words(queue.take()), "..12");
         queue.put(events[..1].iter());
         assert_eq!(words(queue.take()), ".");
+    }
+
+    #[test]
+    fn connections_come_from_the_beginning_and_are_bounded_too() {
+        use flowtable::conntrack::{ConnectionInfo, CtChange, CtTuple};
+        let tuple = CtTuple::default();
+        let connection = ConnectionInfo {
+            original: tuple,
+            reply: tuple.reversed(),
+            mark: 0,
+            label: 0,
+            left: Duration::ZERO,
+            tcp: None,
+            alg: None,
+            parent: None,
+        };
+        let event_of = |_| {
+            let connection = connection.clone();
+            Arc::new(CtEvent { connection, what: CtChange::Made })
+        };
+        let made = [0, 1, 2].map(event_of);
+        let interest = Interest { bridge: None, kinds: Kinds::CONNECTIONS };
+        assert!(!interest.covers("br0", Kinds::ALL));
+        let queue = Queue::new(interest, 4).unwrap();
+        queue.put([event()].iter());
+        queue.put_connections(&made, 0);
+        queue.put_connections(&made, 5);
+        assert_eq!(words(queue.take()), "cccc7");
+        queue.put_connections(&made[..1], 2);
+        queue.put_connections(&made[..1], 0);
+        assert_eq!(words(queue.take()), "c2c");
     }
 
     #[test]

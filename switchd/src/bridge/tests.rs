@@ -143,6 +143,52 @@ fn bridges_come_and_go_with_what_they_have() {
 }
 
 #[test]
+fn connections_are_watched_while_somebody_wants_them() {
+    let (switch, near, far) = switch();
+    add(&switch, "priority=9,in_port=1,udp,actions=ct(commit),output:2");
+    let interest = || Interest { bridge: Some("br7".into()), kinds: Kinds::CONNECTIONS };
+    let events = switch.policy().connections().events();
+    let mut sent = 0;
+    let mut send = || {
+        // A datagram without checksum from a new port to port 53.
+        sent += 1;
+        let mut frame = [&[2; 12][..], &[8, 0, 0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17]].concat();
+        frame.extend([0x66, 0xcf, 10, 0, 0, 1, 10, 0, 0, 2, 3, sent, 0, 53, 0, 8, 0, 0]);
+        near.inject(&frame);
+        lab::eventually("the frame", || far.sent_count() == u64::from(sent)).unwrap();
+    };
+    send();
+    assert!(!events.is_watched());
+    let other = subscribe(&switch, Kinds::ALL);
+    assert!(!events.is_watched());
+    let [first, second] = [(); 2].map(|()| switch.bridge_events().subscribe(interest()).unwrap());
+    assert!(events.is_watched(), "before anything is asked");
+    send();
+    drop(second);
+    let next = |subscription: &Subscription| {
+        let mut items = VecDeque::new();
+        lab::eventually("an event", || {
+            items.extend(subscription.take());
+            !items.is_empty()
+        })
+        .unwrap();
+        assert!(matches!(items.pop_front(), Some(Item::Connection(_))));
+        assert!(items.is_empty());
+    };
+    next(&first);
+    switch.sweep();
+    assert!(events.is_watched());
+    send();
+    next(&first);
+    drop(first);
+    // Nothing has to happen to connections.
+    switch.sweep();
+    assert!(!events.is_watched());
+    let told = |item| matches!(item, Item::Connection(_));
+    assert!(!other.subscription.take().into_iter().any(told));
+}
+
+#[test]
 fn nobody_is_listened_for_who_has_gone() {
     let (switch, ..) = switch();
     let events = switch.bridge_events();

@@ -257,7 +257,7 @@ impl Peer {
             // Rules always have ages.
             OfMessage::FlowAge => Ok(()),
             OfMessage::CtFlush(flush) => flush.filter().map(|filter| {
-                on.policy().connections().flush(filter);
+                on.policy().connections().flush(on.now(), filter);
             }),
             OfMessage::RoleRequest(request) => self.role(request).map(|reply| {
                 wire.send(&OfMessage::RoleReply(reply), xid);

@@ -42,7 +42,7 @@ pub(super) fn dump(
 
 /// Forgets the connections that fit a filter.
 pub(super) fn flush(switch: &Switch, filter: CtFilter) -> Reply {
-    let gone = switch.policy().connections().flush(filter);
+    let gone = switch.policy().connections().flush(switch.now(), filter);
     Reply::Changed(Changed { count: gone as u64, notes: Vec::new() })
 }
 
@@ -156,7 +156,8 @@ pub(super) fn delete_zone_timeouts(
     }
 }
 
-fn record(connection: &ConnectionInfo) -> ConnectionRecord {
+/// The record of a connection.
+pub(super) fn record(connection: &ConnectionInfo) -> ConnectionRecord {
     let ConnectionInfo { original, reply, mark, label, left, tcp, alg, parent } = connection;
     ConnectionRecord {
         protocol: original.protocol,
@@ -182,5 +183,7 @@ fn direction(tuple: &CtTuple) -> DirectionRecord {
         dport: has_ports.then_some(tuple.destination.port),
         id: is_icmp.then_some(tuple.source.port),
         icmp_type: is_icmp.then_some(tuple.source.icmp_type),
+        n_packets: None,
+        n_bytes: None,
     }
 }

@@ -1,13 +1,16 @@
 //! Events as records, for `--json`.
 
 use super::names::Shown;
-use super::{groups, meters};
+use super::{connections, groups, meters};
 use crate::bridge::event::{Event, RuleChange, RuleEvent, What};
 use crate::desired::PortSettings;
 use crate::event_text::{config_names, flow_line};
-use control::record::{EventRecord, FlowRecord, HostEventRecord, PortEventRecord};
+use control::record::{
+    ConnectionRecord, DirectionRecord, EventRecord, FlowRecord, HostEventRecord, PortEventRecord,
+};
 use flow::text::{PortNames, PrintOptions};
 use flow::types::{OfPort, OfVersion};
+use flowtable::conntrack::{CtChange, CtCount, CtCounts, CtEvent};
 use flowtable::policy::groups::GroupEntry;
 use flowtable::policy::mac_table::{HostChange, HostEvent};
 use flowtable::policy::ports::PortInfo;
@@ -43,6 +46,32 @@ pub(super) fn of(event: &Event, version: OfVersion, names: Shown<'_>) -> EventRe
         What::BridgeAdded => EventRecord::BridgeAdded { bridge },
         What::BridgeRemoved => EventRecord::BridgeDeleted { bridge },
     }
+}
+
+/// The record of an event of a connection.
+pub(super) fn of_connection(event: &CtEvent) -> EventRecord {
+    let connection = connection_of(event);
+    match event.what {
+        CtChange::Made => EventRecord::ConnectionAdded { connection },
+        CtChange::Ended { why, duration, .. } => {
+            let (reason, duration) = (why.name().to_owned(), duration.as_secs_f64());
+            EventRecord::ConnectionDeleted { reason, duration, connection }
+        }
+    }
+}
+
+/// The connection of an event, with the final counters if there are some.
+pub(super) fn connection_of(event: &CtEvent) -> ConnectionRecord {
+    let mut connection = connections::record(&event.connection);
+    if let CtChange::Ended { counts: Some(CtCounts { original, reply }), .. } = event.what {
+        put_count(&mut connection.orig, original);
+        put_count(&mut connection.reply, reply);
+    }
+    connection
+}
+
+fn put_count(direction: &mut DirectionRecord, CtCount { packets, bytes }: CtCount) {
+    (direction.n_packets, direction.n_bytes) = (Some(packets), Some(bytes));
 }
 
 fn of_rule(event: &Event, rule: &RuleEvent, version: OfVersion, names: Shown<'_>) -> EventRecord {

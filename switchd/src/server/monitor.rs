@@ -16,6 +16,7 @@ use control::record::EventRecord;
 use control::stream::StreamError;
 use control::{EventKind, Format, MonitorQuery, Refusal};
 use flow::text::PrintOptions;
+use flowtable::conntrack::CtEvent;
 use flowtable::policy::Bridge;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::HashMap;
@@ -79,6 +80,7 @@ impl<'a> Watch<'a> {
                     let names = names.entry(bridge).or_insert_with(|| self.port_names(&event));
                     self.write(&mut text, &event, names);
                 }
+                Item::Connection(event) => self.write_connection(&mut text, &event),
                 Item::Lost(count) => self.write_lost(&mut text, count),
             }
             text.push('\n');
@@ -118,6 +120,19 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Writes an event of a connection, which belongs to no bridge.
+    fn write_connection(&self, text: &mut String, event: &CtEvent) {
+        match self.query.format {
+            Format::Text => {
+                let connection = event_record::connection_of(event);
+                event_text::write_connection(text, event.what, &connection);
+            }
+            Format::Json => {
+                super::status::write_record(text, &event_record::of_connection(event));
+            }
+        }
+    }
+
     fn write_lost(&self, text: &mut String, count: u64) {
         match self.query.format {
             Format::Text if count == 1 => text.push_str("1 event lost"),
@@ -127,7 +142,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The kinds that are asked for; none is all.
+/// The kinds that are asked for; none is all of a bridge.
 fn kinds(wanted: &[EventKind]) -> Kinds {
     if wanted.is_empty() {
         return Kinds::ALL;
@@ -139,6 +154,7 @@ fn kinds(wanted: &[EventKind]) -> Kinds {
         EventKind::Ports => Kinds::PORTS,
         EventKind::Hosts => Kinds::HOSTS,
         EventKind::Bridges => Kinds::BRIDGES,
+        EventKind::Connections => Kinds::CONNECTIONS,
     };
     wanted.iter().map(kind).fold(Kinds::default(), |all, kind| all | kind)
 }

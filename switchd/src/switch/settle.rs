@@ -101,7 +101,7 @@ mod tests {
             told.extend(subscription.take());
             told.iter().find_map(|item| match item {
                 Item::Event(event) => removed_with(event),
-                Item::Lost(_) => None,
+                Item::Connection(_) | Item::Lost(_) => None,
             })
         };
         let mut removing = bridge.begin();

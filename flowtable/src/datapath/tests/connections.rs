@@ -98,7 +98,7 @@ fn connections_are_forgotten_by_tuple_and_mark() {
     let mut bench = Bench::cached(&["udp,actions=ct(commit,exec(set_field:6->ct_mark)),2"]);
     let flush = |bench: &Bench, words: &[&str]| {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        bench.policy.connections().flush(CtFilter::parse(&words).expect("a filter"))
+        bench.policy.connections().flush(bench.now, CtFilter::parse(&words).expect("a filter"))
     };
     bench.ports(1, headers(REQUEST));
     assert_eq!(flush(&bench, &["mark=1/1"]), 0);
@@ -181,7 +181,10 @@ fn mark_label_and_zone_are_seen_by_the_next_pass() {
             .dump(bench.now, CtFilter { zone: Some(1), ..CtFilter::default() });
         assert_eq!((known.len(), known[0].mark, known[0].label), (1, 5, 7 << 64));
         assert_eq!(
-            bench.policy.connections().flush(CtFilter { zone: Some(2), ..CtFilter::default() }),
+            bench
+                .policy
+                .connections()
+                .flush(bench.now, CtFilter { zone: Some(2), ..CtFilter::default() }),
             1
         );
         assert_eq!(bench.policy.connections().stats().connections, 1);

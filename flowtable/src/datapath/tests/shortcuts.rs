@@ -93,7 +93,7 @@ fn frames_are_counted_at_both_flows() {
 #[test]
 fn what_changes_a_connection_holds_for_the_next_frame() {
     let mut bench = with_shortcut(RULES);
-    bench.policy.connections().flush(CtFilter::default());
+    bench.policy.connections().flush(bench.now, CtFilter::default());
     assert_eq!(bench.ports(1, headers(REQUEST)), [3], "it is new again");
     let mut bench = with_shortcut(RULES);
     bench.change(
@@ -281,7 +281,7 @@ fn take(bench: &mut Bench, step: &Step) -> Vec<Vec<Vec<u8>>> {
             Vec::new()
         }
         Step::Flush(zone) => {
-            connections.flush(CtFilter { zone: *zone, ..CtFilter::default() });
+            connections.flush(bench.now, CtFilter { zone: *zone, ..CtFilter::default() });
             Vec::new()
         }
         Step::Wait(ms) => {
@@ -316,11 +316,16 @@ proptest! {
     fn shortcuts_change_nothing_but_the_speed(
         steps in proptest::collection::vec(step(), 1..80),
         tiny: bool,
+        is_watched: bool,
     ) {
         let cached = CacheConfig { upcalls: None, ..CacheConfig::default() };
         let config = CacheConfig { emc_entries: 8, max_flows: 6, ..cached };
         let mut with = Bench::new(if tiny { config } else { cached }, RULES);
         let mut without = Bench::new(CacheConfig::OFF, RULES);
+        if is_watched {
+            with.policy.connections().events().watch();
+            without.policy.connections().events().watch();
+        }
         for step in &steps {
             prop_assert_eq!(take(&mut with, step), take(&mut without, step), "{:?}", step);
             let known = [&with, &without].map(|bench| {
@@ -329,6 +334,13 @@ proptest! {
                 known
             });
             prop_assert_eq!(&known[0], &known[1], "{:?}", step);
+            let told = [&with, &without].map(|bench| {
+                let events = bench.policy.connections().events().take().events;
+                let mut told: Vec<_> = events.iter().map(|event| format!("{event:?}")).collect();
+                told.sort();
+                told
+            });
+            prop_assert_eq!(&told[0], &told[1], "{:?}", step);
         }
         for cookie in 0..=CHANGING.len() as u64 {
             let packets = [&with, &without].map(|bench| bench.packets_in(0, cookie));
