@@ -50,7 +50,7 @@ impl Connections {
             let alive = slots.filter_map(of_slot).filter(|(_, expires)| *expires > now);
             all.extend(alive.map(|(connection, expires)| KeptConnection {
                 original: connection.original(),
-                nat: connection.nat.as_deref().copied(),
+                nat: connection.nat(),
                 help: connection.help.as_deref().cloned(),
                 state: connection.state,
                 timeout: connection.timeout,
@@ -108,7 +108,7 @@ impl Connections {
         let (canonical, is_swapped) = original.canonical();
         let new =
             NewConnection { canonical, is_swapped, state: *state, nat: *nat, help: help.clone() };
-        let hash = self.hasher.hash_one(canonical);
+        let hash = self.hash_canonical(&canonical);
         self.presence.add(hash);
         let slot = at.shard.insert(new, hash, now);
         at.shard.begin_timeout_with(slot, *timeout, now, *left);

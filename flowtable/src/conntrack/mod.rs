@@ -162,7 +162,7 @@ impl Tracked {
 
     /// Has the frame translated, if its connection is and the action asks for it.
     fn translate(&mut self, connection: &CtEntry, action: &CtAction) {
-        let (Some(nat), Some(_), Some(place)) = (&connection.nat, &action.nat, self.found.place)
+        let (Some(nat), Some(_), Some(place)) = (connection.nat(), &action.nat, self.found.place)
         else {
             return;
         };
@@ -630,7 +630,7 @@ impl Connections {
                 None => action.commit.and_then(|commit| commit.alg).map(CtHelp::teller),
             };
             let new = NewConnection { canonical, is_swapped, state, nat: translation, help };
-            let hash = self.hasher.hash_one(canonical);
+            let hash = self.hash_canonical(&canonical);
             self.presence.add(hash);
             let slot = at.shard.insert(new, hash, now);
             at.slot = Some(slot);

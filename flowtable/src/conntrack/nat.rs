@@ -8,7 +8,7 @@
 //! The search for a free tuple is that of Open vSwitch (`nat_get_unique_tuple`), with [`MAX_TRIES`] as its bound. Unlike
 //! there, the identifier of an ICMP query is translated as a port is.
 
-use super::tuple::CtTuple;
+use super::tuple::{CtEnds, CtTuple};
 use super::{Connections, CtShard, shard_of};
 use flow::key::ct_state;
 use flow::nat::{Nat, NatAddresses, NatPorts, NatRange, PortChoice};
@@ -23,6 +23,32 @@ const MAX_TRIES: u32 = 1024;
 /// How many neighbouring ports of an address are tried before the search goes on elsewhere.
 const MAX_NEIGHBOURS: u32 = 128;
 
+/// Number of the low bits of a hash from which the others follow.
+const HASH_BITS: u32 = 48;
+
+/// The hashes of an alias and of its connection's original tuple, of which the low [`HASH_BITS`] are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AliasHashes([u32; 3]);
+
+impl AliasHashes {
+    pub(super) fn new(reply: u64, original: u64) -> Self {
+        let high = |hash: u64| (hash >> 32) as u32 & 0xffff;
+        Self([reply as u32, original as u32, high(reply) << 16 | high(original)])
+    }
+
+    /// The hash under which answers find the alias.
+    pub(super) fn reply(&self) -> u64 {
+        let Self([low, _, high]) = *self;
+        expanded(u64::from(high >> 16) << 32 | u64::from(low))
+    }
+
+    /// The hash of the connection's original tuple.
+    pub(super) fn original(&self) -> u64 {
+        let Self([_, low, high]) = *self;
+        expanded(u64::from(high & 0xffff) << 32 | u64::from(low))
+    }
+}
+
 /// How a connection is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CtNat {
@@ -32,6 +58,36 @@ pub(super) struct CtNat {
     pub(super) is_source: bool,
     /// Whether the answers have another tuple than they would have without translation.
     pub(super) has_alias: bool,
+}
+
+/// A [`CtNat`] as it is kept with its connection. What the tuples of both directions have in common is not kept twice.
+#[derive(Clone, Debug)]
+pub(super) struct KeptNat {
+    reply: CtEnds,
+    is_source: bool,
+    has_alias: bool,
+}
+
+// The allocator has no block between 40 and 56 bytes.
+const _: () = assert!(size_of::<KeptNat>() == 40);
+
+impl From<CtNat> for KeptNat {
+    fn from(CtNat { reply, is_source, has_alias }: CtNat) -> Self {
+        Self { reply: reply.ends(), is_source, has_alias }
+    }
+}
+
+impl KeptNat {
+    /// How the connection with this tuple, or this one reversed, is translated.
+    pub(super) fn of(&self, tuple: &CtTuple) -> CtNat {
+        let Self { reply, is_source, has_alias } = *self;
+        CtNat { reply: tuple.with_ends(&reply), is_source, has_alias }
+    }
+
+    /// Whether the answers have another tuple than they would have without translation.
+    pub(super) fn has_alias(&self) -> bool {
+        self.has_alias
+    }
 }
 
 impl CtNat {
@@ -92,7 +148,7 @@ impl Connections {
     /// What the connection of packets with this tuple is found by.
     pub(super) fn sought(&self, tuple: &CtTuple) -> Sought {
         let (canonical, is_reversed) = tuple.canonical();
-        Sought { canonical, is_reversed, hash: self.hasher.hash_one(canonical) }
+        Sought { canonical, is_reversed, hash: self.hash_canonical(&canonical) }
     }
 
     /// As [`locate`](Self::locate), with what the connection is found by.
@@ -118,7 +174,12 @@ impl Connections {
 
     /// The hash of a tuple, the same for both directions.
     fn hash(&self, tuple: &CtTuple) -> u64 {
-        self.hasher.hash_one(tuple.canonical().0)
+        self.hash_canonical(&tuple.canonical().0)
+    }
+
+    /// The hash of a canonical tuple.
+    pub(super) fn hash_canonical(&self, canonical: &CtTuple) -> u64 {
+        expanded(self.hasher.hash_one(canonical))
     }
 
     /// Locks the shard of a hash.
@@ -148,7 +209,7 @@ impl Connections {
         let mut found = None;
         search(original, range, is_source, &hashes, |reply| {
             let (canonical, is_reversed) = reply.canonical();
-            let hash = self.hasher.hash_one(canonical);
+            let hash = self.hash_canonical(&canonical);
             let mut at = self.lock(hash);
             let is_taken = at.shard.find(&canonical, hash, is_reversed).is_some()
                 || at.shard.alias(alias_hash(hash, is_reversed)).is_some();
@@ -169,7 +230,7 @@ impl Connections {
     /// Adds the alias of a translated connection that another program has kept. Returns whether its tuple is free.
     pub(super) fn add_alias(&self, alias: CtAlias) -> bool {
         let (canonical, is_reversed) = alias.reply.canonical();
-        let hash = self.hasher.hash_one(canonical);
+        let hash = self.hash_canonical(&canonical);
         let mut at = self.lock(hash);
         let is_free = at.shard.find(&canonical, hash, is_reversed).is_none()
             && at.shard.alias(alias_hash(hash, is_reversed)).is_none();
@@ -184,13 +245,19 @@ impl Connections {
     pub(super) fn remove_aliases(&self, aliases: &mut Vec<CtAlias>) {
         for alias in aliases.drain(..) {
             let (canonical, is_reversed) = alias.reply.canonical();
-            let hash = self.hasher.hash_one(canonical);
+            let hash = self.hash_canonical(&canonical);
             let original = self.hash(&alias.original);
             if self.lock(hash).shard.remove_alias(alias_hash(hash, is_reversed), original) {
                 self.presence.remove(hash);
             }
         }
     }
+}
+
+/// A hash that follows from its low [`HASH_BITS`]. Tables want their highest bits, and shards are chosen by others.
+fn expanded(hash: u64) -> u64 {
+    let kept = hash & ((1 << HASH_BITS) - 1);
+    kept | kept >> 16 << HASH_BITS
 }
 
 /// The hash under which an alias is found: that of the canonical tuple of the answers, which both directions have, and the
@@ -360,6 +427,20 @@ impl Tries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alias_keeps_both_hashes() {
+        let hashes = [0u64, u64::MAX, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210].map(expanded);
+        for (reply, original) in hashes.into_iter().flat_map(|a| hashes.map(|b| (a, b))) {
+            let alias = AliasHashes::new(reply, original);
+            assert_eq!((alias.reply(), alias.original()), (reply, original));
+        }
+        assert_eq!(
+            alias_hash(expanded(6), true),
+            expanded(7),
+            "the direction is one of the bits that are kept"
+        );
+    }
 
     #[test]
     fn a_search_ends_and_visits_each_port_of_a_small_range_once() {

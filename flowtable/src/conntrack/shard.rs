@@ -11,7 +11,7 @@
 use super::connection::{ConnectionInfo, ProtocolState};
 use super::events::CtCounts;
 use super::help::CtHelp;
-use super::nat::{CtAlias, CtNat, CtTranslation};
+use super::nat::{AliasHashes, CtAlias, CtNat, CtTranslation, KeptNat};
 use super::pulse::Pulse;
 use super::slots::Slots;
 use super::timeouts::{HALF_OPEN, Timeout, ZoneTimeouts};
@@ -42,7 +42,7 @@ pub(super) struct CtEntry {
     /// Whether the first packet had the reversed tuple.
     pub(super) is_swapped: bool,
     /// How the connection is translated; `None` if it is not.
-    pub(super) nat: Option<Box<CtNat>>,
+    nat: Option<Box<KeptNat>>,
     /// What it has to do with other connections; `None` if nothing.
     pub(super) help: Option<Box<CtHelp>>,
     /// Its packets so far; `None` if nobody counts them.
@@ -78,7 +78,12 @@ impl CtEntry {
 
     /// The tuple of the connection's answers.
     pub(super) fn reply(&self) -> CtTuple {
-        self.nat.as_ref().map_or_else(|| self.original().reversed(), |nat| nat.reply)
+        self.nat().map_or_else(|| self.original().reversed(), |nat| nat.reply)
+    }
+
+    /// How the connection is translated; `None` if it is not.
+    pub(super) fn nat(&self) -> Option<CtNat> {
+        self.nat.as_ref().map(|nat| nat.of(&self.canonical))
     }
 
     /// The time since the connection was made, in tenths of a second.
@@ -106,7 +111,7 @@ impl CtEntry {
     }
 
     fn has_alias(&self) -> bool {
-        self.nat.as_ref().is_some_and(|nat| nat.has_alias)
+        self.nat.as_ref().is_some_and(|nat| nat.has_alias())
     }
 
     /// The alias under which answers are found; `None` if they are found without.
@@ -116,7 +121,7 @@ impl CtEntry {
 
     /// How a packet is translated; `None` if it keeps its addresses and ports.
     pub(super) fn translation(&self, is_reply: bool, is_error: bool) -> Option<CtTranslation> {
-        let nat = self.nat.as_ref()?;
+        let nat = self.nat()?;
         let (from, to) = match is_reply {
             true => (nat.reply, self.original().reversed()),
             false => (self.original(), nat.reply.reversed()),
@@ -165,9 +170,8 @@ struct SlotList {
 #[derive(Debug)]
 pub(super) struct CtShard {
     index: HashTable<u32>,
-    /// The aliases whose tuples belong to this shard: the hash of the alias, and that of the connection's original tuple. The
-    /// tuples themselves are with the connection.
-    aliases: HashTable<(u64, u64)>,
+    /// The aliases whose tuples belong to this shard. The tuples themselves are with the connection.
+    aliases: HashTable<AliasHashes>,
     slots: Slots,
     /// The pulses of all slots.
     pulses: Vec<Arc<PulseBlock>>,
@@ -280,14 +284,14 @@ impl CtShard {
         if self.aliases.is_empty() {
             return None;
         }
-        self.aliases.find(reply, |alias| alias.0 == reply).map(|alias| alias.1)
+        self.aliases.find(reply, |alias| alias.reply() == reply).map(AliasHashes::original)
     }
 
     /// The slot of the connection with this hash of its original tuple whose answers have the tuple `reply`.
     pub(super) fn find_translated(&self, original: u64, reply: &CtTuple) -> Option<u32> {
         let is_same = |slot: &u32| {
             self.get(*slot).is_some_and(|c| {
-                c.hash == original && c.nat.as_ref().is_some_and(|nat| nat.reply == *reply)
+                c.hash == original && c.nat().is_some_and(|nat| nat.reply == *reply)
             })
         };
         self.index.find(original, is_same).copied()
@@ -295,12 +299,14 @@ impl CtShard {
 
     /// Adds an alias with the hash `reply`, which must be unknown, of the connection with this hash of its original tuple.
     pub(super) fn add_alias(&mut self, reply: u64, original: u64) {
-        self.aliases.insert_unique(reply, (reply, original), |alias| alias.0);
+        let alias = AliasHashes::new(reply, original);
+        self.aliases.insert_unique(reply, alias, AliasHashes::reply);
     }
 
     /// Removes an alias, unless it names another connection by now. Returns whether it was removed.
     pub(super) fn remove_alias(&mut self, reply: u64, original: u64) -> bool {
-        let entry = self.aliases.find_entry(reply, |alias| *alias == (reply, original));
+        let wanted = AliasHashes::new(reply, original);
+        let entry = self.aliases.find_entry(reply, |alias| *alias == wanted);
         entry.is_ok_and(|entry| {
             entry.remove();
             true
@@ -317,7 +323,7 @@ impl CtShard {
             serial: self.serial,
             canonical,
             is_swapped,
-            nat: nat.map(Box::new),
+            nat: nat.map(|nat| Box::new(nat.into())),
             help: help.map(Box::new),
             counts: None,
             timeout,

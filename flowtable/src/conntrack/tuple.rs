@@ -16,6 +16,14 @@ use serde::{Deserialize, Serialize};
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Both ends of a tuple, as they are kept where memory counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CtEnds {
+    addresses: [[u8; 16]; 2],
+    ports: [u16; 2],
+    icmp_types: [u8; 2],
+}
+
 /// One end of a connection, as a packet names it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -78,6 +86,26 @@ impl Hash for CtTuple {
 }
 
 impl CtTuple {
+    /// The source and the destination.
+    pub(super) fn ends(&self) -> CtEnds {
+        let ends = [self.source, self.destination];
+        CtEnds {
+            addresses: ends.map(|end| end.address),
+            ports: ends.map(|end| end.port),
+            icmp_types: ends.map(|end| end.icmp_type),
+        }
+    }
+
+    /// The tuple with another source and another destination.
+    pub(super) fn with_ends(&self, ends: &CtEnds) -> Self {
+        let [source, destination] = [0, 1].map(|n| CtEnd {
+            address: ends.addresses[n],
+            port: ends.ports[n],
+            icmp_type: ends.icmp_types[n],
+        });
+        Self { source, destination, ..*self }
+    }
+
     /// The tuple of packets in the other direction.
     #[must_use]
     pub fn reversed(&self) -> Self {
