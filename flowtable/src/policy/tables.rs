@@ -432,11 +432,15 @@ impl Tables {
         match fm.command {
             Command::Add => self.add(change, fm, overlaps, now, Company::Any).map(drop),
             Command::Modify | Command::ModifyStrict => {
-                self.check_actions(&fm.actions, change.version)?;
                 let selects = fm.cookie_filter.is_some() || fm.name.is_some() || fm.label.is_some();
-                if selected.is_empty() && fm.adds_if_none && !selects {
-                    return self.add(change, fm, overlaps, now, Company::Any).map(drop);
+                if selected.is_empty() {
+                    // As in Open vSwitch, nobody looks at the actions if no rule gets them.
+                    return match fm.adds_if_none && !selects {
+                        true => self.add(change, fm, overlaps, now, Company::Any).map(drop),
+                        false => Ok(()),
+                    };
                 }
+                self.check_actions(&fm.actions, change.version)?;
                 selected.iter().for_each(|&rule| self.modify(change, fm, rule, now));
                 Ok(())
             }
