@@ -78,7 +78,7 @@ impl Subfield {
 /// A value or mask of any field as a host integer: bit 0 of the field is bit 0 of the integer.
 pub type FieldBits = u128;
 
-/// The syntax in which a user wrote [`Action::SetField`]. All three forms do the same to a packet; dumps print
+/// The syntax in which a user wrote [`Action::SetField`]. All forms do the same to a packet; dumps print
 /// the assignment in the form in which it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -89,9 +89,17 @@ pub enum SetFieldForm {
     MaskedSetField,
     /// `load:VALUE->FIELD[a..b]` (`NXAST_REG_LOAD`). A dump shows one `load` for each run of one-bits in the mask.
     Load,
+    /// As [`SetField`](Self::SetField), in a message before OpenFlow 1.5 that said it by `NXAST_REG_LOAD2`. Messages of these
+    /// versions say it so again, as those of Open vSwitch do.
+    RegLoad2,
 }
 
 impl SetFieldForm {
+    /// Whether text of this form has no mask if the mask covers the whole field.
+    pub fn hides_whole_mask(self) -> bool {
+        matches!(self, Self::SetField | Self::RegLoad2)
+    }
+
     /// The form of a `load` into a field. As in Open vSwitch, messages have no `load` of an option of a tunnel,
     /// and a dump shows `set_field`.
     pub fn of_load(field: FieldId) -> Self {

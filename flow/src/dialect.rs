@@ -270,7 +270,7 @@ impl Writer<'_> {
     }
 
     fn assignment(&mut self, field: FieldId, value: u128, mask: u128, form: SetFieldForm) {
-        let is_whole = form == SetFieldForm::SetField && mask == field.full_mask();
+        let is_whole = form.hides_whole_mask() && mask == field.full_mask();
         if self.version >= OpenFlow15 {
             // 1.5 has `set_field` with masks, and no `load`.
             let covers = mask & field.full_mask() == field.full_mask();
@@ -280,10 +280,12 @@ impl Writer<'_> {
                 SetFieldForm::Load if covers && !fills_its_bytes(field, mask) => {
                     SetFieldForm::MaskedSetField
                 }
-                SetFieldForm::Load => SetFieldForm::SetField,
+                SetFieldForm::Load | SetFieldForm::RegLoad2 => SetFieldForm::SetField,
                 form => form,
             };
             let mask = if form == SetFieldForm::SetField { mask & field.full_mask() } else { mask };
+            self.out.push(Action::SetField { field, value, mask, form });
+        } else if form == SetFieldForm::RegLoad2 {
             self.out.push(Action::SetField { field, value, mask, form });
         } else if form == SetFieldForm::Load {
             self.loads(field, value, mask);

@@ -10,6 +10,7 @@ use OfVersion::{
     OpenFlow10 as V10, OpenFlow11 as V11, OpenFlow12 as V12, OpenFlow13 as V13, OpenFlow14 as V14,
     OpenFlow15 as V15,
 };
+use flow::text::Unfit;
 use flow::types::OfVersion;
 
 /// The type of errors that Open vSwitch defines for OpenFlow 1.0 and 1.1 (`NXET_VENDOR`).
@@ -304,6 +305,23 @@ impl ErrorCode {
             Number::Vendor(..) | Number::Experimenter(..) => None,
         };
         in_version(V13).or_else(|| in_version(V15))
+    }
+}
+
+/// OpenFlow's error for actions that do not fit their rule.
+impl From<Unfit> for ErrorCode {
+    fn from(why: Unfit) -> Self {
+        match why {
+            Unfit::OutPort => Self::BadOutPort,
+            Unfit::ReadOnly => Self::BadSetArgument,
+            Unfit::InConnection => Self::BadArgument,
+            Unfit::Match => Self::MatchInconsistent,
+            Unfit::Tags => Self::BadTag,
+            Unfit::Table => Self::BadInstructionTable,
+            Unfit::ActionSet => Self::BadAction,
+            Unfit::Conjunction => Self::NxActionBadConjunction,
+            Unfit::Meter => Self::InvalidMeter,
+        }
     }
 }
 

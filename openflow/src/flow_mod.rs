@@ -10,6 +10,7 @@ use crate::port;
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14};
 use flow::Match;
 use flow::flow_mod::{Command, FlowFlags, FlowMod};
+use flow::text::check_received;
 use flow::types::{Cookie, GroupId, OfPort, OfVersion, TableId};
 
 /// "No buffer" in `buffer_id`: the switch holds no packet that the message is about.
@@ -107,7 +108,30 @@ fn adds_if_none(command: Command, version: OfVersion) -> bool {
     matches!(command, Command::Modify | Command::ModifyStrict) && version <= OpenFlow11
 }
 
-/// Checks the number of a buffered packet: there are none. Open vSwitch checks the number behind everything else.
+/// Whether a switch can have the rule of a flow mod that a message of `version` carried.
+///
+/// # Errors
+/// An action does not fit the match or the place where it stands.
+pub fn check_flow_mod(flow_mod: &FlowMod, version: OfVersion) -> Result<(), ErrorCode> {
+    let table = flow_mod.table.or((flow_mod.command == Command::Add).then(TableId::default));
+    Ok(check_received(&flow_mod.actions, &flow_mod.matching, table, version)?)
+}
+
+/// Ends the reading of a flow mod: what Open vSwitch refuses only if the actions fit their rule, which the receiver checks
+/// once more. `permitted` is the result of [`permitted_table`].
+fn finish(
+    flow_mod: &FlowMod,
+    permitted: Result<(), ErrorCode>,
+    buffer: u32,
+    version: OfVersion,
+) -> Result<(), ErrorCode> {
+    match permitted.and_then(|()| check_buffer(buffer, flow_mod.command)) {
+        Ok(()) => Ok(()),
+        Err(late) => check_flow_mod(flow_mod, version).and(Err(late)),
+    }
+}
+
+/// Checks the number of a buffered packet: there are none.
 fn check_buffer(buffer: u32, command: Command) -> Result<(), ErrorCode> {
     match buffer == NO_BUFFER || is_deletion(command) {
         true => Ok(()),
@@ -162,34 +186,36 @@ pub(crate) fn decode_into(
 fn decode_10(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
     let matching = matching::decode_10(&mut input)?;
     let cookie = input.u64()?;
-    let (mut flow_mod, buffer, flags) = decode_10_rest(&mut input, encoding, cookie, |input| {
-        let (buffer, out_port, flags) = (input.u32()?, input.u16()?, input.u16()?);
-        Ok((buffer, out_port, flags, matching, None))
-    })?;
+    let Head { mut flow_mod, permitted, buffer, flags } =
+        decode_10_rest(&mut input, encoding, cookie, |input| {
+            let (buffer, out_port, flags) = (input.u32()?, input.u16()?, input.u16()?);
+            Ok((buffer, out_port, flags, matching, None))
+        })?;
     flow_mod.actions = action::decode_list(action_input(input), OpenFlow10)?;
     action::check_order(&flow_mod.actions)?;
     set_flags(&mut flow_mod, flags, OpenFlow10)?;
-    check_buffer(buffer, flow_mod.command)?;
+    finish(&flow_mod, permitted, buffer, OpenFlow10)?;
     Ok(flow_mod)
 }
 
 /// Reads Nicira's flow mod behind its subtype, which has the same body in every version.
 pub(crate) fn decode_nxt(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
     let cookie = input.u64()?;
-    let (mut flow_mod, buffer, flags) = decode_10_rest(&mut input, encoding, cookie, |input| {
-        let (buffer, out_port, flags) = (input.u32()?, input.u16()?, input.u16()?);
-        let len = usize::from(input.u16()?);
-        input.skip(6)?;
-        let (matching, filter) = decode_nx_match(input, len)?;
-        Ok((buffer, out_port, flags, matching, filter))
-    })?;
+    let Head { mut flow_mod, permitted, buffer, flags } =
+        decode_10_rest(&mut input, encoding, cookie, |input| {
+            let (buffer, out_port, flags) = (input.u32()?, input.u16()?, input.u16()?);
+            let len = usize::from(input.u16()?);
+            input.skip(6)?;
+            let (matching, filter) = decode_nx_match(input, len)?;
+            Ok((buffer, out_port, flags, matching, filter))
+        })?;
     if flow_mod.command == Command::Add && flow_mod.cookie_filter.is_some() {
         return Err(ErrorCode::NxmInvalid);
     }
     flow_mod.actions = action::decode_list(action_input(input), encoding.version)?;
     action::check_order(&flow_mod.actions)?;
     set_flags(&mut flow_mod, flags, OpenFlow10)?;
-    check_buffer(buffer, flow_mod.command)?;
+    finish(&flow_mod, permitted, buffer, encoding.version)?;
     Ok(flow_mod)
 }
 
@@ -211,14 +237,25 @@ pub(crate) fn decode_nx_match(
 /// What both forms of OpenFlow 1.0 have behind the priority: buffer, output port, flags, match, filter for cookies.
 type Rest = (u32, u16, u16, Match, Option<CookieFilter>);
 
-/// Reads what stands behind the cookie. Returns the flow mod without its flags, the number of the buffered packet, and the
-/// flags as bits.
+/// What stands in front of the actions.
+struct Head {
+    /// The flow mod without its flags and actions.
+    flow_mod: FlowMod,
+    /// Whether the table may be changed; see [`permitted_table`].
+    permitted: Result<(), ErrorCode>,
+    /// The number of the buffered packet.
+    buffer: u32,
+    /// The flags as bits.
+    flags: u16,
+}
+
+/// Reads what stands between the cookie and the actions.
 fn decode_10_rest<'a>(
     input: &mut Input<'a>,
     encoding: Encoding,
     cookie: u64,
     rest: impl FnOnce(&mut Input<'a>) -> Result<Rest, ErrorCode>,
-) -> Result<(FlowMod, u32, u16), ErrorCode> {
+) -> Result<Head, ErrorCode> {
     let number = input.u16()?;
     let timeouts = (input.u16()?, input.u16()?);
     let priority = input.u16()?;
@@ -228,18 +265,20 @@ fn decode_10_rest<'a>(
         false => (EVERY_TABLE, number.try_into().map_err(|_| ErrorCode::BadCommand)?),
     };
     let command = command(number)?;
-    let table = decode_table(table, ErrorCode::RequestPermission)?;
+    let (table, permitted) = permitted_table(table);
     let common = Common { command, table, matching, priority, timeouts };
     let mut flow_mod = common.flow_mod(OpenFlow10);
     flow_mod.cookie_filter = filter;
     if !is_deletion(command) {
         flow_mod.modify_cookie = command != Command::Add && cookie != KEEP_COOKIE;
+        // Without a cookie there is none for a rule that would be added.
+        flow_mod.adds_if_none = flow_mod.modify_cookie;
         flow_mod.cookie =
             Cookie(if cookie == KEEP_COOKIE && command != Command::Add { 0 } else { cookie });
     } else {
         flow_mod.out_port = Some(OfPort(out_port)).filter(|port| *port != OfPort::NONE);
     }
-    Ok((flow_mod, buffer, flags))
+    Ok(Head { flow_mod, permitted, buffer, flags })
 }
 
 /// The table of a number in a request; `None` for [`EVERY_TABLE`].
@@ -280,11 +319,13 @@ fn decode_11(
     (flow_mod.table, permitted) = permitted_table(table);
     flow_mod.command = command;
     flow_mod.adds_if_none = adds_if_none(command, version);
-    if command == Command::Add {
+    let filters = cookie_mask != 0;
+    if command == Command::Add || flow_mod.adds_if_none && !filters {
+        // A rule that a modification adds gets the cookie; rules that it changes keep theirs.
         flow_mod.cookie = Cookie(cookie);
     } else {
         let filter = (Cookie(cookie), Cookie(cookie_mask));
-        flow_mod.cookie_filter = Some(filter).filter(|_| cookie_mask != 0);
+        flow_mod.cookie_filter = Some(filter).filter(|_| filters);
     }
     if version >= OpenFlow14 {
         flow_mod.importance = importance;
@@ -297,8 +338,7 @@ fn decode_11(
     flow_mod.actions = action::decode_instructions(instructions, version)?;
     action::check_order(&flow_mod.actions)?;
     set_flags(flow_mod, flags, version)?;
-    permitted?;
-    check_buffer(buffer, command)
+    finish(flow_mod, permitted, buffer, version)
 }
 
 /// The table of a number in a flow mod, and whether it may be changed: Open vSwitch has an internal table
@@ -347,8 +387,10 @@ fn table_number(flow_mod: &FlowMod) -> u8 {
 
 /// Writes the flow mod of OpenFlow 1.1 and later.
 pub(crate) fn put_11(out: &mut Encoder, flow_mod: &FlowMod, version: OfVersion) {
+    let adds_if_none = adds_if_none(flow_mod.command, version);
     let (cookie, mask) = match flow_mod.command {
         Command::Add => (flow_mod.cookie.0, 0),
+        _ if adds_if_none && flow_mod.cookie_filter.is_none() => (flow_mod.cookie.0, 0),
         _ => flow_mod.cookie_filter.map_or((0, 0), |(cookie, mask)| (cookie.0, mask.0)),
     };
     out.u64(cookie);

@@ -90,7 +90,7 @@ pub(crate) fn decode_mod(
         if !has_place {
             return Err(ErrorCode::BadBucket);
         }
-        let list = input.part(len, ErrorCode::BadBucket)?;
+        let list = input.part(len, ErrorCode::BadLength)?;
         let buckets = decode_buckets_15(list, version)?;
         let mut ids: Vec<u32> = buckets.iter().map(|bucket| bucket.id).collect();
         ids.sort_unstable();
@@ -99,27 +99,36 @@ pub(crate) fn decode_mod(
         }
         (buckets, place, decode_properties(input)?)
     } else {
+        // As in Open vSwitch, the commands of OpenFlow 1.5 for buckets work here, too: they insert in front of all others,
+        // and remove all.
+        let place = match command {
+            command::INSERT_BUCKET => bucket_place::FIRST,
+            _ => bucket_place::ALL,
+        };
         let buckets = decode_buckets_11(input, version)?;
-        (buckets, bucket_place::ALL, Selection::default())
+        // OpenFlow 1.3.5 demands this error. Earlier versions, and Open vSwitch in them, ignore the buckets.
+        if command == command::DELETE && !buckets.is_empty() && version >= OpenFlow13 {
+            return Err(ErrorCode::InvalidGroup);
+        }
+        (buckets, place, Selection::default())
     };
     let kind = kind(kind_number)?;
     // As Open vSwitch, in this order: the number of buckets, the command, what the buckets are like.
-    let changes_buckets =
-        has_ids && [command::INSERT_BUCKET, command::REMOVE_BUCKET].contains(&command);
-    if !changes_buckets {
-        let is_deletion = command == command::DELETE;
-        if kind == GroupType::Indirect && buckets.len() != 1 && !is_deletion {
-            return Err(ErrorCode::InvalidGroup);
-        }
-        let is_known = matches!(command, command::ADD | command::MODIFY | command::ADD_OR_MODIFY);
-        if !is_known && !is_deletion {
-            return Err(ErrorCode::BadGroupCommand);
-        }
-        // OpenFlow 1.3.5 demands this error. Earlier versions, and Open vSwitch in them, ignore the buckets.
-        if is_deletion && !buckets.is_empty() && !has_ids && version >= OpenFlow13 {
-            return Err(ErrorCode::InvalidGroup);
-        }
-        check_buckets(kind, &buckets)?;
+    let is_deletion = command == command::DELETE;
+    if kind == GroupType::Indirect && buckets.len() != 1 && !is_deletion {
+        return Err(ErrorCode::InvalidGroup);
+    }
+    match command {
+        command::ADD | command::MODIFY | command::ADD_OR_MODIFY => {}
+        command::DELETE | command::INSERT_BUCKET => {}
+        command::REMOVE_BUCKET if !buckets.is_empty() => return Err(ErrorCode::BadBucket),
+        command::REMOVE_BUCKET => {}
+        _ => return Err(ErrorCode::BadGroupCommand),
+    }
+    let inserts = command == command::INSERT_BUCKET;
+    // `ovs-ofctl insert-buckets` does not say of which type the group is, and leaves the 0 of type all.
+    if !inserts || kind != GroupType::All {
+        check_buckets(kind, &buckets, inserts)?;
     }
     let group = |buckets| Group { id, kind, selection, buckets };
     let place = match place {
@@ -133,20 +142,21 @@ pub(crate) fn decode_mod(
         command::MODIFY => GroupMod::Modify(group(buckets)),
         command::ADD_OR_MODIFY => GroupMod::AddOrModify(group(buckets)),
         command::DELETE => GroupMod::Delete(id),
-        command::INSERT_BUCKET if has_ids => GroupMod::InsertBuckets { group: id, place, buckets },
-        command::REMOVE_BUCKET if has_ids && !buckets.is_empty() => {
-            return Err(ErrorCode::BadBucket);
-        }
-        command::REMOVE_BUCKET if has_ids => GroupMod::RemoveBuckets { group: id, place },
+        command::INSERT_BUCKET => GroupMod::InsertBuckets { group: id, place, buckets },
+        command::REMOVE_BUCKET => GroupMod::RemoveBuckets { group: id, place },
         _ => return Err(ErrorCode::BadGroupCommand),
     })
 }
 
 /// Whether a group of this type can have buckets like these. Open vSwitch asks before it looks whether there is such a group.
-fn check_buckets(kind: GroupType, buckets: &[Bucket]) -> Result<(), ErrorCode> {
+fn check_buckets(
+    kind: GroupType,
+    buckets: &[Bucket],
+    may_have_weights: bool,
+) -> Result<(), ErrorCode> {
     for bucket in buckets {
         let watches = bucket.watch_port.is_some() || bucket.watch_group.is_some();
-        let has_weight = bucket.weight.is_some_and(|weight| weight > 0);
+        let has_weight = !may_have_weights && bucket.weight.is_some_and(|weight| weight > 0);
         match kind {
             GroupType::All | GroupType::Indirect | GroupType::FastFailover if has_weight => {
                 return Err(ErrorCode::InvalidGroup);
@@ -262,13 +272,16 @@ fn decode_buckets_15(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
     while !input.is_empty() {
         let mut header = input;
         let len = usize::from(header.u16()?);
-        if !len.is_multiple_of(8) || len < 8 || len > input.len() {
+        if len < 8 || len > input.len() {
             return Err(ErrorCode::BadBucket);
         }
         let mut bucket = input.part(len, ErrorCode::BadBucket)?;
         bucket.skip(2)?;
         let actions_len = usize::from(bucket.u16()?);
         let id = bucket.u32()?;
+        if actions_len > bucket.len() {
+            return Err(ErrorCode::BadBucket);
+        }
         if !actions_len.is_multiple_of(8) {
             return Err(ErrorCode::BadLength);
         }
@@ -301,7 +314,7 @@ pub(crate) fn decode_property<'a>(input: &mut Input<'a>) -> Result<(u16, Input<'
     let short = |_| ErrorCode::BadPropertyLength;
     let kind = header.u16().map_err(short)?;
     let len = usize::from(header.u16().map_err(short)?);
-    if len < 4 || len > input.len() {
+    if len < 4 || len.next_multiple_of(8) > input.len() {
         return Err(ErrorCode::BadPropertyLength);
     }
     let mut property = input.part(len, ErrorCode::BadPropertyLength)?;
@@ -362,7 +375,7 @@ fn decode_selected_fields(mut input: Input<'_>) -> Result<Vec<(FieldId, u128)>, 
     let mut fields = Vec::new();
     while !input.is_empty() {
         let header = FieldHeader::decode(&mut input)?;
-        let id = header.field.ok_or(ErrorCode::BadPropertyValue)?;
+        let id = header.field.ok_or(ErrorCode::BadField)?;
         if header.has_mask || header.size != id.def().wire_len() {
             return Err(ErrorCode::BadPropertyValue);
         }

@@ -302,6 +302,19 @@ impl MessageKind {
         )
     }
 
+    /// Whether such messages can be part of a bundle. Open vSwitch asks before it reads the body.
+    pub fn can_be_in_bundle(&self) -> bool {
+        matches!(
+            self.name,
+            "OFPT_FLOW_MOD"
+                | "NXT_FLOW_MOD"
+                | "OFPT_GROUP_MOD"
+                | "NXT_GROUP_MOD"
+                | "OFPT_PORT_MOD"
+                | "OFPT_PACKET_OUT"
+        )
+    }
+
     /// Whether a message of `len` bytes has no body. Only multiparts can lack the body that their kind has.
     pub(crate) fn lacks_body(&self, len: usize) -> bool {
         len <= self.head

@@ -53,6 +53,7 @@ pub use async_config::{AsyncConfig, AsyncForm, AsyncKind, AsyncMasks, packet_in_
 pub use ct_flush::CtFlush;
 pub use encoding::Encoding;
 pub use error::{ErrorCode, ErrorMessage};
+pub use flow_mod::check_flow_mod;
 pub use flow_monitor::{
     FlowMonitor, FlowUpdate, MonitorCommand, MonitorEvent, MonitorFlags, MonitoredRule,
 };

@@ -40,12 +40,24 @@ const BAND_HEADER_SIZE: usize = 4;
 pub(crate) fn decode_mod(mut input: Input<'_>) -> Result<MeterMod, ErrorCode> {
     let (command, flags) = (input.u16()?, input.u16()?);
     let id = MeterId(input.u32()?);
+    let meter = |input| decode_meter(id, flags, input).map(with_bursts);
     match command {
-        command::ADD => decode_meter(id, flags, input).map(MeterMod::Add),
-        command::MODIFY => decode_meter(id, flags, input).map(MeterMod::Modify),
+        command::ADD => meter(input).map(MeterMod::Add),
+        command::MODIFY => meter(input).map(MeterMod::Modify),
         command::DELETE => Ok(MeterMod::Delete(id)),
         _ => Err(ErrorCode::BadMeterCommand),
     }
+}
+
+/// Obeys bursts of bands also without the flag that announces them, as Open vSwitch does. The meter then has the flag.
+fn with_bursts(mut meter: Meter) -> Meter {
+    if !meter.has_burst && meter.bands.iter().any(|band| band.burst_size != 0) {
+        meter.has_burst = true;
+        for band in &mut meter.bands {
+            band.burst_size = band.burst();
+        }
+    }
+    meter
 }
 
 /// Writes a meter mod.
@@ -97,7 +109,6 @@ fn decode_meter(id: MeterId, flags: u16, mut input: Input<'_>) -> Result<Meter, 
             band_type::DROP => BandKind::Drop,
             _ => BandKind::DscpRemark { prec_level },
         };
-        let burst_size = if has_burst { burst_size } else { 0 };
         bands.push(Band { kind, rate, burst_size });
     }
     if !id.is_valid() {
@@ -146,7 +157,12 @@ pub(crate) fn decode_config(input: &mut Input<'_>) -> Result<Meter, ErrorCode> {
     let mut body = input.part(rest, ErrorCode::BadLength)?;
     let flags = body.u16()?;
     let id = MeterId(body.u32()?);
-    decode_meter(id, flags, body)
+    let mut meter = decode_meter(id, flags, body)?;
+    if !meter.has_burst {
+        // A reply tells the burst that is in force.
+        meter.bands.iter_mut().for_each(|band| band.burst_size = 0);
+    }
+    Ok(meter)
 }
 
 /// Writes a meter of a reply.

@@ -204,7 +204,8 @@ impl QueueStats {
         let port = port::decode(input, version, ErrorCode::QueuePort)?;
         input.skip(if version == OpenFlow10 { 2 } else { 0 })?;
         let queue = input.u32()?;
-        let mut counter = || Ok(Some(input.u64()?).filter(|count| *count != u64::MAX));
+        let mut counter =
+            || input.u64().map(|count| Some(count).filter(|count| *count != u64::MAX));
         let (bytes, packets, errors) = (counter()?, counter()?, counter()?);
         let mut duration = None;
         if version >= OpenFlow13 {

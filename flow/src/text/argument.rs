@@ -250,7 +250,8 @@ impl<'a> Argument<'a> {
         // A `load` of more bits than the field can use is a set_field with such a mask in OpenFlow 1.5. Its mask stays as it
         // was, so that the rule is read back as it was written.
         let mask = if is_whole { def.legal } else { mask & (ones(def.bits) | def.legal) };
-        if !self.context.lenient && mask & def.legal == 0 {
+        // An empty mask is what a controller may have sent, and what a dump shows of it.
+        if !self.context.lenient && mask != 0 && mask & def.legal == 0 {
             return Err(Fault::new(format!("set_field: {text} changes no bit of {name}")));
         }
         let value = value & def.legal;
@@ -259,6 +260,10 @@ impl<'a> Argument<'a> {
 
     /// Parses the value of a `set_field`. Unlike in a match, a VLAN id may lack the tag-present bit.
     fn assigned(self, field: FieldId, text: &str) -> Result<Masked, Fault> {
+        // What dumps show, as those of Open vSwitch do, of an assignment to no bit.
+        if text == "ANY" {
+            return Ok(Masked { value: 0, mask: 0 });
+        }
         let lenient = self.context.lenient;
         let is_vlan = matches!(field, FieldId::VlanVid | FieldId::VlanTci);
         let masked = match text.split_once('/') {

@@ -54,6 +54,8 @@ pub enum Unfit {
     Conjunction,
     /// An action cannot be part of `ct(exec(...))` (`OFPBAC_BAD_ARGUMENT`).
     InConnection,
+    /// No rule can use a meter of this number (`OFPMMFC_INVALID_METER`).
+    Meter,
 }
 
 /// Checks the actions that a message of `version` carried for a rule of `table`, or for a bucket or packet without one, as
@@ -246,6 +248,11 @@ impl Checker {
             | Action::DecMplsTtl
             | Action::PopMpls(_) => needed = Some(Prerequisite::Mpls),
             Action::FinTimeout { .. } => needed = Some(Prerequisite::Tcp),
+            Action::Meter(id) if !id.is_valid() || id.is_virtual() => {
+                let fault =
+                    Fault::new(format!("no rule can use meter {} (OFPMMFC_INVALID_METER)", id.0));
+                return Err((Unfit::Meter, fault.hint("meters of rules are numbered from 1 on")));
+            }
             Action::Multipath(multipath) => writable(multipath.dst, sketch)?,
             Action::Bundle(bundle) => {
                 bundle

@@ -316,9 +316,6 @@ pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), F
                         "set_field: {value:#x} has bits outside its mask (OFPBMC_BAD_WILDCARDS)"
                     )));
                 }
-                if mask & field.full_mask() == 0 {
-                    return Err(Fault::new(format!("changes no bit of {}", field.def().name)));
-                }
                 if value & !field.full_mask() != 0 {
                     return Err(Fault::new(format!(
                         "{value} is no value for {} (OFPBAC_BAD_SET_ARGUMENT)",

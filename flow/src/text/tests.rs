@@ -322,10 +322,16 @@ fn a_rule_without_a_word_has_no_actions() {
 }
 
 #[test]
-fn an_assignment_to_bits_that_the_field_lacks_is_refused() {
-    let context = ParseContext { version: OfVersion::OpenFlow15, ..ParseContext::default() };
-    let error = parse_flow("ip,actions=load:0->NXM_OF_IP_TOS[0..1]", &context).unwrap_err();
-    assert_eq!(error.message(), "changes no bit of nw_tos");
+fn an_assignment_that_changes_no_bit_is_read_as_it_was_written() {
+    for version in [OfVersion::OpenFlow10, OfVersion::OpenFlow15] {
+        let context = ParseContext { version, ..ParseContext::default() };
+        let rule = parse_flow("ip,actions=set_field:0/0->reg0,output:1", &context).unwrap();
+        let mut text = String::from("ip,actions=");
+        write_actions(&mut text, &rule.actions, &PrintOptions::default());
+        assert_eq!(parse_flow(&text, &context).unwrap(), rule, "{text}");
+        let error = parse_flow("ip,actions=set_field:0/3->nw_tos", &context).unwrap_err();
+        assert_eq!(error.message(), "set_field: 0/3 changes no bit of nw_tos");
+    }
 }
 
 #[test]

@@ -101,10 +101,17 @@ impl Reading {
                 None => Err(ErrorCode::BadAction),
             };
         }
-        match rest.u32()? {
-            VENDOR_NICIRA | ONF => Ok(()),
-            _ => Err(ErrorCode::BadActionVendor),
+        let vendor = rest.u32().map_err(|_| ErrorCode::BadActionLength)?;
+        if vendor != VENDOR_NICIRA && vendor != ONF {
+            return Err(ErrorCode::BadActionVendor);
         }
+        // The subtype may stand behind the end of an action that is too short.
+        let subtype = rest.u16().map_err(|_| ErrorCode::BadActionLength)?;
+        let is_known = match vendor {
+            VENDOR_NICIRA => self.nicira_size(subtype).is_some(),
+            _ => subtype == ONF_COPY_FIELD && matches!(self.version, OpenFlow13 | OpenFlow14),
+        };
+        is_known.then_some(()).ok_or(ErrorCode::BadVendorAction)
     }
 
     /// Reads a standard action behind its type and length.
@@ -184,7 +191,8 @@ impl Reading {
                 input.skip(2)?;
                 copy(&mut input, n_bits, src, dst)?
             }
-            of::METER if self.version >= OpenFlow15 => meter_action(input.u32()?)?,
+            // Whether a rule can name the meter is checked with the other actions of the rule.
+            of::METER if self.version >= OpenFlow15 => Action::Meter(MeterId(input.u32()?)),
             _ => return Err(ErrorCode::BadAction),
         })
     }
@@ -226,9 +234,9 @@ impl Reading {
         }
     }
 
-    /// Reads an action of Nicira behind its subtype.
-    fn nicira(self, subtype: u16, mut input: Input<'_>) -> Result<Action, ErrorCode> {
-        let size = NICIRA_HEADER + input.len();
+    /// The smallest size in bytes of an action of Nicira, and whether it may be longer; `None` if the version has no such
+    /// action.
+    fn nicira_size(self, subtype: u16) -> Option<(usize, bool)> {
         let (is_10, has_load) = (self.version == OpenFlow10, self.version < OpenFlow15);
         // Later versions say these by actions of their own.
         let is_replaced = match subtype {
@@ -238,10 +246,10 @@ impl Reading {
             _ => false,
         };
         if is_replaced {
-            return Err(ErrorCode::BadVendorAction);
+            return None;
         }
         // Actions with fields of eight-byte headers, lists and bytes may be longer than the smallest size.
-        let (min, may_be_longer) = match subtype {
+        Some(match subtype {
             nx::REG_LOAD | nx::OUTPUT_REG => (24, false),
             nx::REG_MOVE => (24, true),
             nx::STACK_PUSH | nx::STACK_POP | nx::OUTPUT_REG2 | nx::CHECK_PKT_LARGER => (24, false),
@@ -265,8 +273,15 @@ impl Reading {
             nx::CONJUNCTION | nx::OUTPUT_TRUNC | nx::GROUP | nx::CT_CLEAR | nx::FIN_TIMEOUT => {
                 (16, false)
             }
-            _ => return Err(ErrorCode::BadVendorAction),
-        };
+            _ => return None,
+        })
+    }
+
+    /// Reads an action of Nicira behind its subtype.
+    fn nicira(self, subtype: u16, mut input: Input<'_>) -> Result<Action, ErrorCode> {
+        let size = NICIRA_HEADER + input.len();
+        let (is_10, has_load) = (self.version == OpenFlow10, self.version < OpenFlow15);
+        let (min, may_be_longer) = self.nicira_size(subtype).ok_or(ErrorCode::BadVendorAction)?;
         if size < min || size > min && !may_be_longer {
             return Err(ErrorCode::BadActionLength);
         }
@@ -293,7 +308,12 @@ impl Reading {
             }
             nx::REG_LOAD if has_load => load(&mut input)?,
             // The field follows the subtype at once.
-            nx::REG_LOAD2 if has_load => self.assignment(&mut input, true)?,
+            nx::REG_LOAD2 if has_load => match self.assignment(&mut input, true)? {
+                Action::SetField { field, value, mask, form: SetFieldForm::SetField } => {
+                    Action::SetField { field, value, mask, form: SetFieldForm::RegLoad2 }
+                }
+                action => action,
+            },
             nx::NOTE => Action::Note(input.rest().to_vec()),
             nx::OUTPUT_REG => {
                 let (bits, mut field, max_len) =
@@ -456,10 +476,9 @@ impl Reading {
         };
         let lacks_tag = id == FieldId::VlanVid
             && self.version >= OpenFlow12
-            && mask & u128::from(VLAN_CFI) != 0
-            && value & u128::from(VLAN_CFI) == 0;
+            && value & mask & u128::from(VLAN_CFI) == 0;
         let is_port = def.form != TextForm::Port32 || crate::matching::is_port(value);
-        if !def.writable || value & !legal != 0 || lacks_tag || mask == 0 || !is_port {
+        if !def.writable || value & !legal != 0 || lacks_tag || !is_port {
             return Err(ErrorCode::BadSetArgument);
         }
         Ok(Action::SetField { field: id, value, mask, form })
@@ -499,14 +518,6 @@ fn clause(input: &mut Input<'_>) -> Result<Clause, ErrorCode> {
     match is_sound {
         true => Ok(Clause { id, clause: index + 1, clauses }),
         false => Err(ErrorCode::NxActionBadConjunction),
-    }
-}
-
-/// A meter of a rule. Whether the meter exists is for the tables to say.
-pub(super) fn meter_action(id: u32) -> Result<Action, ErrorCode> {
-    match id {
-        1..=0xffff_0000 => Ok(Action::Meter(MeterId(id))),
-        _ => Err(ErrorCode::InvalidMeter),
     }
 }
 
@@ -563,7 +574,11 @@ pub(super) fn packed_subfield(field: FieldId, bits: u16) -> Result<Subfield, Err
 fn stack(input: &mut Input<'_>) -> Result<Subfield, ErrorCode> {
     let offset = input.u16()?;
     let field = FieldHeader::decode_alone(input, ErrorCode::BadField)?;
-    subfield(field, offset, input.u16()?)
+    let n_bits = input.u16()?;
+    if !input.is_zero() {
+        return Err(ErrorCode::MustBeZero);
+    }
+    subfield(field, offset, n_bits)
 }
 
 fn copy(input: &mut Input<'_>, n_bits: u16, src: u16, dst: u16) -> Result<Action, ErrorCode> {

@@ -309,7 +309,9 @@ impl Writing<'_> {
                     out.u64((value >> sub.offset) as u64);
                 });
             }
-        } else if version >= OpenFlow15 || version >= OpenFlow12 && is_whole {
+        } else if version >= OpenFlow15
+            || version >= OpenFlow12 && is_whole && form != SetFieldForm::RegLoad2
+        {
             self.standard(of::SET_FIELD, |out| field::put_with(out, id, version, value, shown));
         } else {
             self.nicira(nx::REG_LOAD2, |out| field::put_with(out, id, version, value, shown));

@@ -1,12 +1,12 @@
 //! Instructions (OpenFlow 1.3.5 §7.2.4): how OpenFlow 1.1 and later carry the actions of a rule.
 
-use super::decode::{decode_behind, decode_list, meter_action, write_metadata};
+use super::decode::{decode_behind, decode_list, write_metadata};
 use super::encode::put_list;
 use crate::error::ErrorCode;
 use crate::input::Input;
 use crate::output::Encoder;
 use flow::action::Action;
-use flow::types::{OfVersion, TableId};
+use flow::types::{MeterId, OfVersion, TableId};
 
 const GOTO_TABLE: u16 = 1;
 const WRITE_METADATA: u16 = 2;
@@ -114,7 +114,7 @@ pub(crate) fn decode_instructions(
     let body = |kind: u16| bodies[usize::from(kind)];
     let mut list = Vec::new();
     if let Some(mut body) = body(METER) {
-        list.push(meter_action(body.u32()?)?);
+        list.push(Action::Meter(MeterId(body.u32()?)));
     }
     if let Some(mut body) = body(APPLY_ACTIONS) {
         body.skip(4)?;

@@ -3,12 +3,12 @@
 //! A bundle keeps its messages as they came. A commit decodes and prepares them one after the other in one transaction of
 //! the policy, and publishes that: no frame sees a part of a bundle. Port mods are checked before, and carried out behind it.
 
-use super::flow_mods::check_flow_mod;
 use super::{port_mods, refuse};
 use crate::switch::OnBridge;
 use flow::flow_mod::FlowMod;
 use openflow::{
     BundleControl, BundleStep, Encoding, ErrorCode, MessageHeader, MessageKind, OfMessage, PortMod,
+    check_flow_mod,
 };
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -171,7 +171,8 @@ impl Bundles {
             return Err(ErrorCode::BundleBadXid);
         }
         // What Open vSwitch does not know, or what has a wrong size, cannot be part of a bundle.
-        if !MessageKind::of(&message).is_ok_and(|kind| kind.fits(message.len())) {
+        let can_be = |kind: MessageKind| kind.can_be_in_bundle() && kind.fits(message.len());
+        if !MessageKind::of(&message).is_ok_and(can_be) {
             return Err(ErrorCode::BundleUnsupported);
         }
         match OfMessage::decode(&message, encoding).map_err(|error| error.0)? {

@@ -9,10 +9,9 @@ use super::hub::Member;
 use super::journal::Author;
 use super::refuse;
 use crate::switch::OnBridge;
-use flow::flow_mod::{Command, FlowMod};
-use flow::text::check_received;
-use flow::types::{OfVersion, TableId};
-use openflow::{ErrorCode, TakenFlowMod};
+use flow::flow_mod::FlowMod;
+use flow::types::OfVersion;
+use openflow::{ErrorCode, TakenFlowMod, check_flow_mod};
 use std::sync::Arc;
 
 /// How many flow mods are carried out together at most.
@@ -85,13 +84,4 @@ pub(super) fn carry_out_one(
         (_, Some(error)) => Err(refuse::error_code(&error)),
         (_, None) => Ok(()),
     }
-}
-
-/// Whether the switch can have the rule of a flow mod.
-///
-/// # Errors
-/// An action does not fit the match or the place where it stands.
-pub(super) fn check_flow_mod(flow_mod: &FlowMod, version: OfVersion) -> Result<(), ErrorCode> {
-    let table = flow_mod.table.or((flow_mod.command == Command::Add).then(TableId::default));
-    check_received(&flow_mod.actions, &flow_mod.matching, table, version).map_err(refuse::unfit)
 }

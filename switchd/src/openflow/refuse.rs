@@ -1,7 +1,6 @@
 //! What the switch refuses, as errors of OpenFlow.
 
 use crate::bridge::packet_out::PacketOutError;
-use flow::text::Unfit;
 use flowtable::policy::FlowModError;
 use openflow::ErrorCode;
 
@@ -32,20 +31,6 @@ pub(crate) fn error_code(error: &FlowModError) -> ErrorCode {
         FlowModError::UnmappedOption(_) => ErrorCode::NxFlowModInvalidTlvField,
         FlowModError::OptionTooShort { .. } => ErrorCode::BadSetLength,
         _ => ErrorCode::FlowModUnknown,
-    }
-}
-
-/// OpenFlow's error for actions that do not fit their rule.
-pub(super) fn unfit(why: Unfit) -> ErrorCode {
-    match why {
-        Unfit::OutPort => ErrorCode::BadOutPort,
-        Unfit::ReadOnly => ErrorCode::BadSetArgument,
-        Unfit::InConnection => ErrorCode::BadArgument,
-        Unfit::Match => ErrorCode::MatchInconsistent,
-        Unfit::Tags => ErrorCode::BadTag,
-        Unfit::Table => ErrorCode::BadInstructionTable,
-        Unfit::ActionSet => ErrorCode::BadAction,
-        Unfit::Conjunction => ErrorCode::NxActionBadConjunction,
     }
 }
 

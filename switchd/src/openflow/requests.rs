@@ -303,7 +303,7 @@ impl Peer {
             match check_received(&bucket.actions, &every, None, version) {
                 // Nothing is known of the packets of a group.
                 Ok(()) | Err(flow::text::Unfit::Match) => {}
-                Err(why) => return Err(refuse::unfit(why)),
+                Err(why) => return Err(why.into()),
             }
         }
         let changes = std::slice::from_ref(&group_mod);

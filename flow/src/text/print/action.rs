@@ -109,7 +109,7 @@ pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_
         }
         Action::SetField { field, value: bits, mask, form } => {
             let def = field.def();
-            let is_whole = *form == SetFieldForm::SetField && *mask == def.legal;
+            let is_whole = form.hides_whole_mask() && *mask == def.legal;
             let mask = if is_whole { ones(8 * def.wire_len() as u16) } else { *mask };
             out.push_str("set_field:");
             value(out, *field, *bits, mask, names);
