@@ -15,7 +15,7 @@
 use crate::encoding::Encoding;
 use crate::error::{ErrorCode, ErrorMessage};
 use crate::flow_mod;
-use crate::header::{HEADER_SIZE, MessageHeader, version_number};
+use crate::header::{HEADER_SIZE, MessageHeader, version_number, version_of_number};
 use crate::kind::{MessageKind, NoKind};
 use crate::message::OfMessage;
 use crate::multipart::MultipartRequest;
@@ -64,13 +64,23 @@ pub struct TakenFlowMod {
     place: Range<usize>,
 }
 
+/// The first bytes of records of TLS: an alert, a message of the handshake. The next byte is 3.
+const TLS_ALERT: u8 = 0x15;
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// The names of the versions in a bitmap, in which bit `n` is the version with the number `n` in messages.
+fn names(versions: u32) -> String {
+    let in_bitmap = |version: &OfVersion| versions >> version_number(*version) & 1 == 1;
+    let known = OfVersion::ALL.into_iter().filter(in_bitmap);
+    let names: Vec<String> = known.map(|version| format!("OpenFlow1{}", version as u8)).collect();
+    if names.is_empty() { "none of OpenFlow 1.0 to 1.5".to_owned() } else { names.join(", ") }
+}
+
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// The peer speaks no version that this side speaks.
-    #[error(
-        "no common version: this side speaks {ours}, the peer {theirs} (bitmaps of versions, bit 1 is OpenFlow 1.0)"
-    )]
+    #[error("no common version: this side speaks {}, the peer {}", names(*ours), names(*theirs))]
     NoCommonVersion {
         /// The versions of this side, bit `n` for the version with number `n` in messages.
         ours: u32,
@@ -78,11 +88,16 @@ pub enum SessionError {
         theirs: u32,
     },
     /// The first message of the peer is no HELLO.
-    #[error("the first message has type {kind}, but must be a HELLO (type 0)")]
+    #[error(
+        "the first message has type {kind}, but must be a HELLO (type 0): does the peer speak OpenFlow?"
+    )]
     NoHello {
         /// The type of the message.
         kind: u8,
     },
+    /// What the peer says first is TLS.
+    #[error("the peer speaks TLS: ssl: and pssl: speak it, tcp: and ptcp: do not")]
+    Tls,
     /// A message is shorter than its header.
     #[error("a message says that it has {len} bytes, but its header alone has {HEADER_SIZE}")]
     Length {
@@ -200,7 +215,12 @@ impl Session {
             };
             // Whoever begins with something else says no more that is worth waiting for.
             if self.encoding.is_none() && header.kind != 0 {
-                return Err(SessionError::NoHello { kind: header.kind });
+                let is_tls =
+                    matches!((header.version, header.kind), (TLS_ALERT | TLS_HANDSHAKE, 3));
+                return Err(match is_tls {
+                    true => SessionError::Tls,
+                    false => SessionError::NoHello { kind: header.kind },
+                });
             }
             let len = usize::from(header.len);
             if len < HEADER_SIZE {
@@ -315,12 +335,17 @@ impl Session {
             versions.iter().fold(0u32, |bits, version| bits | 1 << version_number(*version))
         };
         let (ours, theirs) = (bitmap(&self.versions), bitmap(&theirs));
-        let text =
-            format!("no common version: this switch speaks {ours:#x}, you speak {theirs:#x}");
+        let text = format!(
+            "no common version: this switch speaks {}, you speak {}",
+            names(ours),
+            names(theirs)
+        );
         let error =
             ErrorMessage { code: Some(ErrorCode::HelloIncompatible), data: text.into_bytes() };
+        // A peer of an early version could not read the error in a later one.
         let highest = self.versions.iter().copied().max().unwrap_or_default();
-        let error = OfMessage::Error(error).encode(Encoding::new(highest), header.xid);
+        let readable = version_of_number(header.version).unwrap_or(highest).min(highest);
+        let error = OfMessage::Error(error).encode(Encoding::new(readable), header.xid);
         self.unsent.extend(error);
         Err(SessionError::NoCommonVersion { ours, theirs })
     }

@@ -146,6 +146,27 @@ fn only_allowed_versions_are_spoken() {
 }
 
 #[test]
+fn the_state_tells_what_a_peer_speaks_instead() {
+    let bench = Bench::start();
+    bench.set_protocols("OpenFlow13,OpenFlow14");
+    bench.set_controllers(&["ptcp:0:127.0.0.1"]);
+    let mut old = Peer::tcp(bench.listening());
+    old.write(&HELLO_10);
+    assert_eq!(old.read().version, 5);
+    let error = old.read();
+    assert_eq!((error.version, error.kind), (1, 1), "an error that the peer can read");
+    assert!(old.is_closed());
+    let expected =
+        "no common version: this side speaks OpenFlow13, OpenFlow14, the peer OpenFlow10";
+    bench.wait_for_status(expected);
+    let mut tls = Peer::tcp(bench.listening());
+    // The beginning of a ClientHello (RFC 8446 §5.1).
+    tls.write(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
+    assert!(tls.is_closed());
+    bench.wait_for_status("the peer speaks TLS");
+}
+
+#[test]
 fn garbage_ends_its_connection_and_no_other_one() {
     let bench = Bench::start();
     bench.set_controllers(&["ptcp:0:127.0.0.1,inactivity_probe=0"]);

@@ -589,3 +589,14 @@ fn a_conjunction_is_listed_and_explained_as_one_rule() {
     let explained = bench.ok(&["trace", packet, "--explain", "--conjunctions"]);
     assert!(explained.contains(&format!("the packet is {clauses}")), "{explained}");
 }
+
+#[test]
+fn files_for_tls_that_cannot_be_used_are_noted() {
+    let bench = Bench::new();
+    let certificate = bench.file("cert.pem", "no certificate");
+    let (key, ca) = (format!("{}/key.pem", bench.folder()), format!("{}/ca.pem", bench.folder()));
+    let (status, _, errors) = bench.run(&["set-ssl", &key, &certificate, &ca]);
+    let expected = format!("note: certificate {certificate}: no certificate in PEM format\n");
+    assert_eq!((status, errors), (0, expected));
+    assert!(bench.ok(&["get-ssl"]).contains(&certificate), "the files may come later");
+}

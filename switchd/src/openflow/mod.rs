@@ -39,6 +39,7 @@ pub use acceptor::MAX_CONNECTIONS;
 pub(crate) use controller_states::{ControllerStates, ControllerStatus};
 pub(crate) use hubs::Hubs;
 pub(crate) use refuse::error_code;
+pub(crate) use tls::check as check_ssl_files;
 
 use self::hubs::Waker;
 use self::service::BridgeService;

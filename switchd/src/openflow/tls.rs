@@ -8,7 +8,7 @@ use super::transport::Transport;
 use crate::desired::SslFiles;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// Why TLS cannot be used, or a handshake has failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TlsError {
+pub(crate) enum TlsError {
     /// Nobody has named the files.
     #[error(
         "TLS needs a private key, a certificate and a CA certificate: \"ofctl set-ssl\" names the files"
@@ -67,62 +67,111 @@ pub(super) fn begin(
     has_connected: bool,
 ) -> Result<TlsTransport, TlsError> {
     let files = files.ok_or(TlsError::NoFiles)?.clone();
-    let provider = Arc::new(ring::default_provider());
-    let chain = certificates("certificate", &files.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&files.private_key)
-        .map_err(|error| unreadable("private_key", &files.private_key, &error))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("ca_cert", &files.ca_cert)? {
-        roots.add(certificate).map_err(|error| TlsError::File {
-            key: "ca_cert",
-            path: files.ca_cert.clone(),
-            why: error.to_string(),
-        })?;
+    let connection = if has_connected {
+        // No name is sent for an address.
+        let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
+        Connection::Client(ClientConnection::new(Arc::new(client(&files)?), name).map_err(other)?)
+    } else {
+        Connection::Server(ServerConnection::new(Arc::new(server(&files)?)).map_err(other)?)
+    };
+    Ok(TlsTransport { stream, connection, files })
+}
+
+fn other(error: impl std::fmt::Display) -> TlsError {
+    TlsError::Other(error.to_string())
+}
+
+/// Who we are, and whom we believe.
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    roots: Arc<RootCertStore>,
+}
+
+impl Identity {
+    fn read(files: &SslFiles) -> Result<Self, TlsError> {
+        let chain = certificates("certificate", &files.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&files.private_key)
+            .map_err(|error| unreadable("private_key", &files.private_key, &error))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates("ca_cert", &files.ca_cert)? {
+            roots.add(certificate).map_err(|error| TlsError::File {
+                key: "ca_cert",
+                path: files.ca_cert.clone(),
+                why: error.to_string(),
+            })?;
+        }
+        Ok(Self { chain, key, roots: Arc::new(roots) })
     }
-    let roots = Arc::new(roots);
-    let other = |error: &dyn std::fmt::Display| TlsError::Other(error.to_string());
-    let own = |error: Error| match error {
+}
+
+/// What is wrong with our own certificate or key.
+fn own(files: &SslFiles, error: Error) -> TlsError {
+    match error {
         Error::InconsistentKeys(_) => TlsError::OtherKey {
             key: files.private_key.clone(),
             certificate: files.certificate.clone(),
         },
-        Error::InvalidCertificate(why) => TlsError::File {
-            key: "certificate",
-            path: files.certificate.clone(),
-            why: format!("{why:?}"),
-        },
+        Error::InvalidCertificate(why) => {
+            TlsError::File { key: "certificate", path: files.certificate.clone(), why: fault(&why) }
+        }
         error => TlsError::File {
             key: "private_key",
             path: files.private_key.clone(),
             why: error.to_string(),
         },
-    };
-    let connection = if has_connected {
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
-        let verifier = AnyName(verifier.build().map_err(|error| other(&error))?);
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| other(&error))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_auth_cert(chain, key)
-            .map_err(own)?;
-        // No name is sent for an address.
-        let name = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
-        let connection = ClientConnection::new(Arc::new(config), name);
-        Connection::Client(connection.map_err(|error| other(&error))?)
-    } else {
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| other(&error))?
-            .with_client_cert_verifier(verifier.build().map_err(|error| other(&error))?)
-            .with_single_cert(chain, key)
-            .map_err(own)?;
-        let connection = ServerConnection::new(Arc::new(config));
-        Connection::Server(connection.map_err(|error| other(&error))?)
-    };
-    Ok(TlsTransport { stream, connection, files })
+    }
+}
+
+/// The settings of the side that connects.
+fn client(files: &SslFiles) -> Result<ClientConfig, TlsError> {
+    let (Identity { chain, key, roots }, provider) = (Identity::read(files)?, provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+    let verifier = AnyName(verifier.build().map_err(other)?);
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| own(files, error))
+}
+
+/// The settings of the side that accepts.
+fn server(files: &SslFiles) -> Result<ServerConfig, TlsError> {
+    let (Identity { chain, key, roots }, provider) = (Identity::read(files)?, provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(other)?
+        .with_client_cert_verifier(verifier.build().map_err(other)?)
+        .with_single_cert(chain, key)
+        .map_err(|error| own(files, error))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Whether the files can be read and fit together.
+///
+/// # Errors
+/// What is wrong, and with which of the files.
+pub(crate) fn check(files: &SslFiles) -> Result<(), TlsError> {
+    // Opening a pipe would wait for somebody who writes.
+    let named = [
+        ("private_key", &files.private_key),
+        ("certificate", &files.certificate),
+        ("ca_cert", &files.ca_cert),
+    ];
+    let is_other = |path: &Path| path.metadata().is_ok_and(|meta| !meta.is_file());
+    match named.into_iter().find(|(_, path)| is_other(path)) {
+        Some((key, path)) => {
+            let why = "it is no regular file".to_owned();
+            Err(TlsError::File { key, path: path.clone(), why })
+        }
+        None => client(files).map(drop),
+    }
 }
 
 /// The certificates of a file, one at least.
@@ -137,6 +186,11 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
 
 fn unreadable(key: &'static str, path: &Path, error: &pem::Error) -> TlsError {
     let why = match error {
+        pem::Error::NoItemsFound if key == "private_key" && is_encrypted(path) => {
+            "it is encrypted, and nobody is there to type its password: \"openssl pkey -in OLD -out NEW\" makes one that \
+             is not"
+                .to_owned()
+        }
         pem::Error::NoItemsFound if key == "private_key" => {
             "no private key in PEM format".to_owned()
         }
@@ -149,6 +203,23 @@ fn unreadable(key: &'static str, path: &Path, error: &pem::Error) -> TlsError {
         error => error.to_string(),
     };
     TlsError::File { key, path: path.to_owned(), why }
+}
+
+/// Whether a private key is one that a password protects (RFC 7468 §11).
+fn is_encrypted(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+}
+
+/// What is wrong with a certificate.
+fn fault(why: &CertificateError) -> String {
+    let text = format!("{why:?}");
+    match text.contains("UnsupportedCertVersion") {
+        true => {
+            "it is X.509 of version 1, but has to have version 3, as ovs-pki makes it".to_owned()
+        }
+        false => why.to_string(),
+    }
 }
 
 /// Believes a certificate whatever name it has, if its signer is known.
@@ -211,7 +282,7 @@ impl TlsTransport {
             Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
             ) => TlsError::UnknownPeer { ca_cert: self.files.ca_cert.clone() },
-            Error::InvalidCertificate(why) => TlsError::PeerCertificate(format!("{why:?}")),
+            Error::InvalidCertificate(why) => TlsError::PeerCertificate(fault(&why)),
             Error::NoCertificatesPresented => TlsError::PeerCertificate("it sends none".to_owned()),
             Error::AlertReceived(alert) if is_about_certificate(alert) => TlsError::Refused {
                 certificate: self.files.certificate.clone(),

@@ -2,9 +2,10 @@
 
 use super::bridges::refuse;
 use crate::desired::{AllowedVersions, Bridge, Controller, FailMode, SslFiles};
+use crate::openflow::check_ssl_files;
 use crate::switch::{OnBridge, Switch};
 use control::record::SslRecord;
-use control::{Reason, Refusal, Reply};
+use control::{Changed, Reason, Refusal, Reply};
 use std::path::PathBuf;
 
 /// What is wanted of a bridge. A bridge that was just removed has default settings.
@@ -48,15 +49,16 @@ pub(super) fn set_protocols(
     Ok(Reply::Done)
 }
 
-/// Sets the files for TLS; `None` is no TLS.
+/// Sets the files for TLS; `None` is no TLS. A note says at once why they cannot be used: they may be on their way.
 pub(super) fn set_ssl(switch: &Switch, files: Option<&SslRecord>) -> Result<Reply, Box<Refusal>> {
     let files = files.map(|files| {
         let SslRecord { private_key, certificate, ca_cert } = files.clone();
         SslFiles::new(private_key.into(), certificate.into(), ca_cert.into())
     });
     let files = files.transpose().map_err(wrong_text)?;
-    switch.set_ssl(files).map_err(|error| refuse(switch, &error))?;
-    Ok(Reply::Done)
+    switch.set_ssl(files.clone()).map_err(|error| refuse(switch, &error))?;
+    let notes = files.and_then(|files| check_ssl_files(&files).err()).into_iter();
+    Ok(Reply::Changed(Changed { count: 1, notes: notes.map(|why| why.to_string()).collect() }))
 }
 
 /// The files for TLS.

@@ -127,5 +127,13 @@ fn the_error_says_which_file_is_wrong() {
     );
     check_wrong(Some(files("switch.pem", "switch.pem", "ca.pem")), "no private key in PEM format");
     check_wrong(Some(files("switch.key", "switch.pem", "make")), "no certificate in PEM format");
+    check_wrong(
+        Some(files("encrypted.key", "old.pem", "ca.pem")),
+        "tls/encrypted.key: it is encrypted, and nobody is there to type its password",
+    );
+    check_wrong(
+        Some(files("old.key", "old.pem", "ca.pem")),
+        "tls/old.pem: it is X.509 of version 1, but has to have version 3",
+    );
     check_wrong(None, "TLS needs a private key, a certificate and a CA certificate");
 }
