@@ -200,17 +200,17 @@ fn insert_buckets(
     place: BucketPlace,
     buckets: &[Bucket],
 ) -> Result<(), FlowModError> {
+    let at = match place {
+        BucketPlace::First => 0,
+        BucketPlace::Last | BucketPlace::All => group.buckets.len(),
+        BucketPlace::Id(id) => bucket_index(group, id)? + 1,
+    };
     let ids: HashSet<u32> = group.buckets.iter().map(|bucket| bucket.id).collect();
     for new in buckets {
         if ids.contains(&new.id) {
             return Err(FlowModError::BucketExists { group: group.id.0, bucket: new.id });
         }
     }
-    let at = match place {
-        BucketPlace::First => 0,
-        BucketPlace::Last | BucketPlace::All => group.buckets.len(),
-        BucketPlace::Id(id) => bucket_index(group, id)? + 1,
-    };
     group.buckets.splice(at..at, buckets.iter().cloned());
     Ok(())
 }

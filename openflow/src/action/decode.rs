@@ -3,6 +3,7 @@
 use super::number::{ONF_COPY_FIELD, REASON_ACTION, SAME_TABLE, WHOLE_PACKET, controller2, nx, of};
 use super::{connection, learn, members, nat};
 use crate::error::ErrorCode;
+use crate::group::decode_property;
 use crate::input::{Input, ONF, VENDOR_NICIRA};
 use crate::matching::field::{self, FieldHeader};
 use crate::port;
@@ -426,6 +427,9 @@ impl Reading {
             nx::CHECK_PKT_LARGER => {
                 let (len, offset) = (input.u16()?, input.u16()?);
                 let field = FieldHeader::decode_alone(&mut input, ErrorCode::BadField)?;
+                if !input.is_zero() {
+                    return Err(ErrorCode::MustBeZero);
+                }
                 Action::CheckPktLarger { len, dst: subfield(field, offset, 1)? }
             }
             _ => return Err(ErrorCode::BadVendorAction),
@@ -612,10 +616,7 @@ fn controller2(input: &mut Input<'_>) -> Result<Action, ErrorCode> {
     let (mut max_len, mut controller_id, mut reason) = (WHOLE_PACKET, 0, REASON_ACTION);
     let (mut userdata, mut pause, mut meter_id) = (Vec::new(), false, None);
     while !input.is_empty() {
-        let (kind, len) = (input.u16()?, usize::from(input.u16()?));
-        let size = len.checked_sub(4).ok_or(ErrorCode::BadPropertyLength)?;
-        let mut value = input.part(size, ErrorCode::BadPropertyLength)?;
-        input.skip_padding(len);
+        let (kind, mut value) = decode_property(input)?;
         match kind {
             controller2::MAX_LEN => max_len = value.u16()?,
             controller2::CONTROLLER_ID => controller_id = value.u16()?,
