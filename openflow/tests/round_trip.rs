@@ -79,7 +79,7 @@ fn config(cases: u32) -> ProptestConfig {
 fn meter() -> impl Strategy<Value = Meter> {
     let band = (any::<Option<u8>>(), any::<u32>(), any::<u32>());
     let bands = proptest::collection::vec(band, 0..=8);
-    (any::<u32>(), any::<[bool; 3]>(), bands).prop_map(
+    (1..=MeterId::MAX.0, any::<[bool; 3]>(), bands).prop_map(
         |(id, [is_kbps, has_burst, has_stats], bands)| Meter {
             id: MeterId(id),
             unit: if is_kbps { MeterUnit::Kbps } else { MeterUnit::Pktps },
