@@ -89,8 +89,8 @@ pub enum SetFieldForm {
     MaskedSetField,
     /// `load:VALUE->FIELD[a..b]` (`NXAST_REG_LOAD`). A dump shows one `load` for each run of one-bits in the mask.
     Load,
-    /// As [`SetField`](Self::SetField), in a message before OpenFlow 1.5 that said it by `NXAST_REG_LOAD2`. Messages of these
-    /// versions say it so again, as those of Open vSwitch do.
+    /// As [`SetField`](Self::SetField), in a message before OpenFlow 1.5 that said it by `NXAST_REG_LOAD2`.
+    /// Messages of these versions say it so again, as those of Open vSwitch do.
     RegLoad2,
 }
 

@@ -117,8 +117,8 @@ pub fn check_flow_mod(flow_mod: &FlowMod, version: OfVersion) -> Result<(), Erro
     Ok(check_received(&flow_mod.actions, &flow_mod.matching, table, version)?)
 }
 
-/// Ends the reading of a flow mod: what Open vSwitch refuses only if the actions fit their rule, which the receiver checks
-/// once more. `permitted` is the result of [`permitted_table`].
+/// Ends the reading of a flow mod: what Open vSwitch refuses only if the actions fit their rule, which the
+/// receiver checks once more. `permitted` is the result of [`permitted_table`].
 fn finish(
     flow_mod: &FlowMod,
     permitted: Result<(), ErrorCode>,

@@ -99,8 +99,8 @@ pub(crate) fn decode_mod(
         }
         (buckets, place, decode_properties(input)?)
     } else {
-        // As in Open vSwitch, the commands of OpenFlow 1.5 for buckets work here, too: they insert in front of all others,
-        // and remove all.
+        // As in Open vSwitch, the commands of OpenFlow 1.5 for buckets work here, too: they insert in front of
+        // all others, and remove all.
         let place = match command {
             command::INSERT_BUCKET => bucket_place::FIRST,
             _ => bucket_place::ALL,

@@ -49,7 +49,8 @@ pub(crate) fn decode_mod(mut input: Input<'_>) -> Result<MeterMod, ErrorCode> {
     }
 }
 
-/// Obeys bursts of bands also without the flag that announces them, as Open vSwitch does. The meter then has the flag.
+/// Obeys bursts of bands also without the flag that announces them, as Open vSwitch does. The meter then has
+/// the flag.
 fn with_bursts(mut meter: Meter) -> Meter {
     if !meter.has_burst && meter.bands.iter().any(|band| band.burst_size != 0) {
         meter.has_burst = true;

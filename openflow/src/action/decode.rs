@@ -235,8 +235,8 @@ impl Reading {
         }
     }
 
-    /// The smallest size in bytes of an action of Nicira, and whether it may be longer; `None` if the version has no such
-    /// action.
+    /// The smallest size in bytes of an action of Nicira, and whether it may be longer; `None` if the version
+    /// has no such action.
     fn nicira_size(self, subtype: u16) -> Option<(usize, bool)> {
         let (is_10, has_load) = (self.version == OpenFlow10, self.version < OpenFlow15);
         // Later versions say these by actions of their own.

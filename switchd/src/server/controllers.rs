@@ -49,7 +49,8 @@ pub(super) fn set_protocols(
     Ok(Reply::Done)
 }
 
-/// Sets the files for TLS; `None` is no TLS. A note says at once why they cannot be used: they may be on their way.
+/// Sets the files for TLS; `None` is no TLS. A note says at once why the files cannot be used; it is no error,
+/// because they may come later.
 pub(super) fn set_ssl(switch: &Switch, files: Option<&SslRecord>) -> Result<Reply, Box<Refusal>> {
     let files = files.map(|files| {
         let SslRecord { private_key, certificate, ca_cert } = files.clone();
