@@ -10,7 +10,7 @@ use crate::port;
 use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14};
 use flow::Match;
 use flow::flow_mod::{Command, FlowFlags, FlowMod};
-use flow::text::check_received;
+use flow::text::{Unfit, check_received};
 use flow::types::{Cookie, GroupId, OfPort, OfVersion, TableId};
 
 /// "No buffer" in `buffer_id`: the switch holds no packet that the message is about.
@@ -139,11 +139,20 @@ fn check_buffer(buffer: u32, command: Command) -> Result<(), ErrorCode> {
     }
 }
 
+/// The error for flags that the version does not have, unless actions stand where they cannot stand, which Open
+/// vSwitch sees before.
+fn bad_flags(flow_mod: &FlowMod, version: OfVersion) -> ErrorCode {
+    match check_received(&flow_mod.actions, &flow_mod.matching, None, version) {
+        Err(why @ (Unfit::ActionSet | Unfit::Conjunction)) => why.into(),
+        _ => ErrorCode::BadFlags,
+    }
+}
+
 /// Sets the flags. In OpenFlow 1.0 and 1.1 an addition resets counters; later versions have a flag that says so.
 fn set_flags(flow_mod: &mut FlowMod, bits: u16, version: OfVersion) -> Result<(), ErrorCode> {
     let is_emergency = version == OpenFlow10 && bits & EMERGENCY != 0;
     let bits = if is_emergency { bits & !EMERGENCY } else { bits };
-    flow_mod.flags = decode_flags(bits, version).ok_or(ErrorCode::BadFlags)?;
+    flow_mod.flags = decode_flags(bits, version).ok_or_else(|| bad_flags(flow_mod, version))?;
     if is_emergency {
         // As in Open vSwitch: there is no room for emergency rules.
         let has_timeout = flow_mod.idle_timeout != 0 || flow_mod.hard_timeout != 0;
