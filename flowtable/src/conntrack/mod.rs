@@ -18,6 +18,8 @@
 //! - `help` reads what FTP and TFTP tell of connections to come.
 //! - `known` is what a worker remembers of an established connection, and `pulse` what it then reads and writes without a lock.
 //! - `events` tells somebody who watches which connections are made and end.
+//! - `presence` says without a lock of most tuples of new connections that no connection has them.
+//! - `found` is what is said of a frame, `upkeep` what is done beside tracking.
 //! - `filter` selects connections for commands, and `kept` hands connections over to the next program.
 //!
 //! What the words mean is what Open vSwitch's userspace datapath does (`lib/conntrack.c`).
@@ -26,6 +28,7 @@ mod budget;
 mod connection;
 mod events;
 mod filter;
+mod found;
 mod fragments;
 mod help;
 mod kept;
@@ -43,12 +46,14 @@ mod tcp;
 mod tcp_property;
 mod timeouts;
 mod tuple;
+mod upkeep;
 
 pub use budget::CtBudget;
 pub use connection::ConnectionInfo;
 pub use events::{
     CT_EVENT_QUEUE, CtChange, CtCount, CtCounts, CtEnding, CtEvent, CtEvents, CtNews,
 };
+pub use found::{FoundConnection, Tracked};
 pub use fragments::FragmentStats;
 pub(crate) use fragments::Kept;
 pub use help::{SegmentEdit, SequenceShift};
@@ -59,32 +64,30 @@ pub use nat::CtTranslation;
 pub use tcp::TcpState;
 pub(crate) use tuple::quoted_header_size;
 pub use tuple::{CtEnd, CtTuple};
+pub use upkeep::CtStats;
 
 use connection::ProtocolState;
-use flow::FlowKey;
-use flow::ct_filter::CtFilter;
-use flow::ct_timeout::CtTimeouts;
-use flow::key::{HotKey, KeyRef, RareHeaders, Segment, ct_state};
+use flow::key::ct_state;
 use flow::nat::Nat;
 use flow::types::PortNo;
 use flow::verdict::{CtAction, DropReason};
+use found::CtPlace;
 use fragments::Fragments;
 use help::CtHelp;
 use help::expectations::{Expectation, Expectations};
 use limits::{CtLimits, CtRefusal};
 use nat::{CtAlias, CtNat, Located};
 use packet::Frame;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use presence::Presence;
 use shard::{CtEntry, CtShard, NewConnection};
-use std::convert::Infallible;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tcp::Belonging;
-use timeouts::{Timeout, ZoneTimeouts, is_answered, ms};
+use timeouts::{Timeout, is_answered, ms};
 use tuple::CtPacket;
+use upkeep::CtCounters;
 
 /// The atomics of pulses, which their model replaces.
 mod sync {
@@ -95,183 +98,6 @@ mod sync {
 const SHARDS: usize = 256;
 /// Number of bytes that tell of tuples without a connection.
 const PRESENCE: usize = 1 << 20;
-/// How many slots of a shard are looked at before its lock is let go.
-const SLOTS_AT_ONCE: u32 = 64;
-/// How many connections a sweep removes of one shard before it lets go of the shard's lock.
-const SWEPT_AT_ONCE: usize = 32;
-
-/// What connection tracking says of one frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FoundConnection {
-    /// Bits of [`ct_state`], [`ct_state::TRACKED`] always among them.
-    pub state: u16,
-    /// The zone in which the connection was looked up.
-    pub zone: u16,
-    /// The mark of the connection; 0 without one.
-    pub mark: u32,
-    /// The label of the connection; 0 without one.
-    pub label: u128,
-    /// The tuple of the connection's first packet, or of this packet; `None` if the packet could not be read.
-    pub original: Option<CtTuple>,
-    /// Where the connection is in the table; `None` if it is not there.
-    place: Option<CtPlace>,
-    /// Whether the packet came in fragments, and goes on in fragments.
-    is_fragmented: bool,
-}
-
-/// Where a connection is in the table. Another connection may be there later, with another serial number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct CtPlace {
-    shard: u16,
-    slot: u32,
-    serial: u32,
-    /// Whether the packet goes against the direction of the connection's first packet.
-    is_reply: bool,
-    /// Whether the packet is an ICMP error about a packet of the connection.
-    is_error: bool,
-}
-
-/// What connection tracking says of one frame and does with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tracked {
-    /// What is known of the frame's connection.
-    pub found: FoundConnection,
-    /// The addresses and ports that the frame gets; `None` if it keeps those that it has.
-    pub translation: Option<CtTranslation>,
-    /// Whether a helper reads the frame.
-    pub(crate) is_helped: bool,
-}
-
-impl From<FoundConnection> for Tracked {
-    fn from(found: FoundConnection) -> Self {
-        Self { found, translation: None, is_helped: false }
-    }
-}
-
-impl Tracked {
-    /// Notes what the frame's connection has to do with other connections.
-    #[cold]
-    fn look_at_help(&mut self, help: &CtHelp) {
-        self.is_helped = help.alg().is_some();
-        if let Some(parent) = help.parent() {
-            self.found.original = Some(parent);
-            let is_valid = self.found.state & ct_state::INVALID == 0;
-            self.found.state |= if is_valid { ct_state::RELATED } else { 0 };
-        }
-    }
-
-    /// Has the frame translated, if its connection is and the action asks for it.
-    fn translate(&mut self, connection: &CtEntry, action: &CtAction) {
-        let (Some(nat), Some(_), Some(place)) = (connection.nat(), &action.nat, self.found.place)
-        else {
-            return;
-        };
-        self.found.state |= nat.flag(place.is_reply);
-        self.translation = connection.translation(place.is_reply, place.is_error);
-    }
-}
-
-impl FoundConnection {
-    /// What is found of a packet that belongs to no connection.
-    fn invalid(zone: u16) -> Self {
-        Self { state: ct_state::TRACKED | ct_state::INVALID, zone, ..Self::default() }
-    }
-
-    /// Whether the action is about the connection that was found, and need not look for another one.
-    fn is_of(&self, action: &CtAction) -> bool {
-        let is_forced = action.commit.is_some_and(|commit| commit.force);
-        self.place.is_some()
-            && self.zone == action.zone
-            && !is_forced
-            && !(self.is_fragmented && self.may_be_translated(action))
-    }
-
-    /// Whether no connection was found where the action would begin one, with the packet as it is.
-    fn may_begin_with(&self, action: &CtAction) -> bool {
-        self.state == ct_state::TRACKED | ct_state::NEW
-            && self.place.is_none()
-            && self.zone == action.zone
-            && !self.is_fragmented
-            && action.nat.is_none()
-            && action.commit.is_some()
-    }
-
-    /// Whether the action may translate the packet, which is possible once.
-    fn may_be_translated(&self, action: &CtAction) -> bool {
-        action.nat.is_some() && self.state & (ct_state::SRC_NAT | ct_state::DST_NAT) == 0
-    }
-
-    /// The same of each fragment of the packet. Only the whole packet can be translated, so the fragments have to be put
-    /// together again for that.
-    pub(crate) fn of_fragment(self) -> Self {
-        Self { is_fragmented: true, ..self }
-    }
-
-    /// A key with what is known in the segments that are for it.
-    pub fn written_into(&self, key: &FlowKey) -> FlowKey {
-        let parts = key.parts();
-        let (mut hot, mut rare) = (*parts.hot, *parts.rare);
-        self.write(&mut hot, &mut rare);
-        KeyRef { hot: &hot, rare: &rare }.join()
-    }
-
-    /// Writes what is known into the segments of a key that are for it.
-    pub fn write(&self, hot: &mut HotKey, rare: &mut RareHeaders) {
-        hot.begin(rare, Segment::CT);
-        rare.ct_state.set(self.state);
-        rare.ct_zone.set(self.zone);
-        rare.ct_mark.set(self.mark);
-        if self.label != 0 {
-            hot.begin(rare, Segment::CT_LABEL);
-            rare.ct_label = self.label.to_be_bytes();
-        }
-        if let Some(original) = &self.original {
-            hot.begin(rare, Segment::CT_TUPLE);
-            if original.is_ipv6 {
-                hot.begin(rare, Segment::CT_IPV6);
-            }
-            original.write(rare);
-        }
-    }
-}
-
-/// How often something happened to connections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CtStats {
-    /// Connections that are remembered at the moment.
-    pub connections: u64,
-    /// Connections that were remembered so far.
-    pub created: u64,
-    /// Connections whose time came.
-    pub expired: u64,
-    /// Half-open connections that had to go because the table was full.
-    pub evicted: u64,
-    /// Connections that were not remembered because the table was full.
-    pub refused_full: u64,
-    /// Connections that were not remembered because their source address had its share.
-    pub refused_source: u64,
-    /// Connections that were not remembered because their zone had as many as it may have.
-    pub refused_zone: u64,
-    /// Connections that were not remembered because their port began too many at once.
-    pub refused_port: u64,
-    /// Packets that were dropped because no address and port was free for their connection.
-    pub nat_exhausted: u64,
-    /// What happened to fragments.
-    pub fragments: FragmentStats,
-}
-
-/// The counts of [`CtStats`] that grow.
-#[derive(Debug, Default)]
-struct CtCounters {
-    created: AtomicU64,
-    expired: AtomicU64,
-    evicted: AtomicU64,
-    refused_full: AtomicU64,
-    refused_source: AtomicU64,
-    refused_zone: AtomicU64,
-    refused_port: AtomicU64,
-    nat_exhausted: AtomicU64,
-}
 
 /// The table of connections. See the [module](self).
 #[derive(Debug)]
@@ -798,159 +624,6 @@ impl Connections {
         if connection.help.as_ref().is_some_and(|help| help.alg().is_some()) {
             self.expectations.forget(&connection.original());
         }
-    }
-
-    /// Removes connections and fragments whose time has come.
-    pub fn sweep(&self, now: Duration) {
-        let now = ms(now);
-        self.fragments.lock().sweep(now);
-        self.expectations.sweep(now);
-        let mut gone = Vec::new();
-        for shard in &self.shards {
-            loop {
-                let mut shard = shard.lock();
-                let over = (0..SWEPT_AT_ONCE).map_while(|_| shard.expire_one(now));
-                let removed = over.map(|over| {
-                    self.let_go(&over, CtEnding::of_expired(&over), now, &mut gone);
-                });
-                let removed = removed.count();
-                drop(shard);
-                self.remove_aliases(&mut gone);
-                self.counts.expired.fetch_add(removed as u64, Ordering::Relaxed);
-                if removed < SWEPT_AT_ONCE {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Calls `take` with each connection that fits a filter, until `take` fails. No lock is held meanwhile. A connection
-    /// that comes or goes during the call may be left out.
-    ///
-    /// # Errors
-    ///
-    /// The error of `take`.
-    pub fn for_each<E>(
-        &self,
-        now: Duration,
-        filter: CtFilter,
-        mut take: impl FnMut(&ConnectionInfo) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let now = ms(now);
-        let mut part = Vec::with_capacity(SLOTS_AT_ONCE as usize);
-        self.in_slices(|shard, slots| {
-            let left = |slot| shard.expires(slot).checked_sub(now).filter(|left| *left > 0);
-            let connections = slots.filter_map(|slot| Some((shard.get(slot)?, left(slot)?)));
-            let wanted = connections.filter(|(connection, _)| filter::admits(&filter, connection));
-            part.extend(wanted.map(|(connection, left)| connection.info(left)));
-            MutexGuard::unlocked_fair(shard, || part.drain(..).try_for_each(|info| take(&info)))
-        })
-    }
-
-    /// The connections that fit a filter, in no order.
-    pub fn dump(&self, now: Duration, filter: CtFilter) -> Vec<ConnectionInfo> {
-        let mut all = Vec::new();
-        let Ok(()) = self.for_each::<Infallible>(now, filter, |info| {
-            all.push(info.clone());
-            Ok(())
-        });
-        all
-    }
-
-    /// Removes the connections that fit a filter. Returns how many there were.
-    pub fn flush(&self, now: Duration, filter: CtFilter) -> usize {
-        let now = ms(now);
-        let mut removed = 0;
-        let mut gone = Vec::new();
-        let Ok(()) = self.in_slices::<Infallible>(|shard, slots| {
-            for slot in slots {
-                if shard.get(slot).is_some_and(|connection| filter::admits(&filter, connection)) {
-                    self.forget(shard, slot, CtEnding::Flushed, now, &mut gone);
-                    removed += 1;
-                }
-            }
-            MutexGuard::unlocked_fair(shard, || self.remove_aliases(&mut gone));
-            Ok(())
-        });
-        removed
-    }
-
-    /// Calls `look` with some slots of a shard at a time, and with the shard locked, until all slots have had their turn or
-    /// `look` fails. Workers get the lock between two calls.
-    fn in_slices<E>(
-        &self,
-        mut look: impl FnMut(&mut MutexGuard<'_, CtShard>, Range<u32>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        for shard in &self.shards {
-            let mut next = 0;
-            loop {
-                let mut shard = shard.lock();
-                let end = shard.slots().min(next + SLOTS_AT_ONCE);
-                if next >= end {
-                    break;
-                }
-                look(&mut shard, next..end)?;
-                next = end;
-                MutexGuard::unlock_fair(shard);
-            }
-        }
-        Ok(())
-    }
-
-    /// How often something happened so far.
-    pub fn stats(&self) -> CtStats {
-        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let counts = &self.counts;
-        CtStats {
-            connections: self.limits.count() as u64,
-            created: get(&counts.created),
-            expired: get(&counts.expired),
-            evicted: get(&counts.evicted),
-            refused_full: get(&counts.refused_full),
-            refused_source: get(&counts.refused_source),
-            refused_zone: get(&counts.refused_zone),
-            refused_port: get(&counts.refused_port),
-            nat_exhausted: get(&counts.nat_exhausted),
-            fragments: self.fragments.lock().stats(),
-        }
-    }
-
-    /// How many connections each part of the table has. Every part has a lock of its own.
-    pub fn parts(&self) -> Vec<usize> {
-        self.shards.iter().map(|shard| shard.lock().len()).collect()
-    }
-
-    /// How many connections there may be.
-    pub fn max_connections(&self) -> usize {
-        self.limits.max()
-    }
-
-    /// Sets how many connections there may be. Those that are too many stay.
-    pub fn set_max_connections(&self, max: usize) {
-        self.limits.set_max(max);
-    }
-
-    /// Sets the limit of a zone, or of all zones without one of their own; `None` lifts it.
-    pub fn set_zone_limit(&self, zone: Option<u16>, limit: Option<u32>) {
-        self.limits.set_zone(zone, limit);
-    }
-
-    /// The limit of zones without one of their own, and each zone that has a limit of its own or connections.
-    pub fn zone_limits(&self) -> (Option<u32>, Vec<CtZoneUse>) {
-        self.limits.zones()
-    }
-
-    /// Sets the timeouts of zones; those of other zones are the defaults. They hold for a connection from its next packet on.
-    pub fn set_timeouts(&self, zones: &[(u16, CtTimeouts)]) {
-        let timeouts = ZoneTimeouts::new(zones);
-        for shard in &self.shards {
-            shard.lock().set_timeouts(timeouts.clone());
-        }
-    }
-
-    /// Sets whether TCP segments outside the window of their sender are invalid.
-    pub fn set_checks_windows(&self, checks: bool) {
-        self.checks_windows.store(checks, Ordering::Relaxed);
     }
 }
 
