@@ -21,8 +21,13 @@ const LARGE_TIMES: [u32; 2] = [4, 2];
 /// The smallest ring that a plan gives: 128 KiB. A port for which nothing was planned yet counts as having it.
 pub(crate) const SMALLEST: RingSize = RingSize::small(SMALL_SLOTS[SMALL_SLOTS.len() - 1]);
 
-/// Frames a second from which on a port can be said to be in use.
+/// Frames a second from which on a port can be said to be in use, and gets a large ring.
 const LEAST_RATE: u64 = 1_000;
+/// Frames a second from which on a large ring can be too small. To get four times the slots takes a quarter of a second of a
+/// processor, which the first frames of a stream are not worth that the kernel forwards from then on.
+const LEAST_RATE_OF_LARGE: u64 = 10_000;
+/// How many times as long frames wait while another program takes over.
+pub(crate) const WAIT_OF_RESTART: u64 = 10;
 /// A port with a larger ring than others keeps it until another one receives this many times as much.
 const LOYALTY: u64 = 4;
 
@@ -40,10 +45,10 @@ pub(crate) struct Demand {
 
 impl Demand {
     /// The port with the largest number gets a larger ring first, one with 0 none at all. `smallest` is the ring
-    /// that every port has at least.
-    fn rank(&self, smallest: RingSize) -> u64 {
+    /// that every port has at least, and `least_rate` the rate of a port that may get another one.
+    fn rank(&self, smallest: RingSize, least_rate: u64) -> u64 {
         let is_ahead = self.planned.bytes() > smallest.bytes();
-        let rate = if self.rate < LEAST_RATE { 0 } else { self.rate };
+        let rate = if self.rate < least_rate { 0 } else { self.rate };
         // A port that is no longer in use keeps its larger ring until another port wants the memory.
         if is_ahead { (rate * LOYALTY).max(1) } else { rate }
     }
@@ -60,20 +65,21 @@ pub(crate) fn plan(budget: u64, demands: &[Demand]) -> Vec<RingSize> {
     if sum(&RingSize::large) <= budget {
         let larger =
             |queues| LARGE_TIMES.map(|times| RingSize::large_times(times, queues)).to_vec();
-        return grown(budget, demands, &RingSize::large, &larger);
+        return grown(budget, demands, LEAST_RATE_OF_LARGE, &RingSize::large, &larger);
     }
     let sizes = SMALL_SLOTS.map(RingSize::small);
     let floor = sizes.into_iter().find(|size| sum(&|_| *size) <= budget / 2);
     let floor = floor.unwrap_or(SMALLEST);
     let larger = |queues| std::iter::once(RingSize::large(queues)).chain(sizes).collect();
-    grown(budget, demands, &|_| floor, &larger)
+    grown(budget, demands, LEAST_RATE, &|_| floor, &larger)
 }
 
-/// The ring of `floor` for each port, and the first ring of `larger` that the budget has left for a port in use. Both
-/// are asked with the number of queues of a port.
+/// The ring of `floor` for each port, and the first ring of `larger` that the budget has left for a port that receives at
+/// `least_rate` or more. Both rings are asked for with the number of queues of a port.
 fn grown(
     budget: u64,
     demands: &[Demand],
+    least_rate: u64,
     floor: &dyn Fn(usize) -> RingSize,
     larger: &dyn Fn(usize) -> Vec<RingSize>,
 ) -> Vec<RingSize> {
@@ -81,7 +87,7 @@ fn grown(
     let mut plan: Vec<RingSize> = demands.iter().map(|d| floor(d.queues)).collect();
     let taken: u64 = demands.iter().zip(&plan).map(|(d, size)| cost(*size, d.queues)).sum();
     let mut left = budget.saturating_sub(taken);
-    let rank = |i: usize| demands[i].rank(plan[i]);
+    let rank = |i: usize| demands[i].rank(plan[i], least_rate);
     let mut order: Vec<usize> = (0..demands.len()).filter(|&i| rank(i) > 0).collect();
     order.sort_by_key(|&i| (Reverse(rank(i)), demands[i].at));
     for i in order {
@@ -191,8 +197,8 @@ mod tests {
             demands.iter_mut().zip(&plan).for_each(|(demand, size)| demand.planned = *size);
             plan.iter().map(|size| size.bytes() / MIB).collect()
         };
-        assert_eq!(sizes([0, 0, LEAST_RATE - 1]), [32, 32, 32]);
-        assert_eq!(sizes([0, LEAST_RATE, 0]), [32, 128, 32]);
+        assert_eq!(sizes([0, 0, LEAST_RATE_OF_LARGE - 1]), [32, 32, 32]);
+        assert_eq!(sizes([0, LEAST_RATE_OF_LARGE, 0]), [32, 128, 32]);
         assert_eq!(sizes([200_000, 100_000, 0]), [64, 128, 32], "the second port keeps its slots");
         assert_eq!(sizes([500_000, 100_000, 0]), [128, 64, 32]);
     }

@@ -9,7 +9,7 @@
 use super::Switch;
 use crate::parallel;
 use crate::port_slot::{PortSlot, PortTotals};
-use crate::ring_budget::{Demand, plan};
+use crate::ring_budget::{Demand, WAIT_OF_RESTART, plan};
 use crate::worker::Command;
 use ::ports::spec::Target;
 use ::ports::{RingSize, RxMemory, RxOpener};
@@ -105,7 +105,9 @@ impl Switch {
     /// frame.
     pub(crate) fn fit_rings_to_traffic(&self) {
         self.note_activity();
-        let rate = |slot: &PortSlot| slot.activity.rate() + slot.kernel_activity.rate();
+        let rate = |slot: &PortSlot| {
+            WAIT_OF_RESTART * (slot.activity.rate() + slot.kernel_activity.rate())
+        };
         let mut changes = self.planned_changes(rate);
         changes.retain(|change| change.grows && change.opener.queues() == 1);
         parallel::for_each(changes, |change| self.resize_rings(change));
