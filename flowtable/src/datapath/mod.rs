@@ -129,7 +129,9 @@ pub struct Datapath {
     kernel: Option<Arc<dyn KernelFlows>>,
     /// Number of frames of the last batch whose flows may be offered to the kernel.
     offered: usize,
-    /// Batches in a row behind which frames waited, so that the kernel was given no flow.
+    /// Full batches since flows were last offered to the kernel.
+    full_batches: u32,
+    /// Other batches in a row behind which frames waited, so that the kernel was given no flow.
     late_batches: u32,
 }
 
@@ -156,8 +158,10 @@ struct Scratch {
     flows: [u32; MAX_BATCH],
 }
 
-/// Number of batches behind which the kernel is given flows although frames wait: an overloaded port has no others.
-const MOST_LATE_BATCHES: u32 = 16;
+/// Number of full batches behind which the kernel is given flows although frames wait: an overloaded port has no others.
+const MOST_FULL_BATCHES: u32 = 16;
+/// The same for batches that are not full. Hosts that answer each other may be so quick that a frame waits behind each batch.
+const MOST_LATE_BATCHES: u32 = 3;
 /// In place of the number of a flow: no signature names a flow for the frame.
 const UNKNOWN: u32 = u32::MAX;
 /// In place of a hash: nobody has needed it. A key with this hash, if there is any, is hashed twice.
@@ -229,6 +233,7 @@ impl Datapath {
             punts: None,
             kernel: None,
             offered: 0,
+            full_batches: 0,
             late_batches: 0,
         }
     }
@@ -245,19 +250,22 @@ impl Datapath {
 
     /// Offers the flows of the last batch to the kernel, but for those that the batch has made. To be called when the frames
     /// of the batch have been sent: frames that come later overtake them in the kernel otherwise. For the same reason no flow
-    /// is taken while frames of the same queue wait (`has_more`), unless that is so behind many batches in a row.
+    /// is taken while frames of the same queue wait (`has_more`), unless that is so behind several batches in a row.
     #[inline]
     pub fn offer_flows(&mut self, has_more: impl Fn() -> bool) {
         let Some(kernel) = &self.kernel else { return };
         let offered = std::mem::take(&mut self.offered);
         // Behind a full batch there are more frames as a rule, and no time to look at each flow of it.
-        if offered == MAX_BATCH && self.late_batches < MOST_LATE_BATCHES {
-            self.late_batches += 1;
+        let is_full = offered == MAX_BATCH;
+        if is_full && self.full_batches < MOST_FULL_BATCHES {
+            self.full_batches += 1;
             return;
         }
+        self.full_batches = 0;
+        let may_be_late = is_full || self.late_batches >= MOST_LATE_BATCHES;
         let is_late = Cell::new(false);
         let is_in_time = || {
-            is_late.set(self.late_batches < MOST_LATE_BATCHES && has_more());
+            is_late.set(!may_be_late && has_more());
             !is_late.get()
         };
         let mut before = UNKNOWN;
