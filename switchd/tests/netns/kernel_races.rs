@@ -66,6 +66,18 @@ impl Numbers {
     fn total(&self) -> u32 {
         self.returned.iter().map(|number| number.load(Ordering::Relaxed)).sum()
     }
+
+    /// The first kind whose changes were hardly tried, with their number and that of the frames that could have been judged by one
+    /// state only. Ports take longer to come and go than the other kinds of changes.
+    fn hardly_tried(&self) -> Option<(Kind, u32, u64)> {
+        let of = |kind: Kind| {
+            let returned = self.returned[kind as usize].load(Ordering::Relaxed);
+            (kind, returned, self.sharp[kind as usize].load(Ordering::Relaxed))
+        };
+        let few =
+            |&(_, returned, sharp): &(Kind, u32, u64)| returned == 0 || sharp <= returned.into();
+        KINDS.map(of).into_iter().find(few)
+    }
 }
 
 fn address(number: u32) -> Ipv4Addr {
@@ -287,7 +299,9 @@ fn all_kinds() -> anyhow::Result<()> {
         while !is_over.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(20));
             let total = numbers.total();
-            let is_enough = total >= changes && was_in_use(&kernel(&mut client)?, changes);
+            let is_enough = total >= changes
+                && numbers.hardly_tried().is_none()
+                && was_in_use(&kernel(&mut client)?, changes);
             if is_enough || total >= MOST * changes {
                 break;
             }
@@ -304,9 +318,7 @@ fn all_kinds() -> anyhow::Result<()> {
     })?;
     let in_kernel = kernel(&mut client)?;
     ensure!(was_in_use(&in_kernel, changes), "hardly a frame was in the kernel: {in_kernel:?}");
-    for (kind, (returned, sharp)) in KINDS.iter().zip(numbers.returned.iter().zip(&numbers.sharp)) {
-        let (returned, sharp) = (returned.load(Ordering::Relaxed), sharp.load(Ordering::Relaxed));
-        ensure!(returned > 0 && sharp > u64::from(returned), "{kind:?}: {returned}, {sharp}");
-    }
+    let hardly_tried = numbers.hardly_tried();
+    ensure!(hardly_tried.is_none(), "hardly tried: {hardly_tried:?}");
     Ok(())
 }
