@@ -119,10 +119,13 @@ pub(crate) fn decode_mod(
         return Err(ErrorCode::InvalidGroup);
     }
     match command {
-        command::ADD | command::MODIFY | command::ADD_OR_MODIFY => {}
-        command::DELETE | command::INSERT_BUCKET => {}
         command::REMOVE_BUCKET if !buckets.is_empty() => return Err(ErrorCode::BadBucket),
-        command::REMOVE_BUCKET => {}
+        command::ADD
+        | command::MODIFY
+        | command::ADD_OR_MODIFY
+        | command::DELETE
+        | command::INSERT_BUCKET
+        | command::REMOVE_BUCKET => {}
         _ => return Err(ErrorCode::BadGroupCommand),
     }
     let inserts = command == command::INSERT_BUCKET;

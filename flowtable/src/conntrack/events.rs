@@ -202,7 +202,7 @@ impl Connections {
         &self.events
     }
 
-    /// Ends to gather events, forgets those that wait, and counts packets no longer.
+    /// Stops gathering events, forgets those that wait for the reader, and stops counting packets.
     pub fn stop_watching(&self) {
         self.events.is_watched.store(false, Ordering::Relaxed);
         self.events.take();
@@ -213,8 +213,7 @@ impl Connections {
         });
     }
 
-    /// Tells of the connection in a slot, which a packet of this size in bytes has just begun, and counts the
-    /// packet.
+    /// Tells of the connection in a slot, which a packet has just begun. Counts this packet, of `size` bytes.
     #[cold]
     pub(super) fn tell_made(&self, shard: &mut CtShard, slot: u32, now: u64, size: usize) {
         let left = shard.expires(slot).saturating_sub(now);

@@ -105,12 +105,9 @@ impl Connections {
             gone.extend(alias);
             return;
         }
-        let (canonical, is_swapped) = original.canonical();
         let new =
-            NewConnection { canonical, is_swapped, state: *state, nat: *nat, help: help.clone() };
-        let hash = self.hash_canonical(&canonical);
-        self.presence.add(hash);
-        let slot = at.shard.insert(new, hash, now);
+            NewConnection { original: *original, state: *state, nat: *nat, help: help.clone() };
+        let slot = self.insert(&mut at, new, now);
         at.shard.begin_timeout_with(slot, *timeout, now, *left);
         if let Some(connection) = at.shard.get_to_alter(slot) {
             (connection.mark, connection.label) = (*mark, *label);

@@ -18,7 +18,7 @@ pub const DEFAULT_MAX_CONNECTIONS: usize = 3_000_000;
 /// Number of parts of the counts by source address, with a lock each.
 const PARTS: usize = 64;
 
-/// Number of bytes that tell of addresses without answered connections.
+/// Number of bytes of the table that says of an address that it has no answered connection.
 const ANSWERED: usize = 1 << 16;
 
 /// Why a connection is not remembered.
@@ -65,8 +65,8 @@ pub(super) struct CtLimits {
     hasher: ahash::RandomState,
 }
 
-/// The connections of source addresses. Those of IPv4 are apart: in a flood each connection has another source, and they take half
-/// as much memory so.
+/// The connections of source addresses. IPv4 has a map of its own, whose entries take half as much memory: in a flood each
+/// connection has another source address.
 #[derive(Debug)]
 struct Sources {
     ipv4: HashMap<[u8; 4], SourceCounts, ahash::RandomState>,

@@ -96,7 +96,7 @@ mod sync {
 
 /// Number of shards. Several workers rarely want the same one of these.
 const SHARDS: usize = 256;
-/// Number of bytes that tell of tuples without a connection.
+/// Number of bytes of the table that says of a tuple that no connection has it.
 const PRESENCE: usize = 1 << 20;
 
 /// The table of connections. See the [module](self).
@@ -115,7 +115,7 @@ pub struct Connections {
 }
 
 /// How a packet comes to the table.
-struct Arrival<'a> {
+struct CtArrival<'a> {
     /// The time in milliseconds.
     now: u64,
     /// Size of the packet's frame in bytes.
@@ -126,7 +126,7 @@ struct Arrival<'a> {
     budget: Option<(&'a CtBudget, PortNo)>,
 }
 
-impl Arrival<'_> {
+impl CtArrival<'_> {
     /// Whether the packet has come to its connection in this zone before, and was counted then.
     fn is_counted(&self, zone: u16) -> bool {
         self.before.is_some_and(|before| before.place.is_some() && before.zone == zone)
@@ -239,7 +239,7 @@ impl Connections {
         match tuple::read(frame, action.zone) {
             Some(packet) => {
                 let mut gone = Vec::new();
-                let arrival = Arrival { now: ms(now), size: frame.size(), before, budget };
+                let arrival = CtArrival { now: ms(now), size: frame.size(), before, budget };
                 let tracked = self.track_packet(&packet, action, &arrival, &mut gone);
                 self.remove_aliases(&mut gone);
                 tracked
@@ -274,10 +274,10 @@ impl Connections {
         &self,
         packet: &CtPacket,
         action: &CtAction,
-        arrival: &Arrival<'_>,
+        arrival: &CtArrival<'_>,
         gone: &mut Vec<CtAlias>,
     ) -> Result<Tracked, DropReason> {
-        let Arrival { now, budget, .. } = *arrival;
+        let CtArrival { now, budget, .. } = *arrival;
         let sought = self.sought(&packet.tuple);
         if action.commit.is_none() && !self.presence.may_have(sought.hash) {
             return Ok(self.found_none(now, packet, action.zone).0.into());
@@ -332,7 +332,7 @@ impl Connections {
                 (at, is_made) = self.begin(at, packet, action, expected.as_ref(), now, gone)?;
             }
         }
-        let Located { shard, shard_no, slot, is_reply } = &mut at;
+        let Located { shard, shard_no, slot, is_reply, .. } = &mut at;
         if let (Some(slot), Some(commit)) = (*slot, &action.commit) {
             shard.write(slot, commit);
             if is_made && self.events.is_watched() {
@@ -358,8 +358,8 @@ impl Connections {
         Ok(tracked)
     }
 
-    /// What is found of a packet that belongs to no connection, and what another connection has told of the one that it would
-    /// begin.
+    /// What is found of a packet that belongs to no connection. If another connection has told of the one that the packet would begin,
+    /// that is returned as well.
     fn found_none(
         &self,
         now: u64,
@@ -449,17 +449,13 @@ impl Connections {
         // Another worker may have been faster.
         if at.slot.is_none() && self.make_room(&mut at.shard, original, now, gone) {
             self.counts.created.fetch_add(1, Ordering::Relaxed);
-            let (canonical, is_swapped) = original.canonical();
             let state = ProtocolState::begin(packet);
             let help = match expected {
                 Some(expectation) => Some(CtHelp::ToldBy(expectation.parent)),
                 None => action.commit.and_then(|commit| commit.alg).map(CtHelp::teller),
             };
-            let new = NewConnection { canonical, is_swapped, state, nat: translation, help };
-            let hash = self.hash_canonical(&canonical);
-            self.presence.add(hash);
-            let slot = at.shard.insert(new, hash, now);
-            at.slot = Some(slot);
+            let new = NewConnection { original: *original, state, nat: translation, help };
+            let slot = self.insert(&mut at, new, now);
             is_made = true;
             if let Some(Expectation { mark, label, .. }) = expected {
                 self.expectations.fulfil(original);
@@ -471,6 +467,14 @@ impl Connections {
             gone.push(CtAlias { reply, original: *original });
         }
         Ok((at, is_made))
+    }
+
+    /// Adds a connection to the shard where it was not found. Returns its slot.
+    fn insert(&self, at: &mut Located<'_>, new: NewConnection, now: u64) -> u32 {
+        self.presence.add(at.hash);
+        let slot = at.shard.insert(new, at.hash, now);
+        at.slot = Some(slot);
+        slot
     }
 
     /// Moves a connection on. Returns the bits of [`ct_state`] that the packet gets, or `None` if the connection is over and

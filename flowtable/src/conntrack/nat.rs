@@ -68,7 +68,7 @@ pub(super) struct KeptNat {
     has_alias: bool,
 }
 
-// The allocator has no block between 40 and 56 bytes.
+// One byte more would cost 16: glibc's allocator has blocks of 40 and of 56 bytes, and none between.
 const _: () = assert!(size_of::<KeptNat>() == 40);
 
 impl From<CtNat> for KeptNat {
@@ -122,6 +122,8 @@ pub struct CtTranslation {
 pub(super) struct Located<'a> {
     pub(super) shard: MutexGuard<'a, CtShard>,
     pub(super) shard_no: u16,
+    /// The hash of the canonical tuple by which the shard was found.
+    pub(super) hash: u64,
     /// The slot of the connection; `None` if there is no connection.
     pub(super) slot: Option<u32>,
     /// Whether the tuple is that of the connection's answers.
@@ -135,7 +137,7 @@ pub(super) struct Sought {
     canonical: CtTuple,
     /// Whether the packets have the reversed tuple.
     is_reversed: bool,
-    /// The hash of the canonical tuple.
+    /// The hash of the canonical tuple, which is the same for both directions.
     pub(super) hash: u64,
 }
 
@@ -148,7 +150,8 @@ impl Connections {
     /// What the connection of packets with this tuple is found by.
     pub(super) fn sought(&self, tuple: &CtTuple) -> Sought {
         let (canonical, is_reversed) = tuple.canonical();
-        Sought { canonical, is_reversed, hash: self.hash_canonical(&canonical) }
+        let hash = expanded(self.hasher.hash_one(canonical));
+        Sought { canonical, is_reversed, hash }
     }
 
     /// As [`locate`](Self::locate), with what the connection is found by.
@@ -172,21 +175,11 @@ impl Connections {
         self.lock(hash)
     }
 
-    /// The hash of a tuple, the same for both directions.
-    fn hash(&self, tuple: &CtTuple) -> u64 {
-        self.hash_canonical(&tuple.canonical().0)
-    }
-
-    /// The hash of a canonical tuple.
-    pub(super) fn hash_canonical(&self, canonical: &CtTuple) -> u64 {
-        expanded(self.hasher.hash_one(canonical))
-    }
-
     /// Locks the shard of a hash.
     fn lock(&self, hash: u64) -> Located<'_> {
         let shard_no = shard_of(hash);
         let shard = self.shards[usize::from(shard_no)].lock();
-        Located { shard, shard_no, slot: None, is_reply: false }
+        Located { shard, shard_no, hash, slot: None, is_reply: false }
     }
 
     /// Finds a tuple for the answers to a connection that is to be translated, and keeps it with an alias, unless
@@ -205,48 +198,43 @@ impl Connections {
             source: self.hasher.hash_one(original.address(&original.source)),
             random: self.hasher.hash_one((original, now, self.stats().created)),
         };
-        let own = self.hash(original);
+        let own = self.sought(original).hash;
         let mut found = None;
         search(original, range, is_source, &hashes, |reply| {
-            let (canonical, is_reversed) = reply.canonical();
-            let hash = self.hash_canonical(&canonical);
-            let mut at = self.lock(hash);
-            let is_taken = at.shard.find(&canonical, hash, is_reversed).is_some()
-                || at.shard.alias(alias_hash(hash, is_reversed)).is_some();
-            if is_taken {
-                return false;
-            }
             let has_alias = *reply != original.reversed();
-            if has_alias && !is_trial {
-                self.presence.add(hash);
-                at.shard.add_alias(alias_hash(hash, is_reversed), own);
+            let is_free = self.claim(reply, (has_alias && !is_trial).then_some(own));
+            if is_free {
+                found = Some(CtNat { reply: *reply, is_source, has_alias });
             }
-            found = Some(CtNat { reply: *reply, is_source, has_alias });
-            true
+            is_free
         });
         found
     }
 
-    /// Adds the alias of a translated connection that another program has kept. Returns whether its tuple is free.
-    pub(super) fn add_alias(&self, alias: CtAlias) -> bool {
-        let (canonical, is_reversed) = alias.reply.canonical();
-        let hash = self.hash_canonical(&canonical);
+    /// Whether no connection has the tuple `reply`. If so, and if the hash of an original tuple is given, adds an alias that leads from
+    /// `reply` to the connection with this original tuple. No shard may be locked by the caller.
+    fn claim(&self, reply: &CtTuple, original: Option<u64>) -> bool {
+        let Sought { canonical, is_reversed, hash } = self.sought(reply);
         let mut at = self.lock(hash);
         let is_free = at.shard.find(&canonical, hash, is_reversed).is_none()
             && at.shard.alias(alias_hash(hash, is_reversed)).is_none();
-        if is_free {
+        if let Some(original) = original.filter(|_| is_free) {
             self.presence.add(hash);
-            at.shard.add_alias(alias_hash(hash, is_reversed), self.hash(&alias.original));
+            at.shard.add_alias(alias_hash(hash, is_reversed), original);
         }
         is_free
+    }
+
+    /// Adds the alias of a translated connection that another program has kept. Returns whether its tuple is free.
+    pub(super) fn add_alias(&self, alias: CtAlias) -> bool {
+        self.claim(&alias.reply, Some(self.sought(&alias.original).hash))
     }
 
     /// Removes aliases whose connections have gone. No shard may be locked by the caller.
     pub(super) fn remove_aliases(&self, aliases: &mut Vec<CtAlias>) {
         for alias in aliases.drain(..) {
-            let (canonical, is_reversed) = alias.reply.canonical();
-            let hash = self.hash_canonical(&canonical);
-            let original = self.hash(&alias.original);
+            let Sought { is_reversed, hash, .. } = self.sought(&alias.reply);
+            let original = self.sought(&alias.original).hash;
             if self.lock(hash).shard.remove_alias(alias_hash(hash, is_reversed), original) {
                 self.presence.remove(hash);
             }
@@ -254,7 +242,7 @@ impl Connections {
     }
 }
 
-/// A hash that follows from its low [`HASH_BITS`]. Tables want their highest bits, and shards are chosen by others.
+/// Replaces the high bits of a hash by copies of lower ones, so that the whole hash follows from its low [`HASH_BITS`].
 fn expanded(hash: u64) -> u64 {
     let kept = hash & ((1 << HASH_BITS) - 1);
     kept | kept >> 16 << HASH_BITS

@@ -11,7 +11,7 @@ use zerocopy::FromZeros;
 pub(super) struct Presence(Box<[AtomicU8]>);
 
 impl Presence {
-    /// Room for about as many hashes as `counters`, a power of two; with more of them, the answers are of less use.
+    /// `counters` is a power of two. With more hashes than counters, [`may_have`](Self::may_have) rarely says no.
     pub(super) fn new(counters: usize) -> Self {
         // Memory that nobody has written takes no time, and no room until it is written.
         let zeroed = <[AtomicU8]>::new_box_zeroed_with_elems(counters);
@@ -40,7 +40,7 @@ impl Presence {
         });
     }
 
-    /// By bits that neither shards nor the tables in them use first.
+    /// The counter of a hash. Its number has other bits of the hash than those that choose the shard.
     #[inline]
     fn counter(&self, hash: u64) -> &AtomicU8 {
         &self.0[(hash >> 20) as usize & (self.0.len() - 1)]

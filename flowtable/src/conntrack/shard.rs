@@ -27,8 +27,7 @@ const NONE: u32 = u32::MAX;
 pub(super) const MOVES: u64 = 8;
 /// Number of successive slots whose pulses share an allocation, which workers hold that remember one of them.
 const BLOCK: usize = 64;
-/// Length of the unit in which the beginnings of connections are kept, in milliseconds: they come again after
-/// 13 years.
+/// The unit of [`CtEntry::created`] in milliseconds. The number of units comes again after 13 years.
 const TENTH: u64 = 100;
 
 /// The pulses of some successive slots.
@@ -315,7 +314,8 @@ impl CtShard {
 
     /// Adds a connection. The tuple must be unknown.
     pub(super) fn insert(&mut self, new: NewConnection, hash: u64, now: u64) -> u32 {
-        let NewConnection { canonical, is_swapped, state, nat, help } = new;
+        let NewConnection { original, state, nat, help } = new;
+        let (canonical, is_swapped) = original.canonical();
         let timeout = state.first_timeout();
         let seconds = self.timeouts.seconds(canonical.zone, timeout);
         self.serial = self.serial.wrapping_add(1);
@@ -470,8 +470,8 @@ impl CtShard {
 
 /// What a connection begins with.
 pub(super) struct NewConnection {
-    pub(super) canonical: CtTuple,
-    pub(super) is_swapped: bool,
+    /// The tuple of the first packet.
+    pub(super) original: CtTuple,
     pub(super) state: ProtocolState,
     pub(super) nat: Option<CtNat>,
     pub(super) help: Option<CtHelp>,

@@ -1,4 +1,5 @@
-//! What is done with the table beside tracking: connections expire, and commands show, count, limit and remove them.
+//! What the switch does with the table beside tracking: it removes connections that expire, and carries out commands that show,
+//! count, limit and remove connections.
 
 use super::connection::ConnectionInfo;
 use super::fragments::FragmentStats;

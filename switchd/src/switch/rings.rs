@@ -58,6 +58,11 @@ struct Change {
     grows: bool,
 }
 
+/// The rate at which frames come to the rings of a port, in frames a second.
+fn rate_at_rings(slot: &PortSlot) -> u64 {
+    slot.activity.rate()
+}
+
 impl Switch {
     /// The memory for receive rings.
     pub fn ring_memory(&self) -> RingMemory {
@@ -71,7 +76,7 @@ impl Switch {
 
     /// Plans the rings of all ports, because one has come or gone.
     pub(super) fn plan_rings(&self, slots: &mut [PortSlot]) {
-        self.replan(slots, |slot| slot.activity.rate());
+        self.replan(slots, rate_at_rings);
         // One piece of news that waits is enough.
         let _ = self.rings.news.0.try_send(());
     }
@@ -105,9 +110,8 @@ impl Switch {
     /// frame.
     pub(crate) fn fit_rings_to_traffic(&self) {
         self.note_activity();
-        let rate = |slot: &PortSlot| {
-            WAIT_OF_RESTART * (slot.activity.rate() + slot.kernel_activity.rate())
-        };
+        let rate =
+            |slot: &PortSlot| WAIT_OF_RESTART * (rate_at_rings(slot) + slot.kernel_activity.rate());
         let mut changes = self.planned_changes(rate);
         changes.retain(|change| change.grows && change.opener.queues() == 1);
         parallel::for_each(changes, |change| self.resize_rings(change));
@@ -120,7 +124,7 @@ impl Switch {
             std::mem::replace(&mut *self.rings.last_look.lock(), Instant::now()).elapsed();
         for slot in slots.iter_mut().filter(|slot| slot.port.is_some()) {
             let in_kernel = slot.kernel_counters().rx_packets.get();
-            // Read later, so that it is not less.
+            // The total is read behind the kernel's part of it, so that it is never the smaller number.
             let PortTotals { rx_packets, .. } = slot.totals();
             let seconds = seconds.as_secs_f64();
             slot.activity.note(rx_packets - in_kernel, seconds);
@@ -131,10 +135,8 @@ impl Switch {
     /// Plans anew, and resizes the rings that are not as planned: first the ones that shrink, then, if `may_grow`, the
     /// ones that grow.
     fn adjust_rings(&self, may_grow: bool) {
-        let (grow, shrink): (Vec<_>, Vec<_>) = self
-            .planned_changes(|slot| slot.activity.rate())
-            .into_iter()
-            .partition(|change| change.grows);
+        let (grow, shrink): (Vec<_>, Vec<_>) =
+            self.planned_changes(rate_at_rings).into_iter().partition(|change| change.grows);
         parallel::for_each(shrink, |change| self.resize_rings(change));
         if may_grow {
             parallel::for_each(grow, |change| self.resize_rings(change));

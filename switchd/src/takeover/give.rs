@@ -129,7 +129,7 @@ impl<'a, F: Fn()> Hand<'a, F> {
         progress: F,
     ) -> Result<Self, GiveError> {
         let unsupported = |error: io::Error| GiveError::Unsupported(error.to_string());
-        let executors = switch.kernel_side().cache().map(|cache| cache.keep_executors());
+        let _executors = switch.kernel_side().cache().map(|cache| cache.keep_executors());
         let (ports, queues) = switch.describe_ports(&progress).map_err(GiveError::Unsupported)?;
         let lock = switch.state_lock();
         let (kernel, programs) = switch.kernel_side().give().unzip();
@@ -150,7 +150,6 @@ impl<'a, F: Fn()> Hand<'a, F> {
         let path = program.path.display().to_string();
         let process = NewProcess::start(program, theirs)
             .map_err(|source| GiveError::Start { path, source })?;
-        let _executors = executors;
         Ok(Self { switch, channel, process, core, fds, state, progress, _executors })
     }
 
