@@ -551,8 +551,7 @@ pub enum EventKind {
     Hosts,
     /// `bridges`: a bridge was added or deleted.
     Bridges,
-    /// `conntrack` or `ct`: a connection was made or has ended. Not among those that an empty list of kinds
-    /// stands for.
+    /// `conntrack` or `ct`: a connection was made or has ended. An empty list of kinds does not ask for it.
     Connections,
 }
 

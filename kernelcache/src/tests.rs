@@ -249,7 +249,7 @@ impl Bench {
         let queued = egress.touched().iter().flat_map(|&port| egress.queue(port));
         let sent = queued.map(|&id| batch.frame(id).bytes().to_vec()).collect();
         egress.clear(&mut batch);
-        // The thread that frees places would take the lock meanwhile, for which no worker waits.
+        // A worker does not wait for the lock of the flows. The thread that frees places may not hold it at this moment.
         let _rests = self.cache.freeing.lock();
         self.datapath.offer_flows(|| self.has_more);
         sent

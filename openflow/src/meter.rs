@@ -49,8 +49,7 @@ pub(crate) fn decode_mod(mut input: Input<'_>) -> Result<MeterMod, ErrorCode> {
     }
 }
 
-/// Obeys bursts of bands also without the flag that announces them, as Open vSwitch does. The meter then has
-/// the flag.
+/// Has a meter obey the bursts of its bands although its flags do not announce them, as Open vSwitch does. Sets the flag then.
 fn with_bursts(mut meter: Meter) -> Meter {
     if !meter.has_burst && meter.bands.iter().any(|band| band.burst_size != 0) {
         meter.has_burst = true;

@@ -312,7 +312,10 @@ mod tests {
         assert_eq!(f.bytes(), [3, 8, 5]);
 
         let mut f = Frame::owned(&[1, 2, 3], Offload::NONE);
-        assert!(f.replace(1..2, &[7; HEADROOM + 1]), "there is room for so much");
+        assert!(
+            f.replace(1..2, &[7; HEADROOM + 1]),
+            "a frame in memory of its own grows by HEADROOM bytes"
+        );
         assert_eq!((f.size(), f.bytes()[0], f.bytes()[HEADROOM + 2]), (HEADROOM + 3, 1, 3));
         let before = f.bytes().to_vec();
         assert!(!f.replace(0..1, &[7; HEADROOM + 2]));

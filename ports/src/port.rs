@@ -63,7 +63,7 @@ pub trait RxQueue: Send {
         false
     }
 
-    /// Whether a frame waits behind the last batch. `false` as well where a queue cannot tell.
+    /// Whether the queue holds a frame that has arrived behind the last batch. A queue that cannot tell returns `false`.
     fn has_more(&self) -> bool {
         false
     }

@@ -26,7 +26,8 @@ const LEAST_RATE: u64 = 1_000;
 /// Frames a second from which on a large ring can be too small. To get four times the slots takes a quarter of a second of a
 /// processor, which the first frames of a stream are not worth that the kernel forwards from then on.
 const LEAST_RATE_OF_LARGE: u64 = 10_000;
-/// How many times as long frames wait while another program takes over.
+/// While another program takes over, frames wait in a ring about ten times as long as for a worker that has no processor. So
+/// the plan for that time takes each rate for ten times as much.
 pub(crate) const WAIT_OF_RESTART: u64 = 10;
 /// A port with a larger ring than others keeps it until another one receives this many times as much.
 const LOYALTY: u64 = 4;

@@ -205,8 +205,8 @@ impl FieldId {
         Self::tun_metadata().take(end).filter(move |field| options & field.option_bit() != 0)
     }
 
-    /// Whether a field that is kept beside the packet's bytes says something: an option if the packet has it, another field if it is
-    /// not zero.
+    /// Whether a field that is kept beside the packet's bytes says something: an option, if the packet has it; any other field, if
+    /// its value is not zero.
     pub fn says_something(self, packet: &PipelineKey) -> bool {
         match self.option_bit() {
             0 => self != Self::TunOptions && self.read(packet) != 0,

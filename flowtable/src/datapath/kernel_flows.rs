@@ -20,8 +20,8 @@ pub trait KernelFlows: fmt::Debug + Send + Sync {
     /// Offers flows of which a frame has just come to a worker although they were cached before: flows that are not in the
     /// kernel, or are stale there, or whose frames the kernel leaves to the switch. Called by workers: it must not wait.
     ///
-    /// `is_in_time` is asked just before the kernel is to forward frames of a flow. If it says no, frames that came
-    /// before wait still, and the flow is left alone: later frames would overtake them.
+    /// The kernel cache calls `is_in_time` just before the kernel begins to forward frames of a flow. `false` means that frames
+    /// wait in the receive queue which later frames of the flow would overtake in the kernel: then the flow is not taken.
     fn offer(
         &self,
         flows: &mut dyn Iterator<Item = &Arc<CachedFlow>>,

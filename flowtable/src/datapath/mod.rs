@@ -248,9 +248,12 @@ impl Datapath {
         self.kernel = Some(kernel);
     }
 
-    /// Offers the flows of the last batch to the kernel, but for those that the batch has made. To be called when the frames
-    /// of the batch have been sent: frames that come later overtake them in the kernel otherwise. For the same reason no flow
-    /// is taken while frames of the same queue wait (`has_more`), unless that is so behind several batches in a row.
+    /// Offers the flows of the last batch to the kernel cache, except flows that this batch has created. The caller has to send
+    /// the frames of the batch before: once a flow is in the kernel, its later frames would overtake those that are not sent yet.
+    ///
+    /// `has_more` tells whether the receive queue holds frames that arrived behind the batch. Later frames would overtake
+    /// these as well, so the kernel cache then takes no flow. A queue that is never empty would have no flow in the kernel:
+    /// behind three such batches in a row, and behind 16 full ones, flows are taken although frames wait.
     #[inline]
     pub fn offer_flows(&mut self, has_more: impl Fn() -> bool) {
         let Some(kernel) = &self.kernel else { return };

@@ -47,7 +47,7 @@ impl Tables {
     /// Whether the map has the options of an action, apart from those of actions inside it.
     ///
     /// # Errors
-    /// As [`check_options_of_match`](Self::check_options_of_match).
+    /// The same as those of [`check_options_of_match`](Self::check_options_of_match).
     pub(super) fn check_options_of_action(&self, action: &Action) -> Result<(), FlowModError> {
         let mut checked = Ok(());
         of_action(action, &mut |field, bits| {

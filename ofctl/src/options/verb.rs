@@ -320,9 +320,9 @@ pub(crate) enum Verb {
     /// Print each event as a line until Ctrl-C. Kinds of events are flows, groups, meters, ports, hosts,
     /// bridges and conntrack (or ct: connections that are committed and end, of no bridge); without KIND all
     /// but conntrack are printed, without BRIDGE those of every bridge. With the other words, or of another
-    /// switch, print
-    /// OpenFlow messages: packets with up to LEN bytes, with invalid_ttl those whose TTL has run out, too (OpenFlow 1.0 to
-    /// 1.2), with resume those that controller(pause) holds, which go on at once; and with watch: changes of rules
+    /// switch, print OpenFlow messages: packets with up to LEN bytes, with invalid_ttl those whose TTL has run
+    /// out, too (OpenFlow 1.0 to 1.2), with resume those that controller(pause) holds, which go on at once; and
+    /// with watch: changes of rules
     #[command(
         override_usage = "ofctl monitor [BRIDGE] [KIND[,KIND]...]\n       ofctl monitor [SWITCH] [LEN] [invalid_ttl] [resume] [watch:[!initial,][!add,][!delete,][!modify,][!actions,][!own,][MATCH]]..."
     )]

@@ -138,8 +138,7 @@ impl Kinds {
     pub const METERS: Self = Self(32);
     /// Every kind of event of a bridge.
     pub const ALL: Self = Self(63);
-    /// Connections that were made or have ended. They belong to no bridge, and only who asks for them hears of
-    /// them.
+    /// Connections that were made or have ended. They belong to no bridge. Subscribers have to ask for them by this kind.
     pub const CONNECTIONS: Self = Self(64);
 
     /// Whether both sets have a kind in common.

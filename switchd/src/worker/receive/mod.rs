@@ -103,7 +103,7 @@ impl RxPort {
         Batch::limited(self.turn)
     }
 
-    /// Whether frames of the port wait here, as far as that can be told.
+    /// Whether the queue, or the one that takes its place, holds frames that have arrived behind the last batch.
     pub(super) fn has_more(&self) -> bool {
         self.successor.is_some() || self.queue.has_more()
     }
