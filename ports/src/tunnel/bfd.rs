@@ -1,10 +1,10 @@
 //! Control packets of BFD that come through tunnels. They are for the switch itself, so that the pipeline never
 //! sees them, as in Open vSwitch.
 
+use crossbeam::channel::{self, Receiver, Sender};
 use packet::wire::bfd::{TTL, UDP_PORT};
 use packet::wire::{EthernetFrame, Ipv4Packet, UdpPacket, eth_type, ethernet, ip_proto, udp};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Packets that wait for whoever runs the sessions, at most. More are lost, as they may be on the way.
@@ -22,12 +22,12 @@ pub struct BfdReceived {
 /// Where all tunnel ports put the packets.
 #[derive(Debug)]
 pub(crate) struct BfdInbox {
-    sender: SyncSender<BfdReceived>,
+    sender: Sender<BfdReceived>,
 }
 
 impl BfdInbox {
     pub(crate) fn new() -> (Arc<Self>, Receiver<BfdReceived>) {
-        let (sender, receiver) = sync_channel(WAITING);
+        let (sender, receiver) = channel::bounded(WAITING);
         (Arc::new(Self { sender }), receiver)
     }
 }

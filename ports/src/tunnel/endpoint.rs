@@ -15,13 +15,13 @@ use super::tx::{Lanes, TunnelTx, Work};
 use crate::netns::Netns;
 use crate::rootless;
 use crate::{Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, Shield, TxQueue};
+use crossbeam::channel::Receiver;
 use packet::OptionMap;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The MTU of a tunnel port before anything is known of the way: that of an Ethernet underlay without the headers of VXLAN.

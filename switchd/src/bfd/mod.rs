@@ -16,6 +16,8 @@ pub use frame::BfdFrames;
 pub use session::{BfdConfig, Remote, Session, diagnostic_name};
 
 use crate::switch::Switch;
+use crossbeam::channel::{self, Receiver, Sender};
+use crossbeam::select;
 use flow::action::Action;
 use flow::key::{PipelineKey, tun_flags};
 use flow::packet_out::PacketOut;
@@ -25,14 +27,12 @@ use packet::wire::BfdState;
 use ports::tunnel::BfdReceived;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long a peer that has not been heard yet does not count as down.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest time in which a change of ports is not noticed, and the thread does not notice that it is to end.
+/// The longest time in which a change of ports is not noticed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// The shortest time between two rounds through all sessions.
 const ROUND: Duration = Duration::from_millis(1);
@@ -65,7 +65,8 @@ pub struct SessionView {
 
 /// The running thread. Dropping it ends it.
 pub(crate) struct BfdKeeper {
-    stop: Arc<AtomicBool>,
+    /// Nothing is sent: the thread ends when this is gone.
+    stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -75,18 +76,19 @@ impl BfdKeeper {
     /// # Errors
     /// It cannot be had.
     pub(crate) fn start(switch: Arc<Switch>) -> std::io::Result<Self> {
-        let stop = Arc::<AtomicBool>::default();
-        let told = Arc::clone(&stop);
-        let Some(received) = switch.take_bfd() else { return Ok(Self { stop, thread: None }) };
-        let run = move || Sessions::default().run(&switch, &received, &told);
+        let Some(received) = switch.take_bfd() else {
+            return Ok(Self { stop: None, thread: None });
+        };
+        let (stop, stopped) = channel::bounded(0);
+        let run = move || Sessions::default().run(&switch, &received, &stopped);
         let thread = std::thread::Builder::new().name("bfd".to_owned()).spawn(run)?;
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
 impl Drop for BfdKeeper {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -117,18 +119,19 @@ struct Sessions {
 }
 
 impl Sessions {
-    fn run(&mut self, switch: &Switch, received: &Receiver<BfdReceived>, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
+    fn run(&mut self, switch: &Switch, received: &Receiver<BfdReceived>, stopped: &Receiver<()>) {
+        loop {
             let wait = self.wait(switch.now());
-            match received.recv_timeout(wait) {
-                Ok(first) => {
+            select! {
+                recv(stopped) -> _ => return,
+                recv(received) -> first => {
+                    let Ok(first) = first else { return };
                     let now = switch.now();
                     std::iter::once(first)
                         .chain(received.try_iter())
                         .for_each(|packet| self.receive(&packet, now));
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                default(wait) => {}
             }
             // Nothing may change, and nothing is sent, while another program prepares to take over.
             let Some(_passage) = switch.gate().try_enter() else {

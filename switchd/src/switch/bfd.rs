@@ -4,8 +4,8 @@ use super::{OnBridge, Switch};
 use crate::bfd::{SessionView, WatchedPort};
 use crate::desired::Kind;
 use ::ports::tunnel::BfdReceived;
+use crossbeam::channel::Receiver;
 use flowtable::policy::{BridgeId, PortRef};
-use std::sync::mpsc::Receiver;
 
 impl Switch {
     /// The control packets that tunnel ports receive, for one taker.
