@@ -6,7 +6,7 @@ use aya::maps::Map;
 use aya::programs::{ProgramError, SchedClassifier, SocketFilter};
 use aya::util::{KernelVersion, nr_cpus};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use ports::{KernelHooks, SharedWords, wait_for_programs};
+use ports::{KernelHooks, SharedWords, can_wait_for_programs};
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,9 +35,12 @@ pub enum LoadError {
     /// A capability is missing.
     #[error("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed in the first user namespace")]
     Denied,
-    /// There is no way to wait for programs (membarrier(2)).
+    /// The kernel has no membarrier(2), or does not tell its processors.
     #[error("wait for eBPF programs")]
     Wait(#[source] io::Error),
+    /// There is no way to wait for programs.
+    #[error("there is no way to wait for eBPF programs on a machine with nohz_full processors")]
+    NoWait,
     /// Memory of a map cannot be shared.
     #[error("map memory of \"{map}\"")]
     Memory {
@@ -102,7 +105,9 @@ impl Programs {
         if cfg!(target_endian = "big") {
             return Err(LoadError::ByteOrder);
         }
-        wait_for_programs().map_err(LoadError::Wait)?;
+        if !can_wait_for_programs().map_err(LoadError::Wait)? {
+            return Err(LoadError::NoWait);
+        }
         let processors = nr_cpus().map_err(|(_, source)| LoadError::Wait(source))?;
         let mut loader = EbpfLoader::new();
         // The programs read no structure of the kernel, whose description takes long to read.

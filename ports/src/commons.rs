@@ -35,7 +35,7 @@ pub(crate) struct Commons {
     requests: Requests,
     /// The shield's second lock; `None` if the kernel has no nftables for it.
     drop_table: Option<Mutex<DropTable>>,
-    chain_changes: Combiner<ChainChange, Result<(), NetlinkError>>,
+    chain_changes: Combiner<Vec<ChainChange>, ()>,
     /// One for each sending queue of a port, while a port uses it.
     flood_sockets: Mutex<Vec<Weak<FloodSocket>>>,
 }
@@ -187,25 +187,21 @@ impl Commons {
         self.ask(vec![Request::Change(change)]).into_iter().try_for_each(|reply| reply.map(drop))
     }
 
-    /// Changes the chain that keeps a device's frames from the host's stack, together with the changes of other
+    /// Changes the chains that keep devices' frames from the host's stack, together with the changes of other
     /// threads. Does nothing where the shield has no second lock.
-    pub(crate) fn change_chain(&self, change: ChainChange) {
+    pub(crate) fn change_chains(&self, changes: Vec<ChainChange>) {
         let Some(table) = &self.drop_table else { return };
-        let done = self.chain_changes.ask(change, GROUPS_AT_ONCE, |changes| {
-            let mut table = lock(table);
-            match table.change(&changes) {
-                Ok(()) => changes.iter().map(|_| Ok(())).collect(),
-                // The kernel made none of the changes. Each is tried alone, so that only the refused one fails.
-                Err(_) => changes.iter().map(|c| table.change(std::slice::from_ref(c))).collect(),
+        self.chain_changes.ask(changes, GROUPS_AT_ONCE, |groups| {
+            let count = groups.len();
+            let changes: Vec<ChainChange> = groups.into_iter().flatten().collect();
+            for error in lock(table).change_all(&changes) {
+                // The chain of a device that was deleted went with it.
+                if error.errno() != Some(libc::ENOENT) {
+                    tracing::debug!("a port has no second lock: {error}");
+                }
             }
+            vec![(); count]
         });
-        match done {
-            // The chain of a device that was deleted went with it.
-            Err(error) if error.errno() != Some(libc::ENOENT) => {
-                tracing::debug!("a port has no second lock: {error}");
-            }
-            _ => {}
-        }
     }
 
     /// Sets a device up or down.

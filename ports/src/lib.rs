@@ -36,11 +36,12 @@ pub use afpacket::{Allotment, FloodSender, FloodTarget, RingSize, RxOpener};
 pub use error::PortError;
 pub use kernel_hooks::{DeviceHook, KernelHooks};
 pub use lock::{device_lock_folder, give_up_locks, take_promised_locks};
+pub(crate) use port::Guard;
 pub use port::{
-    Guard, Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure,
-    TxQueue, Whereabouts,
+    Port, PortKind, PortStatus, Queues, RxMemory, RxQueue, RxStats, Shield, TxFailure, TxQueue,
+    Whereabouts, put_back_devices,
 };
-pub use sys::bpf::{SharedWords, wait_for_programs};
+pub use sys::bpf::{SharedWords, can_wait_for_programs, wait_for_programs};
 pub use sys::heap::{free_evenly, give_back_memory};
 pub use sys::xdp;
 

@@ -11,11 +11,14 @@
 //! Dropping the [`Port`] gives the device back as it was: flags, master, created devices. Its queues
 //! may be dropped before or after, on their own threads.
 
+use crate::commons::Commons;
 use crate::egress::Takes;
 use crate::handover::{HandedDevice, HandedQueue, RingPositions};
 use crate::kernel_hooks::DeviceHook;
+use crate::shield::{self, Leaving};
 use crate::tunnel::{Membership, TunnelKind};
 use packet::{Batch, FrameId, Prioritized, TunnelKey};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -369,7 +372,7 @@ impl PortStatus {
 }
 
 /// What keeps a port's device as the port needs it, and puts it back as it was when dropped.
-pub trait Guard: Send {
+pub(crate) trait Guard: Send {
     /// The device changed: adapts what depends on it beyond [`PortStatus`].
     fn link_changed(&mut self, link: &crate::netlink::Link, status: &PortStatus);
 
@@ -403,6 +406,12 @@ pub trait Guard: Send {
 
     /// From now on the device is put back when this is dropped, although it was handed over by another process.
     fn own(&mut self);
+
+    /// What puts the device back, together with other devices: dropping this does not do it any more. `None` if dropping
+    /// this has to do it.
+    fn leave_shield(&mut self) -> Option<(Arc<Commons>, Leaving)> {
+        None
+    }
 }
 
 /// Where the device of an open port is.
@@ -433,6 +442,21 @@ pub struct RxMemory {
     pub slot_size: u32,
     /// Bytes of all rings together.
     pub bytes: u64,
+}
+
+/// Puts back the devices of many ports as they were before, as dropping the ports would, and with fewer system calls. The
+/// ports are to be dropped next: the host's own stack may hear their frames.
+pub fn put_back_devices(ports: &mut [Port]) {
+    let mut by_namespace = BTreeMap::<u64, (Arc<Commons>, Vec<Leaving>)>::new();
+    for guard in ports.iter_mut().filter_map(|port| port.guard.as_mut()) {
+        if let Some((commons, leaving)) = guard.leave_shield() {
+            let (_, all) = by_namespace.entry(commons.inode()).or_insert((commons, Vec::new()));
+            all.push(leaving);
+        }
+    }
+    for (commons, leaving) in by_namespace.into_values() {
+        shield::free_all(&commons, leaving);
+    }
 }
 
 /// Queues of a port, for the workers.

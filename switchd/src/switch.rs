@@ -47,8 +47,8 @@ use crate::state::{
 use crate::takeover::Gate;
 use crate::worker::{Command, Debts, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
-use ::ports::PortError;
 use ::ports::tunnel::Endpoints;
+use ::ports::{Port, PortError, put_back_devices};
 use apply::Revisions;
 use crossbeam::channel::{self, Receiver, Sender};
 use flow::Match;
@@ -522,8 +522,12 @@ impl Drop for Switch {
         // A worker that panicked has taken the process with it.
         let queues = threads.flat_map(|thread| thread.join().unwrap_or_default());
         let queues: Vec<Box<dyn Send>> = queues.collect();
-        let ports = self.slots.get_mut().drain(..).filter_map(|slot| slot.port).collect();
-        // The kernel gives devices back one after the other, and closes sockets meanwhile.
-        parallel::drop_both(ports, queues);
+        let mut ports: Vec<Port> =
+            self.slots.get_mut().drain(..).filter_map(|slot| slot.port).collect();
+        // The kernel waits long for each socket that it closes, and can work on devices meanwhile.
+        parallel::drop_beside(queues, || {
+            put_back_devices(&mut ports);
+            parallel::for_each(ports, drop);
+        });
     }
 }

@@ -31,7 +31,7 @@ use crate::kernel_hooks::{DeviceHook, Direction, NO_HOOKS};
 use crate::lock::Lock;
 use crate::netlink::{self, Features, Link, NetlinkError, Reply, Request};
 use crate::privileges;
-use crate::shield::{self, Enslaved};
+use crate::shield::{self, Enslaved, Leaving};
 use crate::spec::{PortOptions, QdiscMode};
 use crate::sys::packet as socket;
 use crate::{
@@ -89,7 +89,7 @@ pub fn open(
         index: link.index,
         device: device.to_owned(),
         was_up: link.is_up,
-        is_handed: false,
+        puts_back: true,
         mode: options.qdisc,
         qdisc: link.qdisc.clone(),
         is_listened: false,
@@ -135,7 +135,7 @@ pub(crate) fn take_over(
         index: link.index,
         device: device.to_owned(),
         was_up: !handed.device.sets_down,
-        is_handed: true,
+        puts_back: false,
         mode: options.qdisc,
         qdisc: link.qdisc.clone(),
         is_listened: false,
@@ -345,8 +345,9 @@ struct SystemGuard {
     index: u32,
     device: String,
     was_up: bool,
-    /// Another process has handed the device over and uses it still: dropping this changes nothing.
-    is_handed: bool,
+    /// Dropping this puts the device back: not while another process, which has handed the device over, uses the device
+    /// still, nor after [`Guard::leave_shield`].
+    puts_back: bool,
     mode: QdiscMode,
     /// The device's queueing discipline when it was last described.
     qdisc: String,
@@ -396,13 +397,19 @@ impl Guard for SystemGuard {
     }
 
     fn own(&mut self) {
-        self.is_handed = false;
+        self.puts_back = true;
+    }
+
+    fn leave_shield(&mut self) -> Option<(Arc<Commons>, Leaving)> {
+        let enslaved = self.enslaved.take_if(|_| self.puts_back)?;
+        self.puts_back = false;
+        Some((Arc::clone(&self.commons), Leaving { enslaved, sets_down: !self.was_up }))
     }
 }
 
 impl Drop for SystemGuard {
     fn drop(&mut self) {
-        if self.is_handed {
+        if !self.puts_back {
             return;
         }
         if let Some(enslaved) = self.enslaved.take() {

@@ -7,7 +7,7 @@
 use super::{Failure, NetlinkError, RECEIVE_SIZE};
 use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NLMSG_ERROR};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
-use std::io;
+use std::{io, slice};
 
 /// Bytes of a netlink header and of netfilter's own behind it.
 const HEADER: usize = 16 + 4;
@@ -34,6 +34,9 @@ const NFTA_CHAIN_TYPE: u16 = 7;
 const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_PRIORITY: u16 = 2;
 const NFTA_HOOK_DEV: u16 = 3;
+
+/// Number of changes in one transaction. The receive buffer has room for the answers.
+const AT_ONCE: usize = 64;
 
 /// The chains come behind all chains of others, which see the frames as before.
 const PRIORITY: u32 = i32::MAX as u32;
@@ -87,11 +90,21 @@ impl DropTable {
         make().map_err(|failure: Failure| failure.of("make a table of nftables"))
     }
 
+    /// Makes changes in their order. Returns the errors of those that the kernel refused; all others were made.
+    /// `ENOENT`: the device has gone.
+    pub(crate) fn change_all(&mut self, changes: &[ChainChange]) -> Vec<NetlinkError> {
+        let mut errors = Vec::new();
+        for some in changes.chunks(AT_ONCE) {
+            if self.change(some).is_err() {
+                // The kernel made none of them. Each is tried alone, so that only the refused one fails.
+                errors.extend(some.iter().filter_map(|c| self.change(slice::from_ref(c)).err()));
+            }
+        }
+        errors
+    }
+
     /// Makes changes, all or none.
-    ///
-    /// # Errors
-    /// The first that the kernel refused. `ENOENT`: the device has gone.
-    pub(crate) fn change(&mut self, changes: &[ChainChange]) -> Result<(), NetlinkError> {
+    fn change(&mut self, changes: &[ChainChange]) -> Result<(), NetlinkError> {
         let messages = changes.iter().map(|change| self.message(change)).collect();
         self.transact(messages).map_err(|failure| failure.of("change a chain of nftables"))
     }

@@ -21,7 +21,8 @@ pub use watch::{
 
 use crate::PortError;
 use crate::commons::{Commons, Control};
-use crate::netlink::{ChainChange, Link, LinkChange, Netlink, NetlinkError, Request};
+use crate::netlink::{ChainChange, Link, LinkChange, Netlink, NetlinkError, Reply, Request};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +62,7 @@ impl Enslaved {
                 }
                 master => {
                     let device = link.name.clone();
-                    commons.change_chain(ChainChange::Add { index: link.index, device });
+                    commons.change_chains(vec![ChainChange::Add { index: link.index, device }]);
                     let change = LinkChange {
                         index: link.index,
                         master: master.is_none().then_some(bridge),
@@ -103,28 +104,84 @@ impl Enslaved {
     /// Frees the device again, as far as it still exists and is not somebody else's, and sets it down as well
     /// if `sets_down`.
     pub(crate) fn free(self, commons: &Commons, sets_down: bool) {
-        let bridge = commons.control().bridge;
-        let freed = commons.link_at(self.index).and_then(|link| {
-            let Some(link) = link else { return Ok(()) };
-            let is_ours = link.master.is_some() && link.master == bridge;
-            if !is_ours && !sets_down {
-                return Ok(());
-            }
-            commons.change(LinkChange {
-                index: self.index,
-                master: is_ours.then_some(0),
-                up: sets_down.then_some(false),
-            })
-        });
-        match freed {
+        free_all(commons, vec![Leaving { enslaved: self, sets_down }]);
+    }
+}
+
+/// A device that is to leave the bridge.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    pub(crate) enslaved: Enslaved,
+    /// It is set down as well.
+    pub(crate) sets_down: bool,
+}
+
+/// Frees devices again, as far as they still exist and are not somebody else's, many with each system call.
+pub(crate) fn free_all(commons: &Commons, leaving: Vec<Leaving>) {
+    let is_deleted = delete_bridge_of(&mut commons.control(), &leaving);
+    let changes = if is_deleted {
+        leaving.iter().filter_map(|leaving| leaving.change(false)).collect()
+    } else {
+        changes_of(commons, &leaving)
+    };
+    for reply in commons.ask(changes.into_iter().map(Request::Change).collect()) {
+        match reply {
             Err(error) if error.errno() != Some(libc::ENODEV) => {
                 tracing::warn!(%error, "cannot free a port from {BRIDGE}");
             }
             _ => {}
         }
-        commons.change_chain(ChainChange::Remove { index: self.index });
-        leave(&mut commons.control(), self.index);
     }
+    let chain = |leaving: &Leaving| ChainChange::Remove { index: leaving.enslaved.index };
+    commons.change_chains(leaving.iter().map(chain).collect());
+    let mut control = commons.control();
+    leaving.iter().for_each(|leaving| leave(&mut control, leaving.enslaved.index));
+}
+
+impl Leaving {
+    /// What to change of the device, whose master is the bridge if `is_in`; `None` if nothing is.
+    fn change(&self, is_in: bool) -> Option<LinkChange> {
+        let (index, sets_down) = (self.enslaved.index, self.sets_down);
+        let change =
+            LinkChange { index, master: is_in.then_some(0), up: sets_down.then_some(false) };
+        (is_in || sets_down).then_some(change)
+    }
+}
+
+/// What to change of devices that leave the bridge.
+fn changes_of(commons: &Commons, leaving: &[Leaving]) -> Vec<LinkChange> {
+    let bridge = commons.control().bridge;
+    let looks = leaving.iter().map(|leaving| Request::Look(leaving.enslaved.index)).collect();
+    let change = |(leaving, reply): (&Leaving, _)| match reply {
+        Ok(Reply::Link(Some(link))) => {
+            leaving.change(link.master.is_some() && link.master == bridge)
+        }
+        // It has gone.
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!(%error, "cannot free a port from {BRIDGE}");
+            None
+        }
+    };
+    leaving.iter().zip(commons.ask(looks)).filter_map(change).collect()
+}
+
+/// Deletes the bridge, which frees its devices, if all of these are of this process and leave. To free a thousand one
+/// by one takes longer, and their bridge would be deleted in any case. Returns whether it was deleted.
+fn delete_bridge_of(control: &mut Control, leaving: &[Leaving]) -> bool {
+    let indexes: BTreeSet<u32> = leaving.iter().map(|leaving| leaving.enslaved.index).collect();
+    let Some(bridge) = control.bridge else { return false };
+    if control.members.keys().any(|member| !indexes.contains(member)) {
+        return false;
+    }
+    let Ok(links) = control.netlink.links() else { return false };
+    let stays = |link: &Link| link.master == Some(bridge) && !indexes.contains(&link.index);
+    if links.iter().any(stays) || control.netlink.delete_link(bridge).is_err() {
+        return false;
+    }
+    control.members.clear();
+    control.bridge = None;
+    true
 }
 
 /// Takes a device that is not to be shielded out of the bridge, where a switch that was killed has left it.

@@ -71,18 +71,33 @@ pub(crate) fn set_filter(socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io:
     set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_BPF, &program.as_raw_fd())
 }
 
+// linux/membarrier.h
+const MEMBARRIER_CMD_QUERY: libc::c_long = 0;
+const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
+
 /// Waits until no processor runs an eBPF program any more that it ran when the call began (`synchronize_rcu`), which
 /// takes some 10 ms.
 ///
 /// # Errors
-/// `EINVAL` on a machine with processors that the scheduler's clock leaves alone (`nohz_full`).
+/// `EINVAL` where [`can_wait_for_programs`] says no.
 pub fn wait_for_programs() -> io::Result<()> {
-    // linux/membarrier.h
-    const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
+    membarrier(MEMBARRIER_CMD_GLOBAL).map(drop)
+}
+
+/// Whether [`wait_for_programs`] can wait. It cannot on a machine with processors that the scheduler's clock leaves alone
+/// (`nohz_full`).
+///
+/// # Errors
+/// `ENOSYS` if the kernel has no membarrier(2).
+pub fn can_wait_for_programs() -> io::Result<bool> {
+    Ok(membarrier(MEMBARRIER_CMD_QUERY)? & MEMBARRIER_CMD_GLOBAL != 0)
+}
+
+fn membarrier(command: libc::c_long) -> io::Result<libc::c_long> {
     // SAFETY: no memory is passed.
-    let done = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    let done = unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) };
     check(done as libc::c_int)?;
-    Ok(())
+    Ok(done)
 }
 
 /// The memory of an array map (`BPF_MAP_TYPE_ARRAY` with `BPF_F_MMAPABLE`), which eBPF programs read and write at any time.
