@@ -75,6 +75,9 @@ use tracing::warn;
 
 /// Cached flows without traffic go after this (OVS `max-idle`).
 const MAX_IDLE: Duration = Duration::from_secs(10);
+/// How long tables are tidied at a time while others are at them, and the pause between two tries.
+const PURGE_TIME: Duration = Duration::from_millis(100);
+const PURGE_PAUSE: Duration = Duration::from_millis(1);
 /// The largest number of commands that a worker has not taken yet. Who sends more waits.
 const COMMAND_QUEUE: usize = 1024;
 /// The largest number of events of workers that the monitor has not taken yet. More are dropped.
@@ -492,7 +495,19 @@ impl Switch {
         self.policy.connections().sweep(now);
         self.bridge_events.watch_no_longer(self.policy.connections());
         self.end_trial_if_due();
-        while self.policy.purge() {}
+        self.purge(Instant::now() + PURGE_TIME);
+    }
+
+    /// Tidies the tables until nothing is left to do; while others are at the tables, now and then and not beyond `until`.
+    fn purge(&self, until: Instant) {
+        loop {
+            match self.policy.try_purge() {
+                Some(true) => {}
+                Some(false) => return,
+                None if Instant::now() < until => std::thread::sleep(PURGE_PAUSE),
+                None => return,
+            }
+        }
     }
 
     /// The number of flows that the caches of all workers have.

@@ -83,6 +83,14 @@ impl<T> Published<T> {
         result
     }
 
+    /// As [`step`](Self::step), but `None` instead of a step if somebody reads or writes.
+    pub(super) fn try_step<R>(&self, step: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let mut content = self.content.try_write()?;
+        let result = step(&mut content);
+        give_way(content);
+        Some(result)
+    }
+
     /// Publishes what was prepared under the version of [`begin`](Self::begin).
     pub(super) fn publish(&self, version: Version) {
         self.version.store(version.0, Ordering::Release);

@@ -57,6 +57,10 @@ mod sync {
         pub(super) fn write(&self) -> RwLockWriteGuard<'_, T> {
             self.0.write().unwrap()
         }
+
+        pub(super) fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+            self.0.try_write().ok()
+        }
     }
 
     pub(super) fn give_way<T>(guard: RwLockWriteGuard<'_, T>) {

@@ -36,6 +36,12 @@ impl<T> RwLock<T> {
         Held { watch: self.longest.watch(), inner }
     }
 
+    /// Takes the lock alone if nobody has it.
+    pub(super) fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+        let inner = self.inner.try_write()?;
+        Some(Held { watch: self.longest.watch(), inner })
+    }
+
     /// The most that was done under one hold of the lock.
     pub(super) fn longest(&self) -> &Longest {
         &self.longest

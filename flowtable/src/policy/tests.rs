@@ -286,6 +286,17 @@ fn deleted_rules_are_freed_once_nobody_can_see_them() {
     assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [1]);
 }
 
+#[test]
+fn tables_are_tidied_when_nobody_is_at_them() {
+    let p = policy(&["priority=1,actions=1", "priority=2,tcp,actions=2"]);
+    delete(&p, "tcp");
+    let reading = p.bridge(BridgeId::FIRST).snapshot();
+    assert_eq!((p.try_purge(), reading.tables().removed_len()), (None, 1));
+    drop(reading);
+    while p.try_purge().unwrap() {}
+    assert_eq!(p.bridge(BridgeId::FIRST).snapshot().tables().removed_len(), 0);
+}
+
 /// So many rules, with cookies from `first` on.
 fn numbered(first: usize, count: usize) -> Vec<FlowMod> {
     let rule =

@@ -63,6 +63,11 @@ impl<'a> Bridge<'a> {
         self.policy.tables.step(|tables| step(tables.of_mut(self.id)))
     }
 
+    /// As [`step`](Self::step), but `None` instead of a step if somebody reads or writes.
+    pub(super) fn try_step<R>(self, step: impl FnOnce(&mut Tables) -> R) -> Option<R> {
+        self.policy.tables.try_step(|tables| step(tables.of_mut(self.id)))
+    }
+
     /// Applies all requests or none, and returns what they did.
     ///
     /// # Errors

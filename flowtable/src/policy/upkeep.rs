@@ -3,7 +3,7 @@
 //! The daemon's monitor calls this from time to time. Only short steps hold a lock.
 
 use super::bridge::Bridge;
-use super::bridge_id::BridgeId;
+use super::bridge_id::{BridgeId, PerBridge};
 use super::effects::Effects;
 use super::groups::GroupEntry;
 use super::meters::MeterEntry;
@@ -19,6 +19,9 @@ use std::time::Duration;
 /// Number of removed rules that are kept for readers of an older version. When there are more, such
 /// a reader loses the rest of its version.
 const MAX_HELD: usize = 1 << 20;
+
+/// Number of removed rules that are freed even if others have to wait: more of them come than are freed otherwise.
+const MANY_REMOVED: usize = 1 << 16;
 
 /// Rules, groups and meters that no reader can see any more. The caller drops them without the lock,
 /// because dropping many takes long.
@@ -74,30 +77,70 @@ impl Policy {
     /// Frees some removed rules that no lookup can see any more, and moves other rules to where
     /// lookups find them faster. Returns whether more of either is left to do.
     pub fn purge(&self) -> bool {
-        let (untidy, removed) = {
-            let (tables, _) = self.tables.read();
-            let untidy = tables.iter().filter(|(_, tables)| tables.is_untidy());
-            let untidy: Vec<BridgeId> = untidy.map(|(id, _)| id).collect();
-            (untidy, tables.iter().map(|(_, tables)| tables.removed_len()).sum::<usize>())
-        };
-        // With too many removed rules waiting, a reader of an older version loses the rest of it.
-        let is_crowded = removed > MAX_HELD;
+        let Untidy { bridges, removed } = Untidy::of(&self.tables.read().0);
         // `filter` and `count`, not `any`: every bridge has its turn.
-        untidy.into_iter().filter(|id| self.bridge(*id).purge(is_crowded)).count() > 0
+        bridges.into_iter().filter(|id| self.bridge(*id).purge(removed)).count() > 0
+    }
+
+    /// As [`purge`](Self::purge), but does nothing and returns `None` while others are at the tables, unless very many rules
+    /// wait to be freed. Who changes or lists rules takes the lock again and again, and would sleep and be woken at each step
+    /// if this went on beside it.
+    pub fn try_purge(&self) -> Option<bool> {
+        let Untidy { bridges, removed } = self.tables.try_step(|tables| Untidy::of(tables))?;
+        if removed > MANY_REMOVED {
+            return Some(self.purge());
+        }
+        let mut is_more_left = false;
+        for id in bridges {
+            is_more_left |= self.bridge(id).try_purge(removed)?;
+        }
+        Some(is_more_left)
+    }
+}
+
+/// What there is to do in the tables of all bridges.
+struct Untidy {
+    /// The bridges in whose tables there is something to do.
+    bridges: Vec<BridgeId>,
+    /// Number of removed rules, groups and meters in all tables.
+    removed: usize,
+}
+
+impl Untidy {
+    fn of(tables: &PerBridge<Tables>) -> Self {
+        let bridges = tables.iter().filter(|(_, tables)| tables.is_untidy());
+        Self {
+            bridges: bridges.map(|(id, _)| id).collect(),
+            removed: tables.iter().map(|(_, tables)| tables.removed_len()).sum(),
+        }
     }
 }
 
 impl Bridge<'_> {
-    fn purge(self, is_crowded: bool) -> bool {
+    /// Purges the tables of this bridge. `removed` counts what waits to be freed in all bridges.
+    fn purge(self, removed: usize) -> bool {
         let mut freed = Freed::with_capacity(SLICE);
-        let (left, is_moving) = self.step(|tables| {
-            let published = &self.policy.tables;
-            let oldest = if is_crowded { published.version() } else { published.oldest() };
-            tables.purge(oldest, SLICE, &mut freed);
-            (tables.removed_len(), tables.is_moving())
-        });
+        let (left, is_moving) = self.step(|tables| self.purge_some(tables, removed, &mut freed));
         self.plan(left == 0);
         is_moving || left > 0 && !freed.is_empty()
+    }
+
+    /// As [`purge`](Self::purge), but does nothing while others are at the tables.
+    fn try_purge(self, removed: usize) -> Option<bool> {
+        let mut freed = Freed::with_capacity(SLICE);
+        let (left, is_moving) =
+            self.try_step(|tables| self.purge_some(tables, removed, &mut freed))?;
+        self.plan(left == 0);
+        Some(is_moving || left > 0 && !freed.is_empty())
+    }
+
+    /// Frees and moves some rules. Returns how many are left to free, and whether there are more to move.
+    fn purge_some(self, tables: &mut Tables, removed: usize, freed: &mut Freed) -> (usize, bool) {
+        let published = &self.policy.tables;
+        // With too many removed rules waiting, a reader of an older version loses the rest of it.
+        let oldest = if removed > MAX_HELD { published.version() } else { published.oldest() };
+        tables.purge(oldest, SLICE, freed);
+        (tables.removed_len(), tables.is_moving())
     }
 
     /// Plans the subtables of a flow table that has changed much, and drops the memory that rules
