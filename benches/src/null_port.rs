@@ -183,6 +183,13 @@ impl NullSwitch {
         }
     }
 
+    /// Processes at least so many frames.
+    pub fn run(&mut self, workload: &mut Workload, frames: usize) {
+        for _ in 0..frames.div_ceil(MAX_BATCH) {
+            self.poll(workload);
+        }
+    }
+
     /// Millions of frames per second over `seconds` of time on the core.
     pub fn rate(&mut self, workload: &mut Workload, seconds: f64) -> f64 {
         let (mut frames, timer) = (0, CpuTimer::start());

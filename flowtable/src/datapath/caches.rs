@@ -106,6 +106,12 @@ impl Caches {
         }
     }
 
+    /// Gives the cache of signatures this many places, all of them empty.
+    pub(super) fn grow_signatures(&mut self, places: usize) {
+        self.signatures = Signatures::new(places);
+        self.stats[CacheMetric::Signatures].set(self.signatures.capacity() as u64);
+    }
+
     /// A part of the work that waits for a moment without frames. Returns whether there was any.
     pub(super) fn tidy(&mut self) -> bool {
         self.reap() || self.flows.shrink()

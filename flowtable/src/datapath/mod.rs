@@ -326,6 +326,10 @@ impl Datapath {
             self.go_round(moment, batch, egress, &mut tally);
             // The numbers of the flows are those of the last pass now.
             self.offered = 0;
+            if let Some(places) = self.shortcuts.outgrown() {
+                self.caches.grow_signatures(places);
+                self.shortcuts.grow(places);
+            }
         }
         self.rounds.found.clear();
         self.shortcuts.end_batch();

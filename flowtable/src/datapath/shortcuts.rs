@@ -27,6 +27,9 @@
 //! all places of a cache of the usual size take 16 MiB, and as much again where connections are translated or of IPv6. The
 //! lines, and then the pulses of the connections, are read for a whole run of frames before the first is used, so that the
 //! accesses overlap.
+//!
+//! If many shortcuts have found no room, the signature cache gets [`GROWTH`] times as many places ([`Shortcuts::outgrown`]). Other
+//! traffic does without: a flow that has lost its signature is found nearly as fast, and what is known of a connection is not.
 
 use super::cached_flow::CachedFlow;
 use super::flow_table::FlowTable;
@@ -41,6 +44,12 @@ use std::time::Duration;
 
 /// Number of shortcuts that share an allocation.
 const PART: usize = 1024;
+/// A signature cache that has become too small becomes this number of times as large.
+const GROWTH: usize = 4;
+/// The most places of a signature cache that has grown.
+const MAX_PLACES: usize = 1 << 22;
+/// A signature cache is too small if shortcuts for this part of its places have found no room.
+const TOO_MANY: usize = 4;
 /// Bits of the set of frames that go round.
 const ROUND_BITS: usize = 1024;
 /// One of this number of new shortcuts displaces one in use. More would be of no use when connections take turns.
@@ -117,6 +126,8 @@ pub(super) struct Shortcuts {
     len: u32,
     /// Counts shortcuts that found no room.
     refused: u32,
+    /// How many of those are left until the signature cache is too small. It is not too small without end at the last size.
+    spare: usize,
     /// The number of the shortcut, plus one, of each frame of a run.
     ways: [u32; MAX_BATCH],
     /// Of each received frame what a shortcut could be made of, if its bit is set.
@@ -155,6 +166,7 @@ impl Shortcuts {
             parts: Vec::new(),
             len: 0,
             refused: 0,
+            spare: spare(places),
             ways: [0; MAX_BATCH],
             candidates: Box::new([Candidate::default(); MAX_BATCH]),
             has_candidate: 0,
@@ -171,6 +183,21 @@ impl Shortcuts {
             self.round = [0; ROUND_BITS / 64];
             self.has_round = false;
         }
+    }
+
+    /// The number of places that the signature cache should have, if it has become too small. To be followed by
+    /// [`grow`](Self::grow), between two batches.
+    #[inline]
+    pub(super) fn outgrown(&self) -> Option<usize> {
+        (self.spare == 0).then(|| (self.numbers.len() * GROWTH).min(MAX_PLACES))
+    }
+
+    /// Makes room for shortcuts of another, empty signature cache with this many places. The shortcuts so far are lost, and dropped
+    /// one by one when others take their memory: to drop all of them at once would take milliseconds.
+    pub(super) fn grow(&mut self, places: usize) {
+        self.numbers = vec![0; places].into();
+        self.len = 0;
+        self.spare = spare(places);
     }
 
     fn get(&self, number: u32) -> Option<&Shortcut> {
@@ -289,7 +316,7 @@ impl Shortcuts {
             None => {
                 let may_go = |place| self.refused.is_multiple_of(PATIENCE) || self.is_free(place);
                 let Some((place, evicts)) = signatures.find_room(hash, first, may_go) else {
-                    self.refused = self.refused.wrapping_add(1);
+                    self.refuse();
                     return None;
                 };
                 (place, Some(evicts))
@@ -297,7 +324,9 @@ impl Shortcuts {
         };
         let (known, translation) = connections.remember(now, found)?;
         if let Some(evicts) = evicts {
-            self.refused = self.refused.wrapping_add(evicts.into());
+            if evicts {
+                self.refuse();
+            }
             signatures.put(place, hash, first);
         }
         let [first_word, rest @ ..] = addresses(&hot);
@@ -308,6 +337,12 @@ impl Shortcuts {
         let (address, ports) = (first_word, ports(&hot));
         self.put(place, Shortcut { address, ports, from, to: next.serial, index, known, more });
         evicts
+    }
+
+    /// Counts a shortcut that found no room, or has taken that of another one.
+    fn refuse(&mut self) {
+        self.refused = self.refused.wrapping_add(1);
+        self.spare = self.spare.saturating_sub(1);
     }
 
     /// Whether a place has no shortcut that somebody may miss.
@@ -328,6 +363,11 @@ impl Shortcuts {
         let at = *number as usize - 1;
         self.parts[at / PART][at % PART] = Some(shortcut);
     }
+}
+
+/// How many shortcuts may find no room in a signature cache with this many places.
+fn spare(places: usize) -> usize {
+    if places == 0 || places >= MAX_PLACES { usize::MAX } else { places.div_ceil(TOO_MANY) }
 }
 
 impl Shortcut {

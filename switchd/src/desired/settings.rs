@@ -55,7 +55,8 @@ pub struct Settings {
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ring_memory: Option<MemorySize>,
-    /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off
+    /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off. There are more as
+    /// soon as there are more established connections
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub emc_entries: Option<Bounded<0, { 1 << 22 }>>,

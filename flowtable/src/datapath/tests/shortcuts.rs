@@ -74,6 +74,27 @@ fn frames_of_established_connections_go_through_one_pass() {
 }
 
 #[test]
+fn there_are_shortcuts_for_more_connections_than_there_was_room_for() {
+    let config = CacheConfig { emc_entries: 8, upcalls: None, ..CacheConfig::default() };
+    let mut bench = Bench::new(config, RULES);
+    let connections: Vec<[String; 2]> = (0..100)
+        .map(|n| [REQUEST, ANSWER].map(|text| text.replace("1000", &format!("{}", 1000 + n))))
+        .collect();
+    let send = |bench: &mut Bench| {
+        let mut by_shortcut = 0;
+        for [request, answer] in &connections {
+            bench.ports(1, headers(request));
+            by_shortcut += usize::from(!bench.has_gone_round());
+            bench.ports(2, headers(answer));
+        }
+        by_shortcut
+    };
+    assert_eq!(send(&mut bench), 0, "they are new");
+    (0..8).for_each(|_| drop(send(&mut bench)));
+    assert_eq!(send(&mut bench), connections.len());
+}
+
+#[test]
 fn frames_are_counted_at_both_flows() {
     let rules = [
         "cookie=1,udp,ct_state=-trk,actions=ct(table=1)",

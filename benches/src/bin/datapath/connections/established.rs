@@ -3,12 +3,16 @@
 //! The three take turns, so that what disturbs the machine disturbs all. Frames are of all connections one after the
 //! other, which is what a table of connections likes least.
 
-use super::{PLAIN, TRACKED, TRANSLATED, ensure_begun, establish, own_memory, policy, switch};
+use super::{
+    PLAIN, TRACKED, TRANSLATED, ensure_begun, establish, own_memory, policy, switch, switch_with,
+};
 use crate::Bench;
 use benches::null_port::NullSwitch;
 use benches::report::{Better, Goal, Role, Table, progress};
 use benches::workload::{Order, Workload};
+use flowtable::datapath::CacheConfig;
 use flowtable::policy::Policy;
+use ports::give_back_memory;
 use std::sync::Arc;
 
 /// How many connections, and the Mpps that are wanted.
@@ -32,7 +36,7 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let [plain, tracked, translated] = ["not tracked", "tracked", "source NAT"]
         .map(|name| results.column(name, "Mpps", Better::Higher));
     let ratio = results.column("NAT/tracked", "", Better::Higher);
-    let [bytes, nat_bytes] = ["memory", "memory, NAT"]
+    let columns = ["memory", "in caches", "memory, NAT", "in caches, NAT"]
         .map(|name| results.column(name, "bytes/connection", Better::Lower));
     let mut rates = Vec::new();
     for (name, count, wanted) in CASES {
@@ -53,9 +57,12 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
         for side in [&*with, nat] {
             ensure_begun(&side.policy, count)?;
         }
+        drop(sides);
         if count >= 100_000 {
-            results.record(row, bytes, with.bytes);
-            results.record(row, nat_bytes, nat.bytes);
+            let bytes = [memory(TRACKED, count)?, memory(TRANSLATED, count)?];
+            for (column, bytes) in columns.into_iter().zip(bytes.as_flattened()) {
+                results.record(row, column, *bytes);
+            }
         }
         let rate = results.median(row, tracked);
         if let Some(wanted) = wanted {
@@ -63,7 +70,7 @@ pub(super) fn run(bench: &mut Bench) -> anyhow::Result<()> {
         }
         let goal = format!("connections, {name}: with source NAT against without");
         bench.goal(Goal::at_least(&goal, results.median(row, ratio), TRANSLATED_PART));
-        rates.push((rate, results.median(row, nat_bytes)));
+        rates.push((rate, results.median(row, columns[2])));
     }
     if let [.., (fewer, _), (many, bytes)] = rates[..] {
         let goal = "connections: 1,000,000 against 100,000";
@@ -80,26 +87,46 @@ struct Side {
     policy: Arc<Policy>,
     switch: NullSwitch,
     workload: Workload,
-    /// Memory that the connections took, in bytes for each.
-    bytes: f64,
+    count: u32,
 }
 
 impl Side {
     fn new(rules: &[&str], count: u32) -> anyhow::Result<Self> {
         let policy = policy(rules)?;
         let mut switch = switch(&policy, 42);
-        let before = own_memory()?;
         if rules != PLAIN {
             drop(establish(&policy, &mut switch, count)?);
         }
-        let bytes = own_memory()?.saturating_sub(before) as f64 / f64::from(count);
         let mut workload = Workload::numbered(count, Order::Rotation);
-        switch.rate(&mut workload, 0.05);
-        Ok(Self { policy, switch, workload, bytes })
+        // Until there is room for what is known of each connection, and it is known.
+        switch.warm_up(&mut workload);
+        Ok(Self { policy, switch, workload, count })
     }
 
     /// Millions of frames per second of time on the core.
     fn rate(&mut self, seconds: f64) -> f64 {
+        // Every few seconds a connection is looked up again, and the others had their turns meanwhile.
+        self.switch.run(&mut self.workload, self.count as usize);
         self.switch.rate(&mut self.workload, seconds)
     }
+}
+
+/// The memory of so many connections in a switch, and that of a worker's caches for them, in bytes for each.
+fn memory(rules: &[&str], count: u32) -> anyhow::Result<[f64; 2]> {
+    let without = CacheConfig { emc_entries: 0, ..CacheConfig::default() };
+    let [own, all] = [(without, false), (CacheConfig::default(), true)].map(|(caches, warms)| {
+        // What others have given back would be taken, and not be seen.
+        give_back_memory();
+        let before = own_memory()?;
+        let policy = policy(rules)?;
+        let mut switch = switch_with(&policy, caches, 42);
+        drop(establish(&policy, &mut switch, count)?);
+        if warms {
+            switch.warm_up(&mut Workload::numbered(count, Order::Rotation));
+        }
+        give_back_memory();
+        anyhow::Ok(own_memory()?.saturating_sub(before) as f64 / f64::from(count))
+    });
+    let (own, all) = (own?, all?);
+    Ok([own, all - own])
 }

@@ -59,7 +59,12 @@ fn policy(rules: &[&str]) -> anyhow::Result<Arc<Policy>> {
 
 /// A switch with a datapath of its own.
 fn switch(policy: &Arc<Policy>, seed: u64) -> NullSwitch {
-    let datapath = Datapath::new(Arc::clone(policy), CacheConfig::default(), 1, seed);
+    switch_with(policy, CacheConfig::default(), seed)
+}
+
+/// A switch with a datapath of its own that has such caches.
+fn switch_with(policy: &Arc<Policy>, caches: CacheConfig, seed: u64) -> NullSwitch {
+    let datapath = Datapath::new(Arc::clone(policy), caches, 1, seed);
     let mut switch = NullSwitch::new(datapath, Family::Tracked);
     // Connections expire by this clock, however long the machine takes.
     switch.use_time_on_core();
