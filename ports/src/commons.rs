@@ -6,8 +6,8 @@
 //! together ([`Commons::ask`]). [`Commons`] lives as long as one of the ports does, and keeps the namespace alive.
 
 use crate::PortError;
-use crate::afpacket::FloodSocket;
 use crate::combining::Combiner;
+use crate::flood_socket::FloodSocket;
 use crate::netlink::{
     ChainChange, DropTable, Link, LinkChange, Netlink, NetlinkError, Reply, Request,
 };

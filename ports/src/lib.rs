@@ -16,6 +16,7 @@ mod commons;
 pub mod dummy;
 mod egress;
 mod error;
+mod flood_socket;
 pub mod handover;
 mod kernel_hooks;
 pub mod listeners;

@@ -19,7 +19,7 @@ mod rings;
 mod rx;
 mod tx;
 
-pub use multi_tx::{FloodSender, FloodSocket, FloodTarget};
+pub use multi_tx::{FloodSender, FloodTarget};
 pub use plain::{PlainFlood, PlainSockets};
 pub use ring_size::RingSize;
 pub use rings::RxOpener;

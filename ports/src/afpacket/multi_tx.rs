@@ -11,40 +11,16 @@
 use super::calls::failure;
 use super::tx::{prepare, write_header};
 use crate::egress::Way;
+use crate::flood_socket::FloodSocket;
 use crate::sys::mmsg::AddressedMessages;
-use crate::sys::packet as socket;
 use crate::{PortStatus, TxFailure};
 use packet::{Batch, FrameId, VNET_HDR_SIZE};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Copies of one system call.
 const MAX_CALL: usize = 256;
-/// Bytes that may wait for all devices of a namespace together.
-const SEND_BUFFER: i32 = 8 << 20;
-
-/// A socket that sends to any device of its namespace.
-#[derive(Debug)]
-pub struct FloodSocket(OwnedFd);
-
-impl FloodSocket {
-    /// A socket in the calling thread's namespace.
-    pub(crate) fn open() -> io::Result<Self> {
-        let socket = socket::socket()?;
-        let fd = socket.as_fd();
-        socket::set_option(fd, socket::PACKET_VNET_HDR, 1)?;
-        socket::set_send_buffer(fd, SEND_BUFFER)?;
-        socket::set_option(fd, socket::PACKET_QDISC_BYPASS, 1)?;
-        Ok(Self(socket))
-    }
-}
-
-impl AsFd for FloodSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
 
 /// How a port can be reached together with others.
 #[derive(Clone, Debug)]

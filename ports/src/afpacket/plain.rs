@@ -1,7 +1,7 @@
 //! The packet sockets of ports without the ports, for measurements.
 
-use super::multi_tx::FloodSocket;
 use super::ring_size::RingSize;
+use crate::flood_socket::FloodSocket;
 use crate::sys::mmsg::AddressedMessages;
 use crate::sys::packet as socket;
 use crate::sys::ring::RxRing;
