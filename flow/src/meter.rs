@@ -89,6 +89,16 @@ pub enum MeterMod {
     Add(Meter),
     /// `mod-meter`: replaces unit, flags and bands of a meter, which must exist.
     Modify(Meter),
+    /// A message that adds or modifies a meter, with flags that no meter can have. The switch always refuses
+    /// it, but looks first for faults that Open vSwitch finds before: the meter exists already, say.
+    BadFlags {
+        /// The meter, apart from the flags.
+        meter: Meter,
+        /// Whether the message adds the meter.
+        is_new: bool,
+        /// The flags as bits of `OFPMF_*`.
+        flags: u16,
+    },
     /// `del-meters`: deletes a meter, or every meter ([`MeterId::ALL`]), and the rules that use it. It is no error if
     /// there is none.
     Delete(MeterId),

@@ -23,6 +23,8 @@ mod flag {
     pub(super) const PKTPS: u16 = 2;
     pub(super) const BURST: u16 = 4;
     pub(super) const STATS: u16 = 8;
+    /// The units, of which a meter has one.
+    pub(super) const UNITS: u16 = KBPS | PKTPS;
 }
 
 /// Types of bands (`OFPMBT_*`).
@@ -40,13 +42,25 @@ const BAND_HEADER_SIZE: usize = 4;
 pub(crate) fn decode_mod(mut input: Input<'_>) -> Result<MeterMod, ErrorCode> {
     let (command, flags) = (input.u16()?, input.u16()?);
     let id = MeterId(input.u32()?);
-    let meter = |input| decode_meter(id, flags, input).map(with_bursts);
-    match command {
-        command::ADD => meter(input).map(MeterMod::Add),
-        command::MODIFY => meter(input).map(MeterMod::Modify),
-        command::DELETE => Ok(MeterMod::Delete(id)),
-        _ => Err(ErrorCode::BadMeterCommand),
-    }
+    let is_new = match command {
+        command::ADD => true,
+        command::MODIFY => false,
+        command::DELETE => return Ok(MeterMod::Delete(id)),
+        _ => return Err(ErrorCode::BadMeterCommand),
+    };
+    let meter = with_bursts(decode_meter(id, flags, input)?);
+    Ok(match (are_known(flags), is_new) {
+        (true, true) => MeterMod::Add(meter),
+        (true, false) => MeterMod::Modify(meter),
+        // Open vSwitch looks at the other meters first.
+        (false, is_new) => MeterMod::BadFlags { meter, is_new, flags },
+    })
+}
+
+/// Whether the flags name a unit, and the crate knows all of them.
+fn are_known(flags: u16) -> bool {
+    const KNOWN: u16 = flag::UNITS | flag::BURST | flag::STATS;
+    flags & !KNOWN == 0 && flags & flag::UNITS != 0
 }
 
 /// Has a meter obey the bursts of its bands although its flags do not announce them, as Open vSwitch does. Sets the flag then.
@@ -62,9 +76,11 @@ fn with_bursts(mut meter: Meter) -> Meter {
 
 /// Writes a meter mod.
 pub(crate) fn put_mod(out: &mut Encoder, meter_mod: &MeterMod) {
-    let (command, meter) = match meter_mod {
-        MeterMod::Add(meter) => (command::ADD, meter),
-        MeterMod::Modify(meter) => (command::MODIFY, meter),
+    let (command, meter, flags) = match meter_mod {
+        MeterMod::Add(meter) => (command::ADD, meter, flags(meter)),
+        MeterMod::Modify(meter) => (command::MODIFY, meter, flags(meter)),
+        MeterMod::BadFlags { meter, is_new: true, flags } => (command::ADD, meter, *flags),
+        MeterMod::BadFlags { meter, is_new: false, flags } => (command::MODIFY, meter, *flags),
         MeterMod::Delete(id) => {
             out.u16(command::DELETE);
             out.u16(0);
@@ -72,7 +88,7 @@ pub(crate) fn put_mod(out: &mut Encoder, meter_mod: &MeterMod) {
         }
     };
     out.u16(command);
-    out.u16(flags(meter));
+    out.u16(flags);
     out.u32(meter.id.0);
     put_bands(out, meter, |band| band.burst_size);
 }
@@ -86,13 +102,13 @@ fn flags(meter: &Meter) -> u16 {
     unit | set(meter.has_burst, flag::BURST) | set(meter.has_stats, flag::STATS)
 }
 
-/// Reads the bands of a meter up to the end of `input`. The flags have to name one unit.
+/// Reads the bands of a meter up to the end of `input`. The flags may name one unit; without one, it is `kbps`.
 fn decode_meter(id: MeterId, flags: u16, mut input: Input<'_>) -> Result<Meter, ErrorCode> {
-    const KNOWN: u16 = flag::KBPS | flag::PKTPS | flag::BURST | flag::STATS;
-    const UNITS: u16 = flag::KBPS | flag::PKTPS;
-    if flags & UNITS == UNITS {
-        return Err(ErrorCode::BadMeterFlags);
-    }
+    let unit = match flags & flag::UNITS {
+        flag::UNITS => return Err(ErrorCode::BadMeterFlags),
+        flag::PKTPS => MeterUnit::Pktps,
+        _ => MeterUnit::Kbps,
+    };
     let (has_burst, has_stats) = (flags & flag::BURST != 0, flags & flag::STATS != 0);
     let mut bands = Vec::new();
     while !input.is_empty() {
@@ -114,11 +130,6 @@ fn decode_meter(id: MeterId, flags: u16, mut input: Input<'_>) -> Result<Meter, 
     if !id.is_valid() {
         return Err(ErrorCode::InvalidMeter);
     }
-    let unit = match flags & (flag::KBPS | flag::PKTPS) {
-        flag::KBPS if flags & !KNOWN == 0 => MeterUnit::Kbps,
-        flag::PKTPS if flags & !KNOWN == 0 => MeterUnit::Pktps,
-        _ => return Err(ErrorCode::BadMeterFlags),
-    };
     Ok(Meter { id, unit, has_burst, has_stats, bands })
 }
 
@@ -158,6 +169,9 @@ pub(crate) fn decode_config(input: &mut Input<'_>) -> Result<Meter, ErrorCode> {
     let flags = body.u16()?;
     let id = MeterId(body.u32()?);
     let mut meter = decode_meter(id, flags, body)?;
+    if !are_known(flags) {
+        return Err(ErrorCode::BadMeterFlags);
+    }
     if !meter.has_burst {
         // A reply tells the burst that is in force.
         meter.bands.iter_mut().for_each(|band| band.burst_size = 0);

@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// The flags of a message that name a unit (`OFPMF_KBPS` and `OFPMF_PKTPS`).
+const UNITS: u16 = 3;
+
 /// A meter with its counters, shared by all who refer to it. A modification replaces it by another one, with new
 /// counters and full buckets, as in Open vSwitch.
 #[derive(Debug)]
@@ -169,11 +172,12 @@ impl Meters {
     /// Whether the bridge can have the meter beside those that the latest version sees.
     ///
     /// # Errors
-    /// Why not.
+    /// Why not: the first fault in the order of Open vSwitch.
     fn check(&self, request: &MeterMod, version: Version) -> Result<(), FlowModError> {
-        let (meter, is_new) = match request {
-            MeterMod::Add(meter) => (meter, true),
-            MeterMod::Modify(meter) => (meter, false),
+        let (meter, is_new, has_unit) = match request {
+            MeterMod::Add(meter) => (meter, true, true),
+            MeterMod::Modify(meter) => (meter, false, true),
+            MeterMod::BadFlags { meter, is_new, flags } => (meter, *is_new, flags & UNITS != 0),
             MeterMod::Delete(_) => return Ok(()),
         };
         let id = meter.id;
@@ -189,13 +193,19 @@ impl Meters {
             None if self.0.len() >= MAX_METERS => return Err(FlowModError::TooManyMeters(id)),
             _ => {}
         }
+        if !has_unit {
+            return Err(FlowModError::MeterFlags(id));
+        }
         if meter.bands.is_empty() {
             return Err(FlowModError::MeterWithoutBands(id));
         }
         if meter.bands.iter().any(|band| band.rate == 0) {
             return Err(FlowModError::BandWithoutRate(id));
         }
-        Ok(())
+        match request {
+            MeterMod::BadFlags { .. } => Err(FlowModError::MeterFlags(id)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -246,11 +256,13 @@ impl Transaction<'_> {
     pub fn apply_meter(&mut self, request: &MeterMod, now: Duration) -> Result<(), FlowModError> {
         let Some(change) = &mut self.change else { return Ok(()) };
         let version = change.version();
+        let bridge = self.bridge;
+        bridge.policy.tables.read().0.of(bridge.id).meters.check(request, version)?;
         match request {
             MeterMod::Delete(id) => self.delete_meters(*id, version),
+            // The check has refused it.
+            MeterMod::BadFlags { .. } => {}
             MeterMod::Add(meter) | MeterMod::Modify(meter) => {
-                let bridge = self.bridge;
-                bridge.policy.tables.read().0.of(bridge.id).meters.check(request, version)?;
                 change.reserve(2);
                 bridge.step(|tables| tables.put_meter(change, meter.clone(), now));
             }

@@ -143,6 +143,10 @@ pub enum FlowModError {
     /// `OFPMMFC_BAD_RATE`.
     #[error("meter {0}: the rate of a band is at least 1")]
     BandWithoutRate(MeterId),
+    /// A message asked for flags that the meter with this number cannot have, or for no unit. In OpenFlow, the
+    /// type `OFPET_METER_MOD_FAILED` and the code `OFPMMFC_BAD_FLAGS`.
+    #[error("meter {0}: a meter has the unit kbps or pktps, and no flags but burst and stats")]
+    MeterFlags(MeterId),
     /// A rule or a packet-out uses the field `tun_metadataN` with this number, which is no option of Geneve in
     /// this bridge. In OpenFlow, the type `OFPET_FLOW_MOD_FAILED` and the code `NXFMFC_INVALID_TLV_FIELD`.
     #[error(

@@ -28,6 +28,7 @@ pub(crate) fn error_code(error: &FlowModError) -> ErrorCode {
             ErrorCode::OutOfBands
         }
         FlowModError::BandWithoutRate(_) => ErrorCode::BadRate,
+        FlowModError::MeterFlags(_) => ErrorCode::BadMeterFlags,
         FlowModError::UnmappedOption(_) => ErrorCode::NxFlowModInvalidTlvField,
         FlowModError::OptionTooShort { .. } => ErrorCode::BadSetLength,
         _ => ErrorCode::FlowModUnknown,
