@@ -43,15 +43,15 @@ pub struct GroupList<'a> {
 #[error("group {} does not exist", .0.0)]
 pub struct UnknownGroup(pub GroupId);
 
-/// Begins a list of one group, or of all with `None`, [`GroupId::ALL`] or [`GroupId::ANY`]. Its counters include
-/// what caches have forwarded.
+/// Begins a list of one group, or of all with `None` or [`GroupId::ALL`]. Its counters include what caches have
+/// forwarded. [`GroupId::ANY`] is the number of no group, as in Open vSwitch.
 ///
 /// # Errors
 /// There is no group of this number.
 pub fn list(switch: OnBridge<'_>, which: Option<GroupId>) -> Result<GroupList<'_>, UnknownGroup> {
     switch.settle();
     let walk = switch.bridge().walk_groups();
-    let which = which.filter(|id| *id != GroupId::ALL && *id != GroupId::ANY);
+    let which = which.filter(|id| *id != GroupId::ALL);
     let only = which.map(|id| walk.get(id).ok_or(UnknownGroup(id))).transpose()?;
     Ok(GroupList { walk, is_over: false, only, now: switch.now() })
 }
