@@ -143,7 +143,7 @@ fn check_buffer(buffer: u32, command: Command) -> Result<(), ErrorCode> {
 /// vSwitch sees before.
 fn bad_flags(flow_mod: &FlowMod, version: OfVersion) -> ErrorCode {
     match check_received(&flow_mod.actions, &flow_mod.matching, None, version) {
-        Err(why @ (Unfit::ActionSet | Unfit::Conjunction)) => why.into(),
+        Err(why @ Unfit::ActionSet) => why.into(),
         _ => ErrorCode::BadFlags,
     }
 }
@@ -201,7 +201,7 @@ fn decode_10(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorC
             Ok((buffer, out_port, flags, matching, None))
         })?;
     flow_mod.actions = action::decode_list(action_input(input), OpenFlow10)?;
-    action::check_order(&flow_mod.actions)?;
+    action::check_rule(&flow_mod.actions)?;
     set_flags(&mut flow_mod, flags, OpenFlow10)?;
     finish(&flow_mod, permitted, buffer, OpenFlow10)?;
     Ok(flow_mod)
@@ -222,7 +222,7 @@ pub(crate) fn decode_nxt(mut input: Input<'_>, encoding: Encoding) -> Result<Flo
         return Err(ErrorCode::NxmInvalid);
     }
     flow_mod.actions = action::decode_list(action_input(input), encoding.version)?;
-    action::check_order(&flow_mod.actions)?;
+    action::check_rule(&flow_mod.actions)?;
     set_flags(&mut flow_mod, flags, OpenFlow10)?;
     finish(&flow_mod, permitted, buffer, encoding.version)?;
     Ok(flow_mod)
@@ -345,7 +345,7 @@ fn decode_11(
     }
     let instructions = Input::new(input.rest(), ErrorCode::BadInstructionLength);
     flow_mod.actions = action::decode_instructions(instructions, version)?;
-    action::check_order(&flow_mod.actions)?;
+    action::check_rule(&flow_mod.actions)?;
     set_flags(flow_mod, flags, version)?;
     finish(flow_mod, permitted, buffer, version)
 }

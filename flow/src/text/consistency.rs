@@ -346,17 +346,17 @@ fn readable(sub: Subfield, sketch: &Sketch<'_>) -> Result<(), Problem> {
 fn on_connection(action: &Action, sketch: &Sketch<'_>) -> Result<(), Problem> {
     let field = match action {
         Action::SetField { field, .. } => *field,
-        Action::Move { src, dst } => {
-            readable(*src, sketch)?;
-            dst.field
-        }
+        Action::Move { dst, .. } => dst.field,
         _ => {
             let fault = Fault::new("ct: exec takes set_field, load and move (OFPBAC_BAD_ARGUMENT)");
             return Err((Unfit::InConnection, fault));
         }
     };
     if field.is_of_connection() {
-        return Ok(());
+        return match action {
+            Action::Move { src, .. } => readable(*src, sketch),
+            _ => Ok(()),
+        };
     }
     let name = field.def().name;
     let fault = Fault::new(format!("ct: exec cannot change {name} (OFPBAC_BAD_ARGUMENT)"));

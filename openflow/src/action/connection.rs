@@ -7,7 +7,7 @@
 //! bytes 24-    translation of addresses (`NXAST_NAT`), if any, and actions on the connection
 //! ```
 
-use super::decode::packed_subfield;
+use super::decode::{changes_connection, packed_subfield};
 use super::encode::{offset_and_len, put_list};
 use super::nat;
 use crate::error::ErrorCode;
@@ -82,9 +82,10 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<(Ct, Input<'a>), Error
     Ok((Ct { commit, force, table, zone, nat: None, exec: Vec::new(), alg }, *input))
 }
 
-/// The action with the actions that were read behind `head`, which need a connection that is committed.
+/// The action with the actions that were read behind `head`, which change a connection that is committed.
 pub(super) fn with_exec(head: Ct, exec: Vec<Action>) -> Result<Ct, ErrorCode> {
-    let is_sound = exec.iter().all(|a| matches!(a, Action::SetField { .. } | Action::Move { .. }));
+    // Like Open vSwitch, this refuses changes of the packet before it reads what follows `ct`.
+    let is_sound = exec.iter().all(changes_connection);
     let needs_commit = !exec.is_empty() || head.nat.is_some_and(|nat| nat.range().is_some());
     match is_sound && (head.commit || !needs_commit) {
         true => Ok(Ct { exec, ..head }),

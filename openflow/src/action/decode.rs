@@ -9,7 +9,6 @@ use crate::matching::field::{self, FieldHeader};
 use crate::port;
 use OfVersion::{OpenFlow10, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
 use flow::action::{Action, Clause, SetFieldForm, Subfield};
-use flow::ct::Ct;
 use flow::fields::{FieldId, TextForm, ones};
 use flow::key::VLAN_CFI;
 use flow::types::{GroupId, MacAddr, MeterId, OfPort, OfVersion, TableId};
@@ -40,24 +39,49 @@ pub(super) fn decode_behind(
 /// Reads the actions of a bucket or of a packet-out, which cannot be Nicira's form of an instruction.
 pub(crate) fn decode_plain(input: Input<'_>, version: OfVersion) -> Result<Vec<Action>, ErrorCode> {
     let list = decode_list(input, version)?;
-    match list.iter().any(is_metadata) {
-        true => Err(ErrorCode::UnsupportedInstruction),
-        false => Ok(list),
-    }
+    check_company(&list, false)?;
+    Ok(list)
 }
 
-/// Checks the order of the actions and instructions of a rule. Nicira's form of `write_metadata` is an instruction among actions,
-/// which only `goto_table` may follow.
-pub(crate) fn check_order(list: &[Action]) -> Result<(), ErrorCode> {
-    let behind = list.iter().skip_while(|action| !is_metadata(action)).skip(1);
-    match { behind }.all(|action| matches!(action, Action::GotoTable(_))) {
-        true => Ok(()),
-        false => Err(ErrorCode::ActionUnsupportedOrder),
-    }
+/// Checks whether the actions and instructions of a rule can stand together.
+pub(crate) fn check_rule(list: &[Action]) -> Result<(), ErrorCode> {
+    check_company(list, true)
 }
 
-fn is_metadata(action: &Action) -> bool {
-    matches!(action, Action::WriteMetadata { .. })
+/// Checks what Open vSwitch checks of a list when it has read all of it, and before it asks whether the actions
+/// fit their match (`ofpacts_verify`). Nicira's form of `write_metadata` is an instruction among actions, which
+/// only `goto_table` may follow.
+fn check_company(list: &[Action], may_have_instructions: bool) -> Result<(), ErrorCode> {
+    let mut is_behind_metadata = false;
+    for action in list {
+        match action {
+            Action::Conjunction(_) => {
+                let fits = |a: &Action| matches!(a, Action::Conjunction(_) | Action::Note(_));
+                return match list.iter().all(fits) {
+                    true => Ok(()),
+                    false => Err(ErrorCode::NxActionBadConjunction),
+                };
+            }
+            action if changes_connection(action) => return Err(ErrorCode::BadSetArgument),
+            Action::WriteMetadata { .. } if !may_have_instructions => {
+                return Err(ErrorCode::UnsupportedInstruction);
+            }
+            Action::GotoTable(_) => {}
+            _ if is_behind_metadata => return Err(ErrorCode::ActionUnsupportedOrder),
+            Action::WriteMetadata { .. } => is_behind_metadata = true,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether an action changes a field of a connection, which only `ct` may do.
+pub(super) fn changes_connection(action: &Action) -> bool {
+    match action {
+        Action::SetField { field, .. } => field.is_of_connection(),
+        Action::Move { dst, .. } => dst.field.is_of_connection(),
+        _ => false,
+    }
 }
 
 /// The settings of a reader of actions.
@@ -71,26 +95,31 @@ struct Reading {
 impl Reading {
     fn list(self, input: &mut Input<'_>, list: &mut Vec<Action>) -> Result<(), ErrorCode> {
         while !input.is_empty() {
-            let mut header = *input;
-            let (kind, len) = (header.u16(), header.u16().map(usize::from));
-            let (Ok(kind), Ok(len)) = (kind, len) else {
-                return Err(ErrorCode::BadActionLength);
-            };
-            self.check_known(kind, header)?;
-            if len < MIN_SIZE || !len.is_multiple_of(8) {
-                return Err(ErrorCode::BadActionLength);
-            }
-            if len > input.len() {
-                return Err(ErrorCode::BadActionLength);
-            }
-            let mut action = input.part(len, ErrorCode::BadActionLength)?;
-            action.skip(4)?;
-            list.push(match kind {
-                of::EXPERIMENTER => self.experimenter(action)?,
-                _ => self.standard(kind, action)?,
-            });
+            list.push(self.one(input)?);
         }
         Ok(())
+    }
+
+    /// Reads the action that `input` begins with.
+    fn one(self, input: &mut Input<'_>) -> Result<Action, ErrorCode> {
+        let mut header = *input;
+        let (kind, len) = (header.u16(), header.u16().map(usize::from));
+        let (Ok(kind), Ok(len)) = (kind, len) else {
+            return Err(ErrorCode::BadActionLength);
+        };
+        self.check_known(kind, header)?;
+        if len < MIN_SIZE || !len.is_multiple_of(8) {
+            return Err(ErrorCode::BadActionLength);
+        }
+        if len > input.len() {
+            return Err(ErrorCode::BadActionLength);
+        }
+        let mut action = input.part(len, ErrorCode::BadActionLength)?;
+        action.skip(4)?;
+        match kind {
+            of::EXPERIMENTER => self.experimenter(action),
+            _ => self.standard(kind, action),
+        }
     }
 
     /// Whether there are actions of this type; `rest` has what follows the length. Open vSwitch asks that before it looks at
@@ -256,6 +285,7 @@ impl Reading {
             nx::STACK_PUSH | nx::STACK_POP | nx::OUTPUT_REG2 | nx::CHECK_PKT_LARGER => (24, false),
             nx::WRITE_METADATA => (32, false),
             nx::DELETE_FIELD => (24, false),
+            nx::NAT => (16, true),
             nx::SET_TUNNEL64 => (24, false),
             nx::CT => (24, true),
             nx::SAMPLE => (24, false),
@@ -335,9 +365,16 @@ impl Reading {
                 if self.depth >= MAX_DEPTH {
                     return Err(ErrorCode::TooManyActions);
                 }
-                let (mut actions, mut exec) = (actions, Vec::new());
-                let head = Ct { nat: nat::decode(&mut actions)?, ..head };
-                Self { depth: self.depth + 1, ..self }.list(&mut actions, &mut exec)?;
+                let inner = Self { depth: self.depth + 1, ..self };
+                let (mut head, mut actions, mut exec) = (head, actions, Vec::new());
+                // `ovs-ofctl` writes the translation of addresses and the other actions in the order of its
+                // text. Of several translations, the last one is in force.
+                while !actions.is_empty() {
+                    match nat::decode(&mut actions)? {
+                        Some(nat) => head.nat = Some(nat),
+                        None => exec.push(inner.one(&mut actions)?),
+                    }
+                }
                 Action::Ct(Box::new(connection::with_exec(head, exec)?))
             }
             nx::DELETE_FIELD => {
@@ -351,6 +388,8 @@ impl Reading {
                 }
             }
             nx::CT_CLEAR => Action::CtClear,
+            // `ct` has it, and nothing else.
+            nx::NAT => return Err(ErrorCode::BadSetArgument),
             nx::LEARN | nx::LEARN2 => {
                 Action::Learn(Box::new(learn::decode(&mut input, subtype == nx::LEARN2)?))
             }
@@ -389,9 +428,6 @@ impl Reading {
                 zeros(&mut input, 6)?;
                 controller2(&mut input)?
             }
-            nx::WRITE_METADATA if self.depth > 0 => {
-                return Err(ErrorCode::UnsupportedInstruction);
-            }
             nx::WRITE_METADATA => {
                 zeros(&mut input, 6)?;
                 write_metadata(input.u64()?, input.u64()?)?
@@ -422,6 +458,7 @@ impl Reading {
                 }
                 let mut inner = Vec::new();
                 Self { depth: self.depth + 1, ..self }.list(&mut input, &mut inner)?;
+                check_company(&inner, false)?;
                 Action::Clone(inner)
             }
             nx::CHECK_PKT_LARGER => {
@@ -633,6 +670,20 @@ fn controller2(input: &mut Input<'_>) -> Result<Action, ErrorCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ct_may_translate_behind_its_other_actions() {
+        let nat = b"\xff\xff\0\x18\0\0\x23\x20\0\x24\0\0\0\x01\0\x01\x0a\0\0\x01\0\0\0\0";
+        let mark = b"\xff\xff\0\x18\0\0\x23\x20\0\x07\0\x1f\0\x01\xd6\x04\0\0\0\0\0\0\0\x05";
+        let head = b"\xff\xff\0\x48\0\0\x23\x20\0\x23\0\x01\0\0\0\0\0\0\xff\0\0\0\0\0";
+        let decode = |bytes: Vec<u8>| {
+            decode_list(Input::new(&bytes, ErrorCode::BadActionLength), OpenFlow10).unwrap()
+        };
+        let in_front = decode([&head[..], nat, mark].concat());
+        assert_eq!(decode([&head[..], mark, nat].concat()), in_front);
+        let [Action::Ct(ct)] = &in_front[..] else { panic!("{in_front:?}") };
+        assert!(ct.nat.is_some() && ct.exec.len() == 1, "{ct:?}");
+    }
 
     #[test]
     fn a_length_that_reaches_beyond_the_list_is_an_error() {

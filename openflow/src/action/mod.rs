@@ -12,6 +12,6 @@ mod members;
 mod nat;
 mod number;
 
-pub(crate) use decode::{check_order, decode_list, decode_plain};
+pub(crate) use decode::{check_rule, decode_list, decode_plain};
 pub(crate) use encode::put_list;
 pub(crate) use instruction::{decode_instructions, put_instructions};
