@@ -12,6 +12,7 @@ use flow::Match;
 use flow::fields::FieldId;
 use flow::key::{PipelineKey, PipelineMask};
 use flow::packet_out::PacketOut;
+use flow::text::check_received_packet;
 use flow::types::{OfPort, OfVersion};
 
 /// Reads a packet-out.
@@ -45,6 +46,15 @@ pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketO
         return Err(ErrorCode::BufferUnknown);
     }
     Ok(PacketOut { in_port, packet: input.rest().to_vec(), state, actions })
+}
+
+/// Checks that the actions of a packet-out fit its packet, which Open vSwitch checks before it looks for groups
+/// and meters of the actions.
+///
+/// # Errors
+/// OpenFlow's error for the first action that does not fit.
+pub fn check_packet_out(packet_out: &PacketOut, version: OfVersion) -> Result<(), ErrorCode> {
+    Ok(check_received_packet(packet_out, version)?)
 }
 
 /// The ingress port and the fields beside the packet ([`FieldId::beside_packet`]) of a match, which must be about nothing else and

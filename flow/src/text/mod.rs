@@ -55,7 +55,7 @@ pub(crate) mod words;
 
 pub use consistency::{Unfit, check_received};
 pub use error::TextError;
-pub use packet_out::parse_packet_out;
+pub use packet_out::{check_received_packet, parse_packet_out};
 pub use parse_action::is_nearly_an_action;
 pub use parse_flow::{
     describe_flow, describe_flows, parse_dumped_flow, parse_file_line_with_formats, parse_filter,

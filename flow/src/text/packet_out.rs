@@ -9,7 +9,7 @@ use super::printable::quoted;
 use super::protocol::Protocols;
 use super::request::{behind_actions, no_format, receivable};
 use super::words::{self, Word};
-use super::{ParseContext, consistency, port, value};
+use super::{ParseContext, Unfit, check_received, consistency, port, value};
 use crate::action::Action;
 use crate::dialect;
 use crate::extract::{Arrival, extract};
@@ -17,7 +17,7 @@ use crate::fields::FieldId;
 use crate::key::{FlowKey, Headers, PipelineKey, PipelineMask};
 use crate::matching::Match;
 use crate::packet_out::PacketOut;
-use crate::types::OfPort;
+use crate::types::{OfPort, OfVersion};
 use packet::wire::ethernet;
 use zerocopy::FromBytes;
 
@@ -201,6 +201,15 @@ fn actions(
     let carried = dialect::actions(&actions, context.version, &matching);
     receivable(&carried, context.version).map_err(|fault| error(list, fault))?;
     Ok(carried.into_owned())
+}
+
+/// Checks the actions of a packet-out that a message of `version` carried. Like Open vSwitch, this asks whether
+/// they fit the headers of the packet.
+///
+/// # Errors
+/// Why the switch refuses the packet-out.
+pub fn check_received_packet(packet_out: &PacketOut, version: OfVersion) -> Result<(), Unfit> {
+    check_received(&packet_out.actions, &exactly(&packet_out.packet), None, version)
 }
 
 /// The match that looks at every header field and selects packets with the headers of this one.

@@ -8,7 +8,7 @@ use crate::switch::OnBridge;
 use flow::flow_mod::FlowMod;
 use openflow::{
     BundleControl, BundleStep, Encoding, ErrorCode, MessageHeader, MessageKind, OfMessage, PortMod,
-    check_flow_mod,
+    check_flow_mod, check_packet_out,
 };
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -177,7 +177,8 @@ impl Bundles {
         }
         match OfMessage::decode(&message, encoding).map_err(|error| error.0)? {
             OfMessage::FlowMod(flow_mod) => check_flow_mod(&flow_mod, encoding.version)?,
-            OfMessage::GroupMod(_) | OfMessage::PortMod(_) | OfMessage::PacketOut(_) => {}
+            OfMessage::PacketOut(packet_out) => check_packet_out(&packet_out, encoding.version)?,
+            OfMessage::GroupMod(_) | OfMessage::PortMod(_) => {}
             _ => return Err(ErrorCode::BundleUnsupported),
         }
         if !self.open.contains_key(&id) {

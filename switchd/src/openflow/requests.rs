@@ -21,7 +21,7 @@ use openflow::{
     BundleControl, BundleStep, ControllerRole, EVERY_QUEUE, Encoding, ErrorCode, GroupFeatures,
     Incoming, MultipartReply, MultipartRequest, OfMessage, PortMod, QueueConfig, ReplyParts,
     RoleMessage, SwitchConfig, SwitchDesc, SwitchFeatures, TableFeatures, TakenFlowMod, TlvTable,
-    capability,
+    capability, check_packet_out,
 };
 use std::io;
 use std::sync::Arc;
@@ -199,8 +199,11 @@ impl Peer {
             OfMessage::FlowMonitorCancel(id) => wire.cancel_monitor(id),
             OfMessage::PacketOut(packet) => {
                 // As in Open vSwitch, the packet may have come through a port that is gone by now.
-                packet_out::check(on.bridge(), &packet, true)
-                    .map_err(|error| refuse::packet_out(&error))
+                check_packet_out(&packet, encoding.version)
+                    .and_then(|()| {
+                        packet_out::check(on.bridge(), &packet, true)
+                            .map_err(|error| refuse::packet_out(&error))
+                    })
                     .map(|()| self.packet_outs.begin(on, *packet))
             }
             OfMessage::FeaturesRequest => {
