@@ -1,9 +1,11 @@
 //! Fragments that wait for the rest of their packets, because only a whole packet can be tracked.
 //!
-//! The frame of a fragment is kept until all fragments of its packet are there. Then the packet is put together, tracked as any
-//! other, and its fragments go on as they came, with the addresses and the bytes that a translation has given the packet. A
-//! fragment that overlaps another one takes the packet with it (RFC 5722). Open vSwitch does the same (`lib/ipf.c`), and its
-//! limits hold here: 1,000 fragments, 15 seconds, and only the last fragment of a packet may be small.
+//! The frame of a fragment is kept until all fragments of its packet are there. Then the packet is put
+//! together, tracked as any other, and its fragments go on as they came, with the addresses and the bytes that
+//! a translation has given the packet. Open vSwitch does the same (`lib/ipf.c`), and its limits hold here:
+//! 1,000 fragments, 15 seconds, and only the last fragment of a packet may be small. A fragment that comes
+//! again is invalid, as in Open vSwitch. A fragment that overlaps another one otherwise takes the packet with
+//! it (RFC 5722), while Open vSwitch keeps what came first.
 //!
 //! The memory is bounded in fragments and bytes, and shared: a port, and a source address at a port, may each hold as much as there
 //! is room left, so that one that sends ever new fragments gets half of it. Who wants more loses the packet that waits for longest,
@@ -49,7 +51,7 @@ impl MinSizes {
 /// What becomes of a frame that may have a fragment.
 #[derive(Debug)]
 pub(crate) enum Kept {
-    /// The frame has no fragment that could be part of a packet.
+    /// The frame has no fragment that could be part of a packet, or one that waits already.
     Unusable,
     /// The fragment is kept and waits for others.
     Waits,
@@ -174,10 +176,7 @@ impl Fragments {
         }
         match added {
             Added::Waits => Kept::Waits,
-            Added::Again => {
-                self.stats.overlapping += 1;
-                Kept::Refused(DropReason::FragmentOverlap)
-            }
+            Added::Again => Kept::Unusable,
             Added::Contradicts => {
                 let others = self.take(&key).map_or(0, |datagram| datagram.len());
                 self.stats.overlapping += 1 + others as u64;
