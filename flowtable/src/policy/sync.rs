@@ -89,17 +89,20 @@ thread_local! {
 
 /// Unlocks, and hands the lock to the thread that has waited longest, if one waits. A plain unlock
 /// would mostly let the present thread take the lock again for its next step, while the waiting
-/// reader is still waking up.
-///
-/// From time to time ([`TURN`]) offers the core to other threads, too. The scheduler takes a thread that never
-/// does so off its core at some time, most likely while the thread has the lock, and a worker on another core
-/// then waits for milliseconds. Where other threads keep the core busy, each offer costs a turn of all of them.
-/// The thread then works for a quarter of that time before the next offer, so that it keeps a fifth of the core.
-/// Nothing but the moment of an offer depends on the clock.
+/// reader is still waking up. [Offers the core](offer_core) as well.
 pub(super) fn give_way<T>(guard: RwLockWriteGuard<'_, T>) {
     let Held { watch, inner } = guard;
     drop(watch);
     parking_lot::RwLockWriteGuard::unlock_fair(inner);
+    offer_core();
+}
+
+/// Offers the core to other threads, from time to time ([`TURN`]). The scheduler takes a thread that never
+/// does so off its core at some time, most likely while the thread has the lock, and a worker on another core
+/// then waits for milliseconds. Where other threads keep the core busy, each offer costs a turn of all of them.
+/// The thread then works for a quarter of that time before the next offer, so that it keeps a fifth of the core.
+/// Nothing but the moment of an offer depends on the clock.
+pub(super) fn offer_core() {
     let now = Instant::now();
     match OFFERED.get() {
         Some((last, turn)) if now.duration_since(last) < turn => {}

@@ -5,6 +5,7 @@ use super::learning::LearnedRule;
 use super::observer::Observed;
 use super::rule::Removal;
 use super::rule::{Rule, RuleRef};
+use super::sync::offer_core;
 use super::tables::{Change, FlowModError, Found, Scope, TableCursor, Tables};
 use super::{Bridge, LOGGED_RULES, SLICE};
 use crate::classifier::{Sample, Version};
@@ -323,7 +324,11 @@ impl Transaction<'_> {
     pub fn rule_like(&self, request: &FlowMod) -> Option<Arc<Rule>> {
         let version = self.change.as_ref()?.version();
         let (tables, _) = self.bridge.policy.tables.read();
-        tables.of(self.bridge.id).rule_like(request, version).cloned()
+        let rule = tables.of(self.bridge.id).rule_like(request, version).cloned();
+        drop(tables);
+        // Who replaces a table asks for rule after rule, and changes few.
+        offer_core();
+        rule
     }
 
     /// Whether packet-outs can have these actions once the change is published, as [`Tables::check_actions`] says.
