@@ -13,6 +13,7 @@ use crate::policy::xlate::{Learn, Translation};
 use crate::policy::{News, Policy};
 use arrayvec::ArrayVec;
 use flow::FlowKey;
+use flow::key::KeyRef;
 use flow::metric::CacheMetric;
 use flow::types::MacAddr;
 use flow::verdict::DropReason;
@@ -104,6 +105,34 @@ impl Caches {
             recent: RecentRules::default(),
             is_off,
         }
+    }
+
+    /// Whether a flow has the verdict of a packet with this key, at this generation.
+    #[inline]
+    pub(super) fn is_flow_of(&self, flow: &CachedFlow, key: KeyRef<'_>, generation: u64) -> bool {
+        flow.covers(key) && (flow.is_fresh(generation) || self.restamp(flow, generation))
+    }
+
+    /// The usual flow that tracks connections and has the verdict of a packet with this key, at this generation.
+    ///
+    /// Not inlined, so that frames that have a flow already pay nothing for it.
+    #[inline(never)]
+    pub(super) fn usual_flow(&self, key: KeyRef<'_>, generation: u64) -> Option<u32> {
+        self.tracking.find(&self.flows, |flow| self.is_flow_of(flow, key, generation))
+    }
+
+    /// Stamps a flow with `generation` unless a change since its stamp may concern the flow. Returns whether it did.
+    ///
+    /// Not inlined, so that the comparison of frames that need no stamp stays small enough to be inlined.
+    #[cold]
+    #[inline(never)]
+    fn restamp(&self, flow: &CachedFlow, generation: u64) -> bool {
+        let is_untouched = !flow.is_concerned(self.policy.changes(), &self.recent);
+        if is_untouched {
+            flow.restamp(generation);
+            self.stats[CacheMetric::Restamps].add(1);
+        }
+        is_untouched
     }
 
     /// Gives the cache of signatures this many places, all of them empty.

@@ -447,35 +447,21 @@ impl Datapath {
     fn compare(&mut self, n: usize, generation: u64, is_first_pass: bool) -> u64 {
         let Scratch { keys, rare, sizes, flows, .. } = &mut *self.scratch;
         let caches = &self.caches;
-        let changes = caches.policy.changes();
-        let (mut restamped, mut guessed) = (0, 0);
-        let mut is_right_now = |flow: &CachedFlow| {
-            flow.is_fresh(generation) || {
-                let is_untouched = !flow.is_concerned(changes, &caches.recent);
-                if is_untouched {
-                    flow.restamp(generation);
-                    restamped += 1;
-                }
-                is_untouched
-            }
-        };
+        let mut guessed = 0;
         let keys = keys.iter().zip(rare).map(|(hot, rare)| KeyRef { hot, rare });
         for ((key, size), index) in keys.zip(sizes).zip(flows).take(n) {
             if (*size as usize) < ethernet::HEADER_SIZE {
                 *index = RUNT;
                 continue;
             }
-            let mut is_it = |flow: &CachedFlow| flow.covers(key) && is_right_now(flow);
-            if caches.flows.get(*index).is_some_and(|flow| is_it(flow)) {
+            let flow = caches.flows.get(*index);
+            if flow.is_some_and(|flow| caches.is_flow_of(flow, key, generation)) {
                 continue;
             }
             // In later passes, the usual flows have been tried.
-            let usual = is_first_pass.then(|| caches.tracking.find(&caches.flows, is_it)).flatten();
+            let usual = is_first_pass.then(|| caches.usual_flow(key, generation)).flatten();
             guessed += u64::from(usual.is_some());
             *index = usual.unwrap_or(UNKNOWN);
-        }
-        if restamped > 0 {
-            caches.stats[CacheMetric::Restamps].add(restamped);
         }
         guessed
     }
