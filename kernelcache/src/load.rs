@@ -35,7 +35,7 @@ pub enum LoadError {
     /// A capability is missing.
     #[error("CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed in the first user namespace")]
     Denied,
-    /// The kernel has no membarrier(2), or does not tell its processors.
+    /// The kernel has no membarrier(2), or does not tell how many processors there are.
     #[error("wait for eBPF programs")]
     Wait(#[source] io::Error),
     /// There is no way to wait for programs.

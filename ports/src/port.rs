@@ -444,8 +444,8 @@ pub struct RxMemory {
     pub bytes: u64,
 }
 
-/// Puts back the devices of many ports as they were before, as dropping the ports would, and with fewer system calls. The
-/// ports are to be dropped next: the host's own stack may hear their frames.
+/// Puts back the devices of many ports as they were before they became ports: what dropping the ports does, with fewer system
+/// calls. Drop the ports next, because the host's own stack may hear their frames from now on.
 pub fn put_back_devices(ports: &mut [Port]) {
     let mut by_namespace = BTreeMap::<u64, (Arc<Commons>, Vec<Leaving>)>::new();
     for guard in ports.iter_mut().filter_map(|port| port.guard.as_mut()) {

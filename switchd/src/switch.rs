@@ -75,7 +75,7 @@ use tracing::warn;
 
 /// Cached flows without traffic go after this (OVS `max-idle`).
 const MAX_IDLE: Duration = Duration::from_secs(10);
-/// How long tables are tidied at a time while others are at them, and the pause between two tries.
+/// How long the monitor goes on trying to tidy tables at which others are, and how long it rests between two tries.
 const PURGE_TIME: Duration = Duration::from_millis(100);
 const PURGE_PAUSE: Duration = Duration::from_millis(1);
 /// The largest number of commands that a worker has not taken yet. Who sends more waits.

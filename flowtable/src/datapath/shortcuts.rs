@@ -29,7 +29,8 @@
 //! accesses overlap.
 //!
 //! If many shortcuts have found no room, the signature cache gets [`GROWTH`] times as many places ([`Shortcuts::outgrown`]). Other
-//! traffic does without: a flow that has lost its signature is found nearly as fast, and what is known of a connection is not.
+//! traffic does not make it grow. A frame whose signature was displaced finds its flow nearly as fast by its masked key, while a
+//! frame without a shortcut goes through two passes and the table of connections.
 
 use super::cached_flow::CachedFlow;
 use super::flow_table::FlowTable;
@@ -48,8 +49,8 @@ const PART: usize = 1024;
 const GROWTH: usize = 4;
 /// The most places of a signature cache that has grown.
 const MAX_PLACES: usize = 1 << 22;
-/// A signature cache is too small if shortcuts for this part of its places have found no room.
-const TOO_MANY: usize = 4;
+/// A signature cache is too small once one shortcut has found no room for every so many of its places.
+const PLACES_FOR_EACH_REFUSED: usize = 4;
 /// Bits of the set of frames that go round.
 const ROUND_BITS: usize = 1024;
 /// One of this number of new shortcuts displaces one in use. More would be of no use when connections take turns.
@@ -126,7 +127,7 @@ pub(super) struct Shortcuts {
     len: u32,
     /// Counts shortcuts that found no room.
     refused: u32,
-    /// How many of those are left until the signature cache is too small. It is not too small without end at the last size.
+    /// How many more of these make the signature cache too small. A cache of the largest size is never too small.
     spare: usize,
     /// The number of the shortcut, plus one, of each frame of a run.
     ways: [u32; MAX_BATCH],
@@ -367,7 +368,11 @@ impl Shortcuts {
 
 /// How many shortcuts may find no room in a signature cache with this many places.
 fn spare(places: usize) -> usize {
-    if places == 0 || places >= MAX_PLACES { usize::MAX } else { places.div_ceil(TOO_MANY) }
+    if places == 0 || places >= MAX_PLACES {
+        usize::MAX
+    } else {
+        places.div_ceil(PLACES_FOR_EACH_REFUSED)
+    }
 }
 
 impl Shortcut {

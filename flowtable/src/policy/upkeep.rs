@@ -20,7 +20,8 @@ use std::time::Duration;
 /// a reader loses the rest of its version.
 const MAX_HELD: usize = 1 << 20;
 
-/// Number of removed rules that are freed even if others have to wait: more of them come than are freed otherwise.
+/// With more removed rules than this, [`Policy::try_purge`] waits for the lock as [`Policy::purge`] does. Otherwise a thread
+/// that never stops changing rules would make more of them than are freed.
 const MANY_REMOVED: usize = 1 << 16;
 
 /// Rules, groups and meters that no reader can see any more. The caller drops them without the lock,
@@ -83,8 +84,8 @@ impl Policy {
     }
 
     /// As [`purge`](Self::purge), but does nothing and returns `None` while others are at the tables, unless very many rules
-    /// wait to be freed. Who changes or lists rules takes the lock again and again, and would sleep and be woken at each step
-    /// if this went on beside it.
+    /// wait to be freed. A thread that changes or lists rules takes the lock again and again. If this function waited for the
+    /// lock, each of the two threads would sleep and be woken at every step of the other one.
     pub fn try_purge(&self) -> Option<bool> {
         let Untidy { bridges, removed } = self.tables.try_step(|tables| Untidy::of(tables))?;
         if removed > MANY_REMOVED {

@@ -98,14 +98,15 @@ impl Side {
             drop(establish(&policy, &mut switch, count)?);
         }
         let mut workload = Workload::numbered(count, Order::Rotation);
-        // Until there is room for what is known of each connection, and it is known.
+        // The cache grows until it has room for all connections, and learns each of them.
         switch.warm_up(&mut workload);
         Ok(Self { policy, switch, workload, count })
     }
 
     /// Millions of frames per second of time on the core.
     fn rate(&mut self, seconds: f64) -> f64 {
-        // Every few seconds a connection is looked up again, and the others had their turns meanwhile.
+        // The worker looks a connection up again after some seconds, in which the other switches had their turns. One round
+        // in which it does so with all of them is not measured.
         self.switch.run(&mut self.workload, self.count as usize);
         self.switch.rate(&mut self.workload, seconds)
     }
@@ -115,7 +116,7 @@ impl Side {
 fn memory(rules: &[&str], count: u32) -> anyhow::Result<[f64; 2]> {
     let without = CacheConfig { emc_entries: 0, ..CacheConfig::default() };
     let [own, all] = [(without, false), (CacheConfig::default(), true)].map(|(caches, warms)| {
-        // What others have given back would be taken, and not be seen.
+        // Otherwise the allocator would use what earlier measurements have freed, and the process would not grow.
         give_back_memory();
         let before = own_memory()?;
         let policy = policy(rules)?;
