@@ -157,7 +157,7 @@ fn build_here(
             let tso = through != Through::Ovs;
             let ovs = on_core(SWITCH_CORE, || OpenVswitch::start(&devices, tso))?;
             for rule in through.rules().iter().flat_map(|rules| rules.lines()) {
-                ovs.ofctl("add-flow", &["br0", rule])?;
+                ovs.ofctl("add-flow", &[rule])?;
             }
             Middle::Ovs(ovs)
         }
