@@ -174,16 +174,12 @@ impl NullSwitch {
 
     /// Runs until every flow has been seen twice, and the second thereafter, in which caches settle.
     pub fn warm_up(&mut self, workload: &mut Workload) {
-        for _ in 0..(3 * workload.len() / MAX_BATCH + 16) {
-            self.poll(workload);
-        }
+        self.run(workload, 3 * workload.len() + 16 * MAX_BATCH);
         self.skip += Duration::from_secs(1);
-        for _ in 0..(2 * workload.len() / MAX_BATCH + 16) {
-            self.poll(workload);
-        }
+        self.run(workload, 2 * workload.len() + 16 * MAX_BATCH);
     }
 
-    /// Processes at least so many frames.
+    /// Has the switch process `frames` frames of the workload, rounded up to whole batches.
     pub fn run(&mut self, workload: &mut Workload, frames: usize) {
         for _ in 0..frames.div_ceil(MAX_BATCH) {
             self.poll(workload);

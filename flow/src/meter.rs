@@ -96,6 +96,8 @@ pub enum MeterMod {
         meter: Meter,
         /// Whether the message adds the meter.
         is_new: bool,
+        /// Whether the flags name a unit.
+        has_unit: bool,
         /// The flags as bits of `OFPMF_*`.
         flags: u16,
     },

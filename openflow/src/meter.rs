@@ -53,7 +53,10 @@ pub(crate) fn decode_mod(mut input: Input<'_>) -> Result<MeterMod, ErrorCode> {
         (true, true) => MeterMod::Add(meter),
         (true, false) => MeterMod::Modify(meter),
         // Open vSwitch looks at the other meters first.
-        (false, is_new) => MeterMod::BadFlags { meter, is_new, flags },
+        (false, is_new) => {
+            let has_unit = flags & flag::UNITS != 0;
+            MeterMod::BadFlags { meter, is_new, has_unit, flags }
+        }
     })
 }
 
@@ -79,8 +82,8 @@ pub(crate) fn put_mod(out: &mut Encoder, meter_mod: &MeterMod) {
     let (command, meter, flags) = match meter_mod {
         MeterMod::Add(meter) => (command::ADD, meter, flags(meter)),
         MeterMod::Modify(meter) => (command::MODIFY, meter, flags(meter)),
-        MeterMod::BadFlags { meter, is_new: true, flags } => (command::ADD, meter, *flags),
-        MeterMod::BadFlags { meter, is_new: false, flags } => (command::MODIFY, meter, *flags),
+        MeterMod::BadFlags { meter, is_new: true, flags, .. } => (command::ADD, meter, *flags),
+        MeterMod::BadFlags { meter, is_new: false, flags, .. } => (command::MODIFY, meter, *flags),
         MeterMod::Delete(id) => {
             out.u16(command::DELETE);
             out.u16(0);

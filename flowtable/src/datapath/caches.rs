@@ -257,12 +257,7 @@ impl Caches {
     /// the flow is removed.
     fn refresh(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<Arc<CachedFlow>> {
         let flow = self.flows.get(index)?;
-        if flow.is_fresh(moment.generation) {
-            return Some(Arc::clone(flow));
-        }
-        if !flow.is_concerned(self.policy.changes(), &self.recent) {
-            self.stats[CacheMetric::Restamps].add(1);
-            flow.restamp(moment.generation);
+        if flow.is_fresh(moment.generation) || self.restamp(flow, moment.generation) {
             return Some(Arc::clone(flow));
         }
         self.retranslate(moment, index, key)

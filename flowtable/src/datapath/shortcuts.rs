@@ -49,7 +49,8 @@ const PART: usize = 1024;
 const GROWTH: usize = 4;
 /// The most places of a signature cache that has grown.
 const MAX_PLACES: usize = 1 << 22;
-/// A signature cache is too small once one shortcut has found no room for every so many of its places.
+/// A signature cache is too small as soon as it has refused room to N shortcuts, where N is the number of its places
+/// divided by this number.
 const PLACES_FOR_EACH_REFUSED: usize = 4;
 /// Bits of the set of frames that go round.
 const ROUND_BITS: usize = 1024;
@@ -125,10 +126,8 @@ pub(super) struct Shortcuts {
     parts: Vec<Box<[Option<Shortcut>]>>,
     /// Number of numbers that were given to places.
     len: u32,
-    /// Counts shortcuts that found no room.
+    /// Counts shortcuts that found no room, or took that of another one, since the signature cache has its size.
     refused: u32,
-    /// How many more of these make the signature cache too small. A cache of the largest size is never too small.
-    spare: usize,
     /// The number of the shortcut, plus one, of each frame of a run.
     ways: [u32; MAX_BATCH],
     /// Of each received frame what a shortcut could be made of, if its bit is set.
@@ -167,7 +166,6 @@ impl Shortcuts {
             parts: Vec::new(),
             len: 0,
             refused: 0,
-            spare: spare(places),
             ways: [0; MAX_BATCH],
             candidates: Box::new([Candidate::default(); MAX_BATCH]),
             has_candidate: 0,
@@ -186,11 +184,15 @@ impl Shortcuts {
         }
     }
 
-    /// The number of places that the signature cache should have, if it has become too small. To be followed by
+    /// The number of places that the signature cache should have, if it is too small. To be followed by
     /// [`grow`](Self::grow), between two batches.
     #[inline]
     pub(super) fn outgrown(&self) -> Option<usize> {
-        (self.spare == 0).then(|| (self.numbers.len() * GROWTH).min(MAX_PLACES))
+        let places = self.numbers.len();
+        // A cache without places is off.
+        let can_grow = (1..MAX_PLACES).contains(&places);
+        let is_too_small = self.refused as usize >= places.div_ceil(PLACES_FOR_EACH_REFUSED);
+        (can_grow && is_too_small).then(|| (places * GROWTH).min(MAX_PLACES))
     }
 
     /// Makes room for shortcuts of another, empty signature cache with this many places. The shortcuts so far are lost, and dropped
@@ -198,7 +200,7 @@ impl Shortcuts {
     pub(super) fn grow(&mut self, places: usize) {
         self.numbers = vec![0; places].into();
         self.len = 0;
-        self.spare = spare(places);
+        self.refused = 0;
     }
 
     fn get(&self, number: u32) -> Option<&Shortcut> {
@@ -317,7 +319,7 @@ impl Shortcuts {
             None => {
                 let may_go = |place| self.refused.is_multiple_of(PATIENCE) || self.is_free(place);
                 let Some((place, evicts)) = signatures.find_room(hash, first, may_go) else {
-                    self.refuse();
+                    self.refused = self.refused.wrapping_add(1);
                     return None;
                 };
                 (place, Some(evicts))
@@ -325,9 +327,7 @@ impl Shortcuts {
         };
         let (known, translation) = connections.remember(now, found)?;
         if let Some(evicts) = evicts {
-            if evicts {
-                self.refuse();
-            }
+            self.refused = self.refused.wrapping_add(evicts.into());
             signatures.put(place, hash, first);
         }
         let [first_word, rest @ ..] = addresses(&hot);
@@ -338,12 +338,6 @@ impl Shortcuts {
         let (address, ports) = (first_word, ports(&hot));
         self.put(place, Shortcut { address, ports, from, to: next.serial, index, known, more });
         evicts
-    }
-
-    /// Counts a shortcut that found no room, or has taken that of another one.
-    fn refuse(&mut self) {
-        self.refused = self.refused.wrapping_add(1);
-        self.spare = self.spare.saturating_sub(1);
     }
 
     /// Whether a place has no shortcut that somebody may miss.
@@ -363,15 +357,6 @@ impl Shortcuts {
         }
         let at = *number as usize - 1;
         self.parts[at / PART][at % PART] = Some(shortcut);
-    }
-}
-
-/// How many shortcuts may find no room in a signature cache with this many places.
-fn spare(places: usize) -> usize {
-    if places == 0 || places >= MAX_PLACES {
-        usize::MAX
-    } else {
-        places.div_ceil(PLACES_FOR_EACH_REFUSED)
     }
 }
 

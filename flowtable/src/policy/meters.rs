@@ -14,9 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The flags of a message that name a unit (`OFPMF_KBPS` and `OFPMF_PKTPS`).
-const UNITS: u16 = 3;
-
 /// A meter with its counters, shared by all who refer to it. A modification replaces it by another one, with new
 /// counters and full buckets, as in Open vSwitch.
 #[derive(Debug)]
@@ -177,7 +174,7 @@ impl Meters {
         let (meter, is_new, has_unit) = match request {
             MeterMod::Add(meter) => (meter, true, true),
             MeterMod::Modify(meter) => (meter, false, true),
-            MeterMod::BadFlags { meter, is_new, flags } => (meter, *is_new, flags & UNITS != 0),
+            MeterMod::BadFlags { meter, is_new, has_unit, .. } => (meter, *is_new, *has_unit),
             MeterMod::Delete(_) => return Ok(()),
         };
         let id = meter.id;

@@ -80,7 +80,8 @@ impl Policy {
     pub fn purge(&self) -> bool {
         let Untidy { bridges, removed } = Untidy::of(&self.tables.read().0);
         // `filter` and `count`, not `any`: every bridge has its turn.
-        bridges.into_iter().filter(|id| self.bridge(*id).purge(removed)).count() > 0
+        let is_more_left = |id: &BridgeId| self.bridge(*id).purge(removed, true) == Some(true);
+        bridges.into_iter().filter(is_more_left).count() > 0
     }
 
     /// As [`purge`](Self::purge), but does nothing and returns `None` while others are at the tables, unless very many rules
@@ -93,7 +94,7 @@ impl Policy {
         }
         let mut is_more_left = false;
         for id in bridges {
-            is_more_left |= self.bridge(id).try_purge(removed)?;
+            is_more_left |= self.bridge(id).purge(removed, false)?;
         }
         Some(is_more_left)
     }
@@ -118,30 +119,21 @@ impl Untidy {
 }
 
 impl Bridge<'_> {
-    /// Purges the tables of this bridge. `removed` counts what waits to be freed in all bridges.
-    fn purge(self, removed: usize) -> bool {
+    /// Frees and moves some rules of this bridge, and returns whether more are left. `removed` rules of all bridges wait to be
+    /// freed. While others are at the tables, this waits for them if `waits`, and otherwise returns `None`.
+    fn purge(self, removed: usize, waits: bool) -> Option<bool> {
         let mut freed = Freed::with_capacity(SLICE);
-        let (left, is_moving) = self.step(|tables| self.purge_some(tables, removed, &mut freed));
-        self.plan(left == 0);
-        is_moving || left > 0 && !freed.is_empty()
-    }
-
-    /// As [`purge`](Self::purge), but does nothing while others are at the tables.
-    fn try_purge(self, removed: usize) -> Option<bool> {
-        let mut freed = Freed::with_capacity(SLICE);
-        let (left, is_moving) =
-            self.try_step(|tables| self.purge_some(tables, removed, &mut freed))?;
+        let purge = |tables: &mut Tables| {
+            let published = &self.policy.tables;
+            // With too many removed rules waiting, a reader of an older version loses the rest of it.
+            let is_crowded = removed > MAX_HELD;
+            let oldest = if is_crowded { published.version() } else { published.oldest() };
+            tables.purge(oldest, SLICE, &mut freed);
+            (tables.removed_len(), tables.is_moving())
+        };
+        let (left, is_moving) = if waits { self.step(purge) } else { self.try_step(purge)? };
         self.plan(left == 0);
         Some(is_moving || left > 0 && !freed.is_empty())
-    }
-
-    /// Frees and moves some rules. Returns how many are left to free, and whether there are more to move.
-    fn purge_some(self, tables: &mut Tables, removed: usize, freed: &mut Freed) -> (usize, bool) {
-        let published = &self.policy.tables;
-        // With too many removed rules waiting, a reader of an older version loses the rest of it.
-        let oldest = if removed > MAX_HELD { published.version() } else { published.oldest() };
-        tables.purge(oldest, SLICE, freed);
-        (tables.removed_len(), tables.is_moving())
     }
 
     /// Plans the subtables of a flow table that has changed much, and drops the memory that rules

@@ -112,22 +112,22 @@ impl Side {
     }
 }
 
-/// The memory of so many connections in a switch, and that of a worker's caches for them, in bytes for each.
+/// What one of `count` connections takes, in bytes: in the table of connections, and in the caches of the worker.
 fn memory(rules: &[&str], count: u32) -> anyhow::Result<[f64; 2]> {
     let without = CacheConfig { emc_entries: 0, ..CacheConfig::default() };
-    let [own, all] = [(without, false), (CacheConfig::default(), true)].map(|(caches, warms)| {
-        // Otherwise the allocator would use what earlier measurements have freed, and the process would not grow.
-        give_back_memory();
-        let before = own_memory()?;
-        let policy = policy(rules)?;
-        let mut switch = switch_with(&policy, caches, 42);
-        drop(establish(&policy, &mut switch, count)?);
-        if warms {
-            switch.warm_up(&mut Workload::numbered(count, Order::Rotation));
-        }
-        give_back_memory();
-        anyhow::Ok(own_memory()?.saturating_sub(before) as f64 / f64::from(count))
-    });
-    let (own, all) = (own?, all?);
-    Ok([own, all - own])
+    let own = memory_with(without, rules, count)?;
+    Ok([own, memory_with(CacheConfig::default(), rules, count)? - own])
+}
+
+/// The bytes by which this program grows for each of `count` connections, in a switch with these caches.
+fn memory_with(caches: CacheConfig, rules: &[&str], count: u32) -> anyhow::Result<f64> {
+    // Otherwise the allocator would use what earlier measurements have freed, and the program would not grow.
+    give_back_memory();
+    let before = own_memory()?;
+    let policy = policy(rules)?;
+    let mut switch = switch_with(&policy, caches, 42);
+    drop(establish(&policy, &mut switch, count)?);
+    switch.warm_up(&mut Workload::numbered(count, Order::Rotation));
+    give_back_memory();
+    Ok(own_memory()?.saturating_sub(before) as f64 / f64::from(count))
 }
