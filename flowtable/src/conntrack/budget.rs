@@ -1,6 +1,6 @@
 //! Limits the connections that a port may begin while established ones have to be protected.
 //!
-//! A frame that begins a connection costs as much as ten of an established one, so a flood of them takes the worker's time from
+//! A frame that begins a connection costs as much as fifteen of an established one, so a flood of them takes the worker's time from
 //! all others. While a worker mostly forwards frames of known connections, each port has a rate and a burst of new ones.
 //! Frames beyond that are forwarded as the rules say, but their connections are not remembered: the next frame is `new` again.
 //! Addresses that have an answered connection have a reserve on top, because nothing else tells a client from a flood.
@@ -11,7 +11,7 @@ use flow::types::PortNo;
 use std::cell::{Cell, RefCell};
 
 /// New connections that a port may begin in a second.
-const RATE: u64 = 100_000;
+const RATE: u64 = 75_000;
 /// New connections that addresses with answered connections may begin in a second on top, at each port.
 const RESERVE: u64 = RATE / 4;
 /// A budget that was not used for this long is full, in milliseconds.
@@ -123,6 +123,13 @@ impl CtBudget {
         everybody.take(now) || !state.protects || is_trusted() && reserve.take(now)
     }
 
+    /// Whether a port may begin no further connection now, unless with a trusted source address.
+    pub(super) fn is_spent(&self, now: u64, port: PortNo) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let everybody = state.ports.get_mut(usize::from(port.0));
+        state.protects && everybody.is_some_and(|[everybody, _]| !everybody.has_some(now))
+    }
+
     /// Whether [`admit`](Self::admit) would refuse. Only a refusal counts as a new connection: with a frame that is not refused here,
     /// nothing has happened yet.
     pub(super) fn refuses(
@@ -173,7 +180,7 @@ mod tests {
         assert!(budget.admit(1, PORT, || true));
         // What a millisecond brings is there still, however often somebody asks.
         assert!((0..1_000).all(|_| !budget.refuses(2, PORT, || false)));
-        assert!((0..100).all(|_| budget.admit(2, PORT, || false)));
+        assert!((0..RATE / 1_000).all(|_| budget.admit(2, PORT, || false)));
         assert!(budget.refuses(2, PORT, || false));
     }
 

@@ -85,6 +85,16 @@ impl FoundConnection {
         Self { state: ct_state::TRACKED | ct_state::INVALID, zone, ..Self::default() }
     }
 
+    /// What is found of a packet with this tuple that would begin a connection.
+    pub(super) fn new(original: &CtTuple) -> Self {
+        Self {
+            state: ct_state::TRACKED | ct_state::NEW,
+            zone: original.zone,
+            original: Some(*original),
+            ..Self::default()
+        }
+    }
+
     /// Whether the action is about the connection that was found, and need not look for another one.
     pub(super) fn is_of(&self, action: &CtAction) -> bool {
         let is_forced = action.commit.is_some_and(|commit| commit.force);
@@ -95,7 +105,7 @@ impl FoundConnection {
     }
 
     /// Whether no connection was found where the action would begin one, with the packet as it is.
-    pub(super) fn may_begin_with(&self, action: &CtAction) -> bool {
+    pub(crate) fn may_begin_with(&self, action: &CtAction) -> bool {
         self.state == ct_state::TRACKED | ct_state::NEW
             && self.place.is_none()
             && self.zone == action.zone

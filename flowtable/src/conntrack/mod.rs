@@ -17,6 +17,7 @@
 //! - `fragments` keeps fragments until their packets are whole and can be tracked.
 //! - `help` reads what FTP and TFTP tell of connections to come.
 //! - `known` is what a worker remembers of an established connection, and `pulse` what it then reads and writes without a lock.
+//! - `newcomer` is a packet that begins a connection, as far as a worker knows that without a lock.
 //! - `events` tells somebody who watches which connections are made and end.
 //! - `presence` says without a lock of most tuples of new connections that no connection has them.
 //! - `found` is what is said of a frame, `upkeep` what is done beside tracking.
@@ -35,6 +36,7 @@ mod kept;
 mod known;
 mod limits;
 mod nat;
+mod newcomer;
 mod presence;
 mod pulse;
 #[cfg(test)]
@@ -61,6 +63,7 @@ pub use kept::KeptConnection;
 pub(crate) use known::KnownConnection;
 pub use limits::{CtZoneUse, DEFAULT_MAX_CONNECTIONS, KeptLimits};
 pub use nat::CtTranslation;
+pub(crate) use newcomer::Newcomer;
 pub use tcp::TcpState;
 pub(crate) use tuple::quoted_header_size;
 pub use tuple::{CtEnd, CtTuple};
@@ -76,7 +79,7 @@ use fragments::Fragments;
 use help::CtHelp;
 use help::expectations::{Expectation, Expectations};
 use limits::{CtLimits, CtRefusal};
-use nat::{CtAlias, CtNat, Located};
+use nat::{CtAlias, CtNat, Located, Sought};
 use packet::Frame;
 use parking_lot::Mutex;
 use presence::Presence;
@@ -95,7 +98,7 @@ mod sync {
 }
 
 /// Number of shards. Several workers rarely want the same one of these.
-const SHARDS: usize = 256;
+const SHARDS: usize = 64;
 /// Number of bytes of the table that says of a tuple that no connection has it.
 const PRESENCE: usize = 1 << 20;
 
@@ -231,7 +234,7 @@ impl Connections {
         }
         if let Some(before) = before.filter(|before| before.may_begin_with(action))
             && let Some(original) = before.original.as_ref().filter(|it| tuple::is_of(frame, it))
-            && self.refuses(original, budget, ms(now))
+            && budget.is_some_and(|it| self.refuses(it, ms(now), || self.limits.is_known(original)))
         {
             // Of a flood, the packet is not even read again.
             return Ok((*before).into());
@@ -277,11 +280,23 @@ impl Connections {
         arrival: &CtArrival<'_>,
         gone: &mut Vec<CtAlias>,
     ) -> Result<Tracked, DropReason> {
-        let CtArrival { now, budget, .. } = *arrival;
         let sought = self.sought(&packet.tuple);
         if action.commit.is_none() && !self.presence.may_have(sought.hash) {
-            return Ok(self.found_none(now, packet, action.zone).0.into());
+            return Ok(self.found_none(arrival.now, packet).0.into());
         }
+        self.track_sought(packet, sought, action, arrival, gone)
+    }
+
+    /// As [`track_packet`](Self::track_packet), with what the packet's connection is found by.
+    fn track_sought(
+        &self,
+        packet: &CtPacket,
+        sought: Sought,
+        action: &CtAction,
+        arrival: &CtArrival<'_>,
+        gone: &mut Vec<CtAlias>,
+    ) -> Result<Tracked, DropReason> {
+        let CtArrival { now, budget, .. } = *arrival;
         let mut at = self.locate_sought(&packet.tuple, sought);
         if let Some(slot) = at.slot
             && let Some(connection) = at.shard.get(slot)
@@ -324,7 +339,7 @@ impl Connections {
         let mut known = FoundConnection { state: bits, zone: action.zone, ..Default::default() };
         if at.slot.is_none() {
             let expected;
-            (known, expected) = self.found_none(now, packet, action.zone);
+            (known, expected) = self.found_none(now, packet);
             if known.state & ct_state::NEW != 0
                 && action.commit.is_some()
                 && self.may_begin(&packet.tuple, budget, now)
@@ -360,19 +375,12 @@ impl Connections {
 
     /// What is found of a packet that belongs to no connection. If another connection has told of the one that the packet would begin,
     /// that is returned as well.
-    fn found_none(
-        &self,
-        now: u64,
-        packet: &CtPacket,
-        zone: u16,
-    ) -> (FoundConnection, Option<Expectation>) {
-        let original = Some(packet.tuple);
-        let mut found = FoundConnection { zone, original, ..FoundConnection::default() };
+    fn found_none(&self, now: u64, packet: &CtPacket) -> (FoundConnection, Option<Expectation>) {
+        let mut found = FoundConnection::new(&packet.tuple);
         if packet.is_error || !ProtocolState::may_begin(packet) {
             found.state = ct_state::TRACKED | ct_state::INVALID;
             return (found, None);
         }
-        found.state = ct_state::TRACKED | ct_state::NEW;
         let expected = self.expectations.get(now, &packet.tuple);
         if let Some(Expectation { parent, mark, label, .. }) = &expected {
             found.state |= ct_state::RELATED;
@@ -381,10 +389,15 @@ impl Connections {
         (found, expected)
     }
 
-    /// Whether a worker's budget refuses a connection that begins with a packet of this tuple. If not, nothing has happened yet.
-    fn refuses(&self, tuple: &CtTuple, budget: Option<(&CtBudget, PortNo)>, now: u64) -> bool {
-        let is_known = || self.limits.is_known(tuple);
-        let refuses = budget.is_some_and(|(budget, port)| budget.refuses(now, port, is_known));
+    /// Whether a worker's budget refuses a connection that begins with a packet. `is_known` says whether its source address has an
+    /// answered connection. If the connection is not refused, nothing has happened yet.
+    fn refuses(
+        &self,
+        (budget, port): (&CtBudget, PortNo),
+        now: u64,
+        is_known: impl FnOnce() -> bool,
+    ) -> bool {
+        let refuses = budget.refuses(now, port, is_known);
         self.counts.refused_port.fetch_add(refuses.into(), Ordering::Relaxed);
         refuses
     }
@@ -446,16 +459,16 @@ impl Connections {
             }
             at = self.locate(original);
         }
+        let state = ProtocolState::begin(packet);
+        let help = match expected {
+            Some(expectation) => Some(CtHelp::ToldBy(expectation.parent)),
+            None => action.commit.and_then(|commit| commit.alg).map(CtHelp::teller),
+        };
+        let new = NewConnection { original: *original, state, nat: translation, help };
         // Another worker may have been faster.
-        if at.slot.is_none() && self.make_room(&mut at.shard, original, now, gone) {
-            self.counts.created.fetch_add(1, Ordering::Relaxed);
-            let state = ProtocolState::begin(packet);
-            let help = match expected {
-                Some(expectation) => Some(CtHelp::ToldBy(expectation.parent)),
-                None => action.commit.and_then(|commit| commit.alg).map(CtHelp::teller),
-            };
-            let new = NewConnection { original: *original, state, nat: translation, help };
-            let slot = self.insert(&mut at, new, now);
+        if at.slot.is_none()
+            && let Some(slot) = self.add(&mut at, new, now, gone)
+        {
             is_made = true;
             if let Some(Expectation { mark, label, .. }) = expected {
                 self.expectations.fulfil(original);
@@ -467,6 +480,21 @@ impl Connections {
             gone.push(CtAlias { reply, original: *original });
         }
         Ok((at, is_made))
+    }
+
+    /// Adds a connection to the shard where it was not found, if there is room for it. Returns its slot. The aliases of connections
+    /// that had to go are added to `gone`.
+    fn add(
+        &self,
+        at: &mut Located<'_>,
+        new: NewConnection,
+        now: u64,
+        gone: &mut Vec<CtAlias>,
+    ) -> Option<u32> {
+        self.make_room(&mut at.shard, &new.original, now, gone).then(|| {
+            self.counts.created.fetch_add(1, Ordering::Relaxed);
+            self.insert(at, new, now)
+        })
     }
 
     /// Adds a connection to the shard where it was not found. Returns its slot.
@@ -547,7 +575,7 @@ impl Connections {
             tracked.translate(&connection, action);
             return Ok(tracked);
         }
-        let (found, expected) = self.found_none(ms(now), &packet, zone);
+        let (found, expected) = self.found_none(ms(now), &packet);
         if found.state & ct_state::NEW == 0 {
             return Ok(found.into());
         }

@@ -141,6 +141,14 @@ pub(super) struct Sought {
     pub(super) hash: u64,
 }
 
+impl Sought {
+    /// What the connection of packets with this tuple is found by. `hash` is the hash of the canonical tuple.
+    pub(super) fn new(tuple: &CtTuple, hash: u64) -> Self {
+        let (canonical, is_reversed) = tuple.canonical();
+        Self { canonical, is_reversed, hash }
+    }
+}
+
 impl Connections {
     /// Finds the connection of packets with this tuple. If there is none, the shard is the one where it would be.
     pub(super) fn locate(&self, tuple: &CtTuple) -> Located<'_> {

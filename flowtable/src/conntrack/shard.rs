@@ -165,10 +165,31 @@ struct SlotList {
     tail: u32,
 }
 
+/// A slot, with a part of the hash of its connection: so the index grows without a look at the connections, which are somewhere in
+/// memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct IndexEntry {
+    slot: u32,
+    part: u32,
+}
+
+impl IndexEntry {
+    fn new(hash: u64, slot: u32) -> Self {
+        Self { slot, part: hash as u32 }
+    }
+
+    /// The hash by which the index is searched for a connection with this hash.
+    fn place(hash: u64) -> u64 {
+        // The index takes the low and the highest bits, and these have to follow from the part that entries keep.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        u64::from(hash as u32).wrapping_mul(SPREAD)
+    }
+}
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct CtShard {
-    index: HashTable<u32>,
+    index: HashTable<IndexEntry>,
     /// The aliases whose tuples belong to this shard. The tuples themselves are with the connection.
     aliases: HashTable<AliasHashes>,
     slots: Slots,
@@ -179,6 +200,9 @@ pub(super) struct CtShard {
     lists: [SlotList; LISTS],
     /// How many of the lists are in use: those of other than default timeouts once there are such.
     used_lists: usize,
+    /// No list has a connection to remove before this time, in milliseconds. So most packets that add a connection need not look at
+    /// the heads of the lists, which are somewhere in memory.
+    due: u64,
     timeouts: ZoneTimeouts,
     /// The serial number of the next connection.
     serial: u32,
@@ -194,6 +218,7 @@ impl Default for CtShard {
             free: Vec::new(),
             lists: [SlotList { head: NONE, tail: NONE }; LISTS],
             used_lists: Timeout::ALL.len(),
+            due: u64::MAX,
             timeouts: ZoneTimeouts::default(),
             serial: 0,
         }
@@ -267,15 +292,13 @@ impl CtShard {
     /// `is_reversed` says whether the packet's tuple is the reversed one: a translated connection is found by its original
     /// tuple, and not by that reversed.
     pub(super) fn find(&self, canonical: &CtTuple, hash: u64, is_reversed: bool) -> Option<u32> {
-        let slots = &self.slots;
-        let is_same = |slot: &u32| {
-            slots.get(*slot).is_some_and(|c| {
-                c.hash == hash
-                    && c.canonical == *canonical
-                    && (c.is_swapped == is_reversed || !c.has_alias())
-            })
+        let is_same = |entry: &IndexEntry| {
+            entry.part == hash as u32
+                && self.slots.get(entry.slot).is_some_and(|c| {
+                    c.canonical == *canonical && (c.is_swapped == is_reversed || !c.has_alias())
+                })
         };
-        self.index.find(hash, is_same).copied()
+        self.index.find(IndexEntry::place(hash), is_same).map(|entry| entry.slot)
     }
 
     /// The hash of the original tuple of the connection whose alias has the hash `reply`.
@@ -288,12 +311,13 @@ impl CtShard {
 
     /// The slot of the connection with this hash of its original tuple whose answers have the tuple `reply`.
     pub(super) fn find_translated(&self, original: u64, reply: &CtTuple) -> Option<u32> {
-        let is_same = |slot: &u32| {
-            self.get(*slot).is_some_and(|c| {
-                c.hash == original && c.nat().is_some_and(|nat| nat.reply == *reply)
-            })
+        let is_same = |entry: &IndexEntry| {
+            entry.part == original as u32
+                && self
+                    .get(entry.slot)
+                    .is_some_and(|c| c.nat().is_some_and(|nat| nat.reply == *reply))
         };
-        self.index.find(original, is_same).copied()
+        self.index.find(IndexEntry::place(original), is_same).map(|entry| entry.slot)
     }
 
     /// Adds an alias with the hash `reply`, which must be unknown, of the connection with this hash of its original tuple.
@@ -350,10 +374,9 @@ impl CtShard {
                 self.slots.push(connection)
             }
         };
-        self.pulse(slot).set_expires(now + u64::from(seconds) * 1000);
-        let slots = &self.slots;
-        let hash_of = |slot: &u32| slots.get(*slot).map_or(0, |c| c.hash);
-        self.index.insert_unique(hash, slot, hash_of);
+        self.set_expires(slot, now + u64::from(seconds) * 1000);
+        let place_of = |entry: &IndexEntry| IndexEntry::place(entry.part.into());
+        self.index.insert_unique(IndexEntry::place(hash), IndexEntry::new(hash, slot), place_of);
         self.link(slot);
         slot
     }
@@ -364,7 +387,9 @@ impl CtShard {
         self.unlink(slot);
         let connection = self.slots.take(slot)?;
         self.pulse(slot).advance();
-        if let Ok(entry) = self.index.find_entry(connection.hash, |other| *other == slot) {
+        let wanted = IndexEntry::new(connection.hash, slot);
+        let place = IndexEntry::place(connection.hash);
+        if let Ok(entry) = self.index.find_entry(place, |entry| *entry == wanted) {
             entry.remove();
         }
         self.free.push(slot);
@@ -378,7 +403,7 @@ impl CtShard {
         let period = u64::from(seconds) * 1000;
         let is_other = connection.timeout != timeout || connection.seconds != seconds;
         let is_to_move = is_other || now.saturating_sub(connection.moved) >= period / MOVES;
-        self.pulse(slot).set_expires(now + period);
+        self.set_expires(slot, now + period);
         if is_to_move {
             self.unlink(slot);
             if let Some(connection) = self.get_mut(slot) {
@@ -393,19 +418,32 @@ impl CtShard {
     pub(super) fn begin_timeout_with(&mut self, slot: u32, timeout: Timeout, now: u64, left: u64) {
         self.set_timeout(slot, timeout, now);
         if let Some(period) = self.get(slot).map(CtEntry::period) {
-            self.pulse(slot).set_expires(now + left.min(period));
+            self.set_expires(slot, now + left.min(period));
         }
+    }
+
+    /// Sets when the connection in this slot ends if no packet comes, in milliseconds.
+    fn set_expires(&mut self, slot: u32, expires: u64) {
+        self.pulse(slot).set_expires(expires);
+        self.due = self.due.min(expires);
     }
 
     /// Removes a connection whose time has come. `None` if there is none at the head of any list.
     pub(super) fn expire_one(&mut self, now: u64) -> Option<CtEntry> {
+        if now < self.due {
+            return None;
+        }
+        self.due = u64::MAX;
         for list in 0..self.used_lists {
             while let Some(connection) = self.get(self.lists[list].head) {
                 let slot = self.lists[list].head;
                 if self.expires(slot) <= now {
+                    self.due = now;
                     return self.remove(slot);
                 }
-                if connection.moved + connection.period() > now {
+                let due = connection.moved + connection.period();
+                if due > now {
+                    self.due = self.due.min(due).min(self.expires(slot));
                     break;
                 }
                 // A packet came since, which did not move the slot.

@@ -301,9 +301,9 @@ fn network(bytes: &[u8], zone: u16, is_ipv6: bool, is_quoted: bool) -> Option<Ne
                 return None;
             }
             let end = |address: Ipv4Addr| {
-                let [a, b, c, d] = address.octets();
-                let address = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-                CtEnd { address, ..CtEnd::default() }
+                let mut end = CtEnd::default();
+                end.set_address(address.to_bits().into(), false);
+                end
             };
             let (source, destination) = (end(ip.src_addr()), end(ip.dst_addr()));
             let protocol = ip.protocol();

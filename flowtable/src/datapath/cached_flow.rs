@@ -324,6 +324,12 @@ impl CachedFlow {
         !self.continuations.is_empty()
     }
 
+    /// Whether a frame of a later pass may be executed in its first one: it needs no further pass, and neither storm control nor a
+    /// meter sees all frames of the flow at once.
+    pub(super) fn may_end_a_first_pass(&self) -> bool {
+        self.flood.is_none() && !self.begins_with_meter && !self.recirculates()
+    }
+
     /// Whether the flow was given up, so that no worker may use it any more.
     #[inline]
     pub fn is_dead(&self) -> bool {

@@ -41,6 +41,7 @@ mod inject;
 mod kernel_flows;
 mod meter_use;
 mod nat;
+mod newcomers;
 mod punt;
 mod registry;
 mod rounds;

@@ -203,6 +203,12 @@ impl Rounds {
         self.settle(member, Executed::default(), Some(reason))
     }
 
+    /// Notes what was found of a frame's connection, for [`PassMember::found`].
+    pub(super) fn note(&mut self, found: FoundConnection) -> u32 {
+        self.found.push(found);
+        self.found.len() as u32
+    }
+
     /// What is known of the connection of a frame.
     pub(super) fn found_of(&self, member: &PassMember) -> Option<&FoundConnection> {
         self.found.get((member.found as usize).checked_sub(1)?)

@@ -209,7 +209,7 @@ impl Shortcuts {
     }
 
     /// Finds the shortcuts of a run of frames with these keys and hashes, which have been found to belong to the flow number
-    /// `index`.
+    /// `index`. Returns a bit for each frame that has none.
     pub(super) fn look_up(
         &mut self,
         signatures: &Signatures,
@@ -217,11 +217,12 @@ impl Shortcuts {
         index: u32,
         keys: &[HotKey],
         hashes: &[u64],
-    ) {
+    ) -> u64 {
         for (way, hash) in self.ways.iter_mut().zip(hashes) {
             let place = signatures.place(*hash, index);
             *way = place.and_then(|place| self.numbers.get(place)).copied().unwrap_or(0);
         }
+        let mut without = 0;
         for (n, key) in keys.iter().enumerate().take(MAX_BATCH) {
             let shortcut = self.get(self.ways[n]);
             // The pulse is looked at when the shortcut is taken. Here it is read ahead.
@@ -230,8 +231,10 @@ impl Shortcuts {
             });
             if !is_it {
                 self.ways[n] = 0;
+                without |= 1 << n;
             }
         }
+        without
     }
 
     /// Takes the shortcut of frame number `n` of the run, which has this key. Returns the number of the flow that it leads to, and
@@ -246,7 +249,7 @@ impl Shortcuts {
         crossing: Crossing<'_>,
     ) -> Option<(u32, Option<&ShortcutTranslation>)> {
         let shortcut = self.get(self.ways[n])?;
-        if self.has_round && self.goes_round(key) {
+        if self.may_follow_one_that_goes_round(key) {
             return None;
         }
         let Crossing { connections, flows, generation, now } = crossing;
@@ -270,7 +273,12 @@ impl Shortcuts {
         self.has_round = true;
     }
 
-    fn goes_round(&self, key: &HotKey) -> bool {
+    /// Whether a frame with this key may have the addresses and ports of one of the batch that goes round.
+    #[inline]
+    pub(super) fn may_follow_one_that_goes_round(&self, key: &HotKey) -> bool {
+        if !self.has_round {
+            return false;
+        }
         let bit = round_bit(key);
         self.round[bit / 64] & 1 << (bit % 64) != 0
     }

@@ -6,9 +6,10 @@
 use super::cached_flow::CachedFlow;
 use super::caches::Caches;
 use super::execute::{Env, Executed, execute};
+use super::newcomers::Newcomers;
 use super::rounds::{PassMember, Rounds};
 use super::shortcuts::{Crossing, Shortcuts};
-use super::{Egress, Moment, PuntQueue, Tally};
+use super::{Egress, Moment, PortNo, PuntQueue, Tally};
 use crate::conntrack::{CtBudget, Tracker};
 use crate::policy::Policy;
 use flow::key::HotKey;
@@ -27,7 +28,12 @@ pub(super) struct Stage<'s, 'a> {
     pub(super) moment: Moment,
 }
 
-impl Stage<'_, '_> {
+impl<'s> Stage<'s, '_> {
+    /// The budget by which frames begin connections.
+    pub(super) fn budget(&self) -> (&'s CtBudget, PortNo) {
+        (self.begun, self.moment.in_port)
+    }
+
     /// Executes actions of a flow on a frame.
     #[inline]
     pub(super) fn execute(
@@ -36,7 +42,8 @@ impl Stage<'_, '_> {
         actions: &[DpAction],
         member: &PassMember,
     ) -> Executed {
-        let Self { policy, punts, begun, rounds, batch, egress, moment } = self;
+        let budget = Some(self.budget());
+        let Self { policy, punts, rounds, batch, egress, moment, .. } = self;
         let env = Env {
             batch,
             egress,
@@ -47,7 +54,7 @@ impl Stage<'_, '_> {
                 table: policy.connections(),
                 in_port: moment.in_port,
                 is_trial: false,
-                budget: Some((begun, moment.in_port)),
+                budget,
             },
             found: &mut rounds.found,
             now: moment.now,
@@ -82,13 +89,17 @@ impl TrackedRun<'_> {
         tally: &mut Tally<'_>,
     ) {
         let Self { flow, index, members, keys, hashes, .. } = self;
-        shortcuts.look_up(&caches.signatures, flow, index, keys, hashes);
+        let without = shortcuts.look_up(&caches.signatures, flow, index, keys, hashes);
         let crossing = Crossing {
             connections: stage.policy.connections(),
             flows: &caches.flows,
             generation: stage.moment.generation,
             now: stage.moment.now.as_millis() as u64,
         };
+        let mut newcomers = Newcomers::none();
+        if without != 0 {
+            newcomers.read(without, &self, stage);
+        }
         // The frames before this one that come to the same flow, and the number of that flow.
         let mut straight = (0..0, 0);
         for (n, member) in members.iter().enumerate() {
@@ -106,6 +117,11 @@ impl TrackedRun<'_> {
             }
             self.finish(straight, stage, crossing, tally);
             straight = (n + 1..n + 1, 0);
+            if !shortcuts.may_follow_one_that_goes_round(&keys[n])
+                && newcomers.execute(n, &self, stage, caches, tally)
+            {
+                continue;
+            }
             shortcuts.go_round(&keys[n]);
             let executed = stage.execute(flow, &flow.actions, member);
             if stage.rounds.asks_for_established() {
