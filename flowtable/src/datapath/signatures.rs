@@ -48,7 +48,14 @@ impl KeyHasher {
             if segments.meets(Segment::IPV6.id) {
                 sum = sum.wrapping_add(pair(6)).wrapping_add(fold(w[8] ^ s[8], s[9]));
             }
-            if segments.meets(Segments::RARE) {
+            // The hardware addresses of ARP are the rare segment that most frames with one have, and its words have constant places.
+            if segments.meets(Segment::ARP.id) {
+                const { assert!(Segment::ARP.len == 2) }
+                let (i, rare) = (Segment::ARP.start, key.rare.words());
+                sum = sum.wrapping_add(fold(rare[i - HOT_WORDS] ^ s[i], s[i + 1]));
+                sum = sum.wrapping_add(fold(rare[i + 1 - HOT_WORDS] ^ s[i + 1], s[i + 2]));
+            }
+            if segments.meets(Segments::VERY_RARE) {
                 return self.hash_with_rare(sum, segments, key.rare);
             }
         }
@@ -61,18 +68,11 @@ impl KeyHasher {
         self.hash(key)
     }
 
-    /// The hash of a key that has rare segments. `sum` is the sum over its other words. A tail call
+    /// The hash of a key that has rare segments other than that of ARP. `sum` is the sum over its other words. A tail call
     /// to a separate function spares plain frames the saving of registers.
     #[inline(never)]
     fn hash_with_rare(&self, mut sum: u64, segments: Segments, rare: &RareHeaders) -> u64 {
         let (words, s) = (rare.words(), &self.0);
-        // The hardware addresses of ARP are the rare segment that most frames with one have, and its words have constant places.
-        if segments.meets(Segment::ARP.id) {
-            const { assert!(Segment::ARP.len == 2) }
-            let i = Segment::ARP.start;
-            sum = sum.wrapping_add(fold(words[i - HOT_WORDS] ^ s[i], s[i + 1]));
-            sum = sum.wrapping_add(fold(words[i + 1 - HOT_WORDS] ^ s[i + 1], s[i + 2]));
-        }
         for &Segment { start, len, .. } in segments.and(Segments::VERY_RARE).behind_head() {
             let words = &words[start - HOT_WORDS..][..len];
             for (word, secrets) in words.iter().zip(s[start..=start + len].windows(2)) {
@@ -129,20 +129,19 @@ impl Signatures {
         self.sets.get(hash as usize & self.set_mask)
     }
 
-    /// The number of a flow that a packet with this hash may belong to.
+    /// The number of a flow that a packet with this hash may belong to. If several entries have the packet's tag, which is rare, the
+    /// number is that of another flow or of none.
     #[inline]
     pub(super) fn first(&self, hash: u64) -> Option<u32> {
         let set = self.set(hash)?;
         let tag = tag(hash);
-        // All places are compared without a branch; a search that stops early would branch at each
-        // place. The numbers are signed because every processor has a vector maximum of signed
-        // numbers.
+        // All places are compared without a branch; a search that stops early would branch at each place. To combine the numbers
+        // by OR takes a vector instruction each; to choose one of them would take four.
         let named = set.map(|entry| {
             let is_same = (entry ^ tag) & !INDEX_MASK == 0;
-            if is_same { (entry & INDEX_MASK) as i32 } else { 0 }
+            if is_same { entry & INDEX_MASK } else { 0 }
         });
-        let [a, b, c, d] = std::array::from_fn(|i| named[i].max(named[i + WAYS / 2]));
-        (a.max(b).max(c.max(d)) as u32).checked_sub(1)
+        named.into_iter().fold(0, |number, other| number | other).checked_sub(1)
     }
 
     /// The place of the entry that names this flow for packets with this hash.
