@@ -5,7 +5,7 @@
 //! a translation has given the packet. Open vSwitch does the same (`lib/ipf.c`), and its limits hold here:
 //! 1,000 fragments, 15 seconds, and only the last fragment of a packet may be small. A fragment that comes
 //! again is invalid, as in Open vSwitch. A fragment that overlaps another one otherwise takes the packet with
-//! it (RFC 5722), while Open vSwitch keeps what came first.
+//! it (RFC 5722), while Open vSwitch keeps what came first, as [`FragmentRules::as_ovs`] asks to.
 //!
 //! The memory is bounded in fragments and bytes, and shared: a port, and a source address at a port, may each hold as much as there
 //! is room left, so that one that sends ever new fragments gets half of it. Who wants more loses the packet that waits for longest,
@@ -33,25 +33,31 @@ const MAX_FRAGMENTS: usize = 1_000;
 /// How many bytes the frames of fragments that wait may have.
 const MAX_BYTES: usize = 4 << 20;
 
-/// The smallest frames, in bytes, that may have a fragment which is not the last of its packet. Smaller ones only serve to hide
-/// what a packet is.
+/// Which fragments are kept, and which of them make a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct MinSizes {
-    ipv4: u32,
-    ipv6: u32,
+struct FragmentRules {
+    /// The smallest frames of IPv4, in bytes, that may have a fragment which is not the last of its packet. Smaller ones only serve
+    /// to hide what a packet is.
+    min_ipv4: u32,
+    /// The same of IPv6.
+    min_ipv6: u32,
+    /// Whether the table does as Open vSwitch 3.1: fragments of one packet may come in at several ports, may end between two units
+    /// of eight bytes, and are invalid if they overlap one that is there.
+    as_ovs: bool,
 }
 
-impl MinSizes {
+impl FragmentRules {
     #[cfg(test)]
-    const NONE: Self = Self { ipv4: 0, ipv6: 0 };
-    /// As in Open vSwitch.
-    const DEFAULT: Self = Self { ipv4: 1_200, ipv6: 1_280 };
+    const ANY_SIZE: Self = Self { min_ipv4: 0, min_ipv6: 0, as_ovs: false };
+    /// With the sizes of Open vSwitch.
+    const DEFAULT: Self = Self { min_ipv4: 1_200, min_ipv6: 1_280, as_ovs: false };
 }
 
 /// What becomes of a frame that may have a fragment.
 #[derive(Debug)]
 pub(crate) enum Kept {
-    /// The frame has no fragment that could be part of a packet, or one that waits already.
+    /// The frame has no fragment that could be part of a packet, or one that waits already. In a table that does as Open vSwitch:
+    /// or one that overlaps another one.
     Unusable,
     /// The fragment is kept and waits for others.
     Waits,
@@ -132,7 +138,7 @@ pub(super) struct Fragments {
     holdings: HashMap<Holder, Holding, ahash::RandomState>,
     /// Number of the next packet.
     next: u64,
-    min_sizes: MinSizes,
+    rules: FragmentRules,
     stats: FragmentStats,
 }
 
@@ -142,15 +148,20 @@ impl Fragments {
             packets: HashMap::with_hasher(hasher.clone()),
             holdings: HashMap::with_hasher(hasher.clone()),
             next: 0,
-            min_sizes: MinSizes::DEFAULT,
+            rules: FragmentRules::DEFAULT,
             stats: FragmentStats::default(),
         }
+    }
+
+    /// Has the table do as Open vSwitch 3.1, or as good sense says.
+    pub(super) fn set_as_ovs(&mut self, as_ovs: bool) {
+        self.rules.as_ovs = as_ovs;
     }
 
     /// Keeps the fragment in a frame that has come in at a port, until its packet is complete.
     pub(super) fn keep(&mut self, now: u64, frame: &Frame<'_>, port: PortNo, zone: u16) -> Kept {
         self.sweep(now);
-        let Some(fragment) = fragment::read(frame, port, zone, &self.min_sizes) else {
+        let Some(fragment) = fragment::read(frame, port, zone, &self.rules) else {
             return Kept::Unusable;
         };
         let key = fragment.datagram;
@@ -165,7 +176,10 @@ impl Fragments {
             let (number, expires) = (*next, now + TIMEOUT_MS);
             Waiting { datagram: Datagram::default(), load: Load::default(), number, expires }
         });
-        let added = waiting.datagram.add(&fragment, frame);
+        let added = match self.rules.as_ovs {
+            true => waiting.datagram.add_as_ovs(&fragment, frame),
+            false => waiting.datagram.add(&fragment, frame),
+        };
         if matches!(added, Added::Waits | Added::Completes) {
             waiting.load = waiting.load.plus(load);
             for holder in key.holders() {
@@ -238,7 +252,7 @@ impl Fragments {
 
     /// What would become of a frame, without any change. A fragment is taken for one of which others are missing.
     pub(super) fn look_at(&self, frame: &Frame<'_>, port: PortNo, zone: u16) -> Kept {
-        match fragment::read(frame, port, zone, &self.min_sizes) {
+        match fragment::read(frame, port, zone, &self.rules) {
             Some(_) => Kept::Waits,
             None => Kept::Unusable,
         }

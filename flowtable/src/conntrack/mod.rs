@@ -115,6 +115,8 @@ pub struct Connections {
     counts: CtCounters,
     fragments: Mutex<Fragments>,
     events: Arc<CtEvents>,
+    /// Whether the table does as Open vSwitch 3.1 where that parts from good sense.
+    as_ovs: bool,
 }
 
 /// How a packet comes to the table.
@@ -198,7 +200,16 @@ impl Connections {
             checks_windows: AtomicBool::new(true),
             counts: CtCounters::default(),
             events: Arc::default(),
+            as_ovs: false,
         }
+    }
+
+    /// Has the table do as Open vSwitch 3.1 where that parts from good sense, or as good sense says.
+    #[must_use]
+    pub fn as_ovs(mut self, as_ovs: bool) -> Self {
+        self.as_ovs = as_ovs;
+        self.fragments.get_mut().set_as_ovs(as_ovs);
+        self
     }
 
     /// Carries out `ct(...)` on a frame: looks its connection up, moves the connection on, and commits it if the action

@@ -222,6 +222,7 @@ impl Policy {
     #[must_use]
     pub fn with_conduct(mut self, conduct: Conduct) -> Self {
         self.conduct = conduct;
+        self.connections = self.connections.as_ovs(conduct == Conduct::AsOvs);
         self
     }
 

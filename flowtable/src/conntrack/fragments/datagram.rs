@@ -46,7 +46,7 @@ pub(super) enum Added {
     Waits,
     /// The packet is complete.
     Completes,
-    /// The same bytes were there already, in one fragment.
+    /// The same bytes were there already, in one fragment. In a packet that is put together as in Open vSwitch: some of the bytes.
     Again,
     /// The fragment contradicts those that are there: it overlaps one, or the packet would have two ends.
     Contradicts,
@@ -55,7 +55,8 @@ pub(super) enum Added {
 /// The fragments of one packet.
 #[derive(Debug, Default)]
 pub(super) struct Datagram {
-    /// In the order of the bytes that they carry, without overlaps.
+    /// In the order of the bytes that they carry, without overlaps. In a packet that is put together as in Open vSwitch, one may have
+    /// all bytes of others; such a packet is never complete.
     pieces: Vec<Piece>,
     /// Number of bytes that the pieces carry.
     carried: usize,
@@ -95,16 +96,43 @@ impl Datagram {
         if fragment.is_last {
             self.size = Some(range.end);
         }
+        self.insert(at, fragment, frame);
+        match self.size == Some(self.carried) {
+            true => Added::Completes,
+            false => Added::Waits,
+        }
+    }
+
+    /// As [`add`](Self::add), but as Open vSwitch does (`ipf_process_frag`): a fragment that begins or ends within another one is
+    /// not added, and the packet is complete once a first fragment, a last one and all between are there.
+    pub(super) fn add_as_ovs(&mut self, fragment: &Fragment, frame: &Frame<'_>) -> Added {
+        let range = fragment.bytes.clone();
+        let has = |at: usize| self.pieces.iter().any(|piece| piece.range.contains(&at));
+        if has(range.start) || has(range.end - 1) {
+            return Added::Again;
+        }
+        if fragment.is_last {
+            self.size = Some(range.end);
+        }
+        let at = self.pieces.partition_point(|piece| piece.range.start < range.start);
+        self.insert(at, fragment, frame);
+        let follows = |pair: &[Piece]| pair[0].range.end == pair[1].range.start;
+        let begins = self.pieces.first().is_some_and(|first| first.range.start == 0);
+        match self.size.is_some() && begins && self.pieces.windows(2).all(follows) {
+            true => Added::Completes,
+            false => Added::Waits,
+        }
+    }
+
+    /// Inserts a piece in front of the piece number `at`.
+    fn insert(&mut self, at: usize, fragment: &Fragment, frame: &Frame<'_>) {
+        let range = fragment.bytes.clone();
         self.carried += range.len();
         let mut buffer = Vec::with_capacity(HEADROOM + frame.size());
         buffer.resize(HEADROOM, 0);
         buffer.extend_from_slice(frame.bytes());
         let (layers, payload_at) = (frame.layers, fragment.payload_at);
         self.pieces.insert(at, Piece { buffer, layers, range, payload_at });
-        match self.size == Some(self.carried) {
-            true => Added::Completes,
-            false => Added::Waits,
-        }
     }
 
     /// The packet of all fragments. `None` if it would be longer than a packet can be. The fragments have to be complete.
@@ -207,7 +235,7 @@ fn set_addresses(packet: &mut [u8], other: &[u8], is_ipv6: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conntrack::fragments::MinSizes;
+    use crate::conntrack::fragments::FragmentRules;
     use crate::conntrack::fragments::fragment::read;
     use flow::types::PortNo;
     use packet::wire::ip_proto;
@@ -314,7 +342,7 @@ mod tests {
                 }
                 let source = if salt == 0 { &payload } else { &salted };
                 let frame = fragment_of(source, range.clone(), more, is_ipv6);
-                let fragment = read(&frame, PortNo(1), 0, &MinSizes::NONE).expect("a fragment");
+                let fragment = read(&frame, PortNo(1), 0, &FragmentRules::ANY_SIZE).expect("a fragment");
                 let added = datagram.add(&fragment, &frame);
                 if known.contains(&(range.clone(), more, salt)) {
                     prop_assert_eq!(added, Added::Again);
@@ -349,7 +377,7 @@ mod tests {
                     prop_assert_eq!(whole, expected.len());
                     let mut carried = Vec::new();
                     for piece in reassembled.into_pieces() {
-                        let fragment = read(&piece, PortNo(1), 0, &MinSizes::NONE);
+                        let fragment = read(&piece, PortNo(1), 0, &FragmentRules::ANY_SIZE);
                         let at = fragment.expect("still a fragment").payload_at;
                         carried.extend_from_slice(&piece.bytes()[at..]);
                     }

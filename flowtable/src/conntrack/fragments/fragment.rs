@@ -1,7 +1,7 @@
 //! Which packet a fragment is part of, and which bytes of it: what the headers of one fragment say (RFC 791 §3.2, RFC 8200
 //! §4.5).
 
-use super::MinSizes;
+use super::FragmentRules;
 use flow::types::PortNo;
 use packet::Frame;
 use packet::wire::{
@@ -15,7 +15,8 @@ const MAX_PAYLOAD: usize = 65_535;
 /// What the fragments of one packet have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct DatagramKey {
-    /// Where the fragments come in. Those of one packet have to come in at one port, because rules judge them by it.
+    /// Where the fragments come in. Those of one packet have to come in at one port, because rules judge them by it. In a table that
+    /// does as Open vSwitch: port 0, wherever they come in.
     pub(super) port: PortNo,
     pub(super) zone: u16,
     /// The IPv6 address, or the IPv4 address in the first four bytes and zeros behind.
@@ -46,7 +47,7 @@ pub(super) fn read(
     frame: &Frame<'_>,
     port: PortNo,
     zone: u16,
-    min_sizes: &MinSizes,
+    rules: &FragmentRules,
 ) -> Option<Fragment> {
     let l3 = usize::from(frame.layers.l3);
     let end = frame.size().checked_sub(frame.layers.padding.into())?;
@@ -56,7 +57,14 @@ pub(super) fn read(
     if frame.offload.needs_checksum() || frame.offload.is_gso() {
         return None;
     }
-    let (datagram, at, offset, is_last, min_size) = match (packet.first()? >> 4, dl_type) {
+    let port = if rules.as_ovs { PortNo(0) } else { port };
+    let version = match (rules.as_ovs, dl_type) {
+        // Open vSwitch does not look at the version in the header.
+        (true, eth_type::IPV6) => 6,
+        (true, _) => 4,
+        (false, _) => packet.first()? >> 4,
+    };
+    let (datagram, at, offset, is_last, min_size) = match (version, dl_type) {
         (4, eth_type::IPV4) => {
             let ip = Ipv4Packet::new_unchecked(packet.first_chunk::<{ ipv4::HEADER_SIZE }>()?);
             let size = ip.header_size();
@@ -83,7 +91,7 @@ pub(super) fn read(
             };
             let flags = ip.flags_and_offset();
             let offset = usize::from(flags & ipv4::OFFSET_MASK) * 8;
-            (datagram, size, offset, flags & ipv4::MORE_FRAGMENTS == 0, min_sizes.ipv4)
+            (datagram, size, offset, flags & ipv4::MORE_FRAGMENTS == 0, rules.min_ipv4)
         }
         (6, eth_type::IPV6) => {
             let ip = Ipv6Packet::new_unchecked(packet.first_chunk::<{ ipv6::HEADER_SIZE }>()?);
@@ -105,14 +113,14 @@ pub(super) fn read(
             let flags = header.offset_and_flags();
             let offset = usize::from(flags & ipv6_extension::OFFSET_MASK);
             let is_last = flags & ipv6_extension::MORE_FRAGMENTS == 0;
-            (datagram, at + ipv6_extension::HEADER_SIZE, offset, is_last, min_sizes.ipv6)
+            (datagram, at + ipv6_extension::HEADER_SIZE, offset, is_last, rules.min_ipv6)
         }
         _ => return None,
     };
     let size = packet.len().checked_sub(at)?;
     let bytes = offset..offset + size;
     let is_too_small = !is_last && frame.size() < min_size as usize;
-    let is_odd = size == 0 || (!is_last && !size.is_multiple_of(8));
+    let is_odd = size == 0 || (!is_last && !rules.as_ovs && !size.is_multiple_of(8));
     if is_too_small || is_odd || bytes.end > MAX_PAYLOAD {
         return None;
     }

@@ -3,6 +3,7 @@
 use super::connections::{headers, recipe, with_and_without_caches};
 use super::*;
 use crate::conntrack::FragmentStats;
+use crate::policy::Conduct;
 use flow::types::Fragments;
 use packet::checksum;
 use packet::wire::{Ipv4Packet, Ipv6Packet, UdpPacket, ip_proto, ipv4, ipv6, udp};
@@ -239,6 +240,42 @@ fn a_fragment_that_comes_again_is_invalid() {
         let left = bench.send_frames(0, &[last]);
         assert_eq!((left[1].len(), left[3].len()), (0, 0));
     });
+}
+
+#[test]
+fn as_in_open_vswitch_overlapping_fragments_are_invalid_wherever_they_come_in() {
+    let rules = [
+        "ip,ct_state=-trk,actions=ct(table=1)",
+        "table=1,ct_state=+trk+new,actions=2",
+        "table=1,ct_state=+trk+inv,actions=4",
+    ];
+    for config in [CacheConfig::default(), CacheConfig::OFF] {
+        let policy = one_bridge().with_conduct(Conduct::AsOvs);
+        let mut bench = Bench::with_policy(policy, config, &rules);
+        let fragments = cut(&datagram(HOST, 4000), 1480, 1);
+        let [first, middle, last] = [0, 1, 2].map(|n| fragments[n].clone());
+        let with_size = |frame: &[u8], size: usize| {
+            let mut frame = frame.to_vec();
+            frame.resize(14 + size, 0);
+            let mut ip = Ipv4Packet::new_unchecked(&mut frame[14..]);
+            ip.set_total_size(size as u16);
+            ip.fill_checksum();
+            frame
+        };
+        let overlapping = with_size(&middle, 1400);
+        let left = bench.send_frames(0, &[middle, last.clone()]);
+        assert_eq!((left[1].len(), left[3].len()), (0, 0));
+        let left = bench.send_frames(2, &[overlapping.clone(), last.clone()]);
+        assert_eq!(left[3], [overlapping, last]);
+        // The packet is that of the fragments that came first.
+        assert_eq!(bench.send_frames(2, &[first])[1], fragments);
+        // A fragment that ends between two units of eight bytes waits.
+        let odd = with_size(&cut(&datagram(HOST, 4000), 1480, 2)[0], 1401);
+        let left = bench.send_frames(0, &[odd]);
+        assert_eq!((left[1].len(), left[3].len()), (0, 0));
+        let FragmentStats { waiting, overlapping, .. } = stats(&bench);
+        assert_eq!((waiting, overlapping), (1, 0));
+    }
 }
 
 #[test]
