@@ -192,7 +192,8 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
     let network = network(packet, zone, is_ipv6, false)?;
     let transport = packet.get(network.size..)?;
     let mut tracked = CtPacket { tuple: network.tuple, tcp: None, is_error: false };
-    if !is_believed(frame) && !is_checksum_right(&network.tuple, transport) {
+    let is_right = || is_whole(packet, is_ipv6) && is_checksum_right(&network.tuple, transport);
+    if !is_believed(frame) && !is_right() {
         return None;
     }
     match network.tuple.protocol {
@@ -330,6 +331,21 @@ fn network(bytes: &[u8], zone: u16, is_ipv6: bool, is_quoted: bool) -> Option<Ne
             Some(NetworkHeader { tuple, size })
         }
         _ => None,
+    }
+}
+
+/// Whether an IP packet is there to its end, and has its end behind its header. The header has to be there.
+#[inline]
+fn is_whole(packet: &[u8], is_ipv6: bool) -> bool {
+    match is_ipv6 {
+        false => {
+            let size = usize::from(Ipv4Packet::new_unchecked(packet).total_size());
+            (ipv4::HEADER_SIZE..=packet.len()).contains(&size)
+        }
+        true => {
+            let size = usize::from(Ipv6Packet::new_unchecked(packet).payload_size());
+            ipv6::HEADER_SIZE + size <= packet.len()
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::conntrack::CtZoneUse;
 use flow::ct_filter::CtFilter;
 use flow::ct_timeout::CtTimeouts;
 use flow::extract::extract;
+use packet::wire::Ipv4Packet;
 
 /// A firewall: port 1 may open connections to port 2, and port 2 may answer.
 const FIREWALL: &[&str] = &[
@@ -259,6 +260,15 @@ fn broken_packets_and_fragments_are_invalid() {
         let mut frame = compose(&headers(REQUEST));
         frame[24] ^= 1;
         assert_eq!(bench.send_frames(0, &[frame])[1].len(), 1, "a wrong header checksum");
+        let gre = compose(&headers("ip,nw_proto=47,nw_src=10.0.0.1,nw_dst=10.0.0.2,nw_ttl=64"));
+        assert!(bench.send_frames(0, std::slice::from_ref(&gre))[1].is_empty());
+        for size in [19, gre.len() as u16 - 13] {
+            let mut frame = gre.clone();
+            let mut ip = Ipv4Packet::new_unchecked(&mut frame[14..]);
+            ip.set_total_size(size);
+            ip.fill_checksum();
+            assert_eq!(bench.send_frames(0, &[frame])[1].len(), 1, "{size} bytes in all");
+        }
     });
 }
 
