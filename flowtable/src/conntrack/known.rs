@@ -148,7 +148,7 @@ impl Connections {
         is_ipv6: bool,
     ) -> bool {
         let KnownProtocol::Counted { shard, slot, is_tcp } = known.protocol else { return false };
-        let segment = is_tcp.then(|| tuple::read(frame, 0)).flatten();
+        let segment = is_tcp.then(|| self.read(frame, 0)).flatten();
         if segment.is_none() && (is_tcp || !tuple::is_whole_datagram(frame, is_ipv6)) {
             return false;
         }
@@ -179,7 +179,7 @@ impl Connections {
         now: u64,
         frame: &Frame<'_>,
     ) -> bool {
-        let Some(packet) = tuple::read(frame, 0) else { return false };
+        let Some(packet) = self.read(frame, 0) else { return false };
         let mut shard = self.shards[usize::from(shard)].lock();
         self.judges_same_in(&mut shard, known, slot, now, &packet)
     }

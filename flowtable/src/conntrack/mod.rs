@@ -79,7 +79,7 @@ use fragments::Fragments;
 use help::CtHelp;
 use help::expectations::{Expectation, Expectations};
 use limits::{CtLimits, CtRefusal};
-use nat::{CtAlias, CtNat, Located, Sought};
+use nat::{CtAlias, CtNat, Lingering, Located, Sought};
 use packet::Frame;
 use parking_lot::Mutex;
 use presence::Presence;
@@ -117,6 +117,8 @@ pub struct Connections {
     events: Arc<CtEvents>,
     /// Whether the table does as Open vSwitch 3.1 where that parts from good sense.
     as_ovs: bool,
+    /// Aliases that outlive their connections, if the table does as Open vSwitch.
+    lingering: Mutex<Lingering>,
 }
 
 /// How a packet comes to the table.
@@ -201,6 +203,7 @@ impl Connections {
             counts: CtCounters::default(),
             events: Arc::default(),
             as_ovs: false,
+            lingering: Mutex::default(),
         }
     }
 
@@ -210,6 +213,11 @@ impl Connections {
         self.as_ovs = as_ovs;
         self.fragments.get_mut().set_as_ovs(as_ovs);
         self
+    }
+
+    /// Reads the packet of a frame for a zone.
+    fn read(&self, frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
+        tuple::read(frame, zone, self.as_ovs)
     }
 
     /// Carries out `ct(...)` on a frame: looks its connection up, moves the connection on, and commits it if the action
@@ -250,7 +258,7 @@ impl Connections {
             // Of a flood, the packet is not even read again.
             return Ok((*before).into());
         }
-        match tuple::read(frame, action.zone) {
+        match self.read(frame, action.zone) {
             Some(packet) => {
                 let mut gone = Vec::new();
                 let arrival = CtArrival { now: ms(now), size: frame.size(), before, budget };
@@ -309,6 +317,9 @@ impl Connections {
     ) -> Result<Tracked, DropReason> {
         let CtArrival { now, budget, .. } = *arrival;
         let mut at = self.locate_sought(&packet.tuple, sought);
+        if at.is_stale {
+            return Ok(FoundConnection::invalid(action.zone).into());
+        }
         if let Some(slot) = at.slot
             && let Some(connection) = at.shard.get(slot)
         {
@@ -441,6 +452,11 @@ impl Connections {
         let mut gone = Vec::new();
         self.forget(&mut at.shard, slot, why, now, &mut gone);
         drop(at);
+        if self.as_ovs && why == CtEnding::Closed {
+            let mut lingering = self.lingering.lock();
+            gone.drain(..).for_each(|alias| lingering.add(alias, now));
+            lingering.take_over(now, &mut gone);
+        }
         // At once, so that the connection that begins now may have the same tuple.
         self.remove_aliases(&mut gone);
         self.locate(tuple)
@@ -466,7 +482,11 @@ impl Connections {
             translation = self.reserve(original, nat, now, false);
             if translation.is_none() {
                 self.counts.nat_exhausted.fetch_add(1, Ordering::Relaxed);
-                return Err(DropReason::NatExhausted);
+                // In Open vSwitch, the packet stays new and goes on as it is.
+                return match self.as_ovs {
+                    true => Ok((self.locate(original), false)),
+                    false => Err(DropReason::NatExhausted),
+                };
             }
             at = self.locate(original);
         }
@@ -552,14 +572,17 @@ impl Connections {
         action: &CtAction,
     ) -> Result<Tracked, DropReason> {
         let zone = action.zone;
-        let Some(packet) = tuple::read(frame, zone) else {
+        let Some(packet) = self.read(frame, zone) else {
             return Ok(FoundConnection::invalid(zone).into());
         };
         let at = self.locate(&packet.tuple);
         let known = at.slot.filter(|slot| at.shard.expires(*slot) > ms(now));
         let known = known.and_then(|slot| at.shard.get(slot)).cloned();
-        let is_reply = at.is_reply;
+        let (is_reply, is_stale) = (at.is_reply, at.is_stale);
         drop(at);
+        if is_stale {
+            return Ok(FoundConnection::invalid(zone).into());
+        }
         let begins_anew = action.commit.is_some_and(|c| c.force) && is_reply;
         let known = known.filter(|_| !begins_anew);
         let original = Some(packet.tuple);
@@ -597,8 +620,11 @@ impl Connections {
             if let Some(nat) = translation_of(action, expected.as_ref())
                 .filter(|n| n.can_translate(packet.tuple.is_ipv6))
             {
-                let nat = self.reserve(&packet.tuple, nat, ms(now), true);
-                let nat = nat.ok_or(DropReason::NatExhausted)?;
+                let nat = match self.reserve(&packet.tuple, nat, ms(now), true) {
+                    Some(nat) => nat,
+                    None if self.as_ovs => return Ok(found.into()),
+                    None => return Err(DropReason::NatExhausted),
+                };
                 tracked.found.state |= nat.flag(false);
                 let (from, to) = (packet.tuple, nat.reply.reversed());
                 tracked.translation = Some(CtTranslation { from, to, is_error: false });

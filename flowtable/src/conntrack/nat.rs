@@ -15,6 +15,7 @@ use flow::nat::{Nat, NatAddresses, NatPorts, NatRange, PortChoice};
 use packet::wire::ip_proto;
 use parking_lot::MutexGuard;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -128,6 +129,49 @@ pub(super) struct Located<'a> {
     pub(super) slot: Option<u32>,
     /// Whether the tuple is that of the connection's answers.
     pub(super) is_reply: bool,
+    /// Whether the tuple is that of the answers to a connection that has gone, and its alias lingers.
+    pub(super) is_stale: bool,
+}
+
+/// Aliases that outlive their connections.
+///
+/// In Open vSwitch 3.1, a translated connection of TCP that is over and begins anew leaves the entry of its answers behind, until the
+/// table is swept: no other connection gets the tuple, and packets with it are invalid.
+#[derive(Debug, Default)]
+pub(super) struct Lingering {
+    /// The aliases, the oldest first, and the times in milliseconds at which their connections went.
+    aliases: VecDeque<(u64, CtAlias)>,
+}
+
+impl Lingering {
+    /// How long an alias lingers at most, in milliseconds: Open vSwitch sweeps its table as often.
+    const LONGEST: u64 = 20_000;
+    /// How many aliases linger at most.
+    const MOST: usize = 1 << 16;
+
+    /// Adds an alias whose connection went just now.
+    pub(super) fn add(&mut self, alias: CtAlias, now: u64) {
+        self.aliases.push_back((now, alias));
+    }
+
+    /// Adds to `gone` the aliases that have lingered for long enough, and those that are too many.
+    pub(super) fn take_over(&mut self, now: u64, gone: &mut Vec<CtAlias>) {
+        while let Some((since, alias)) = self.aliases.front()
+            && (since + Self::LONGEST <= now || self.aliases.len() > Self::MOST)
+        {
+            gone.push(*alias);
+            self.aliases.pop_front();
+        }
+    }
+
+    /// Adds to `gone` the aliases of a zone, or all of them.
+    pub(super) fn take_zone(&mut self, zone: Option<u16>, gone: &mut Vec<CtAlias>) {
+        self.aliases.retain(|(_, alias)| {
+            let is_of_zone = zone.is_none_or(|zone| alias.reply.zone == zone);
+            gone.extend(is_of_zone.then_some(*alias));
+            !is_of_zone
+        });
+    }
 }
 
 /// What a connection is found by.
@@ -180,14 +224,14 @@ impl Connections {
             return other;
         }
         drop(other);
-        self.lock(hash)
+        Located { is_stale: self.as_ovs, ..self.lock(hash) }
     }
 
     /// Locks the shard of a hash.
     fn lock(&self, hash: u64) -> Located<'_> {
         let shard_no = shard_of(hash);
         let shard = self.shards[usize::from(shard_no)].lock();
-        Located { shard, shard_no, hash, slot: None, is_reply: false }
+        Located { shard, shard_no, hash, slot: None, is_reply: false, is_stale: false }
     }
 
     /// Finds a tuple for the answers to a connection that is to be translated, and keeps it with an alias, unless
@@ -208,7 +252,9 @@ impl Connections {
         };
         let own = self.sought(original).hash;
         let mut found = None;
-        search(original, range, is_source, &hashes, |reply| {
+        let is_sctp = original.protocol == ip_proto::SCTP;
+        let has_ports = ip_proto::has_ports(original.protocol) && !(is_sctp && self.as_ovs);
+        search(original, range, is_source, has_ports, &hashes, |reply| {
             let has_alias = *reply != original.reversed();
             let is_free = self.claim(reply, (has_alias && !is_trial).then_some(own));
             if is_free {
@@ -272,11 +318,12 @@ struct NatHashes {
     random: u64,
 }
 
-/// Calls `take` with tuples that answers to a connection may have, until `take` returns true or [`MAX_TRIES`] were tried.
+/// Calls `take` with tuples that answers to a connection may have, of which `has_ports` says whether ports tell them apart, until `take` returns true or [`MAX_TRIES`] were tried.
 fn search(
     original: &CtTuple,
     range: &NatRange,
     is_source: bool,
+    has_ports: bool,
     hashes: &NatHashes,
     mut take: impl FnMut(&CtTuple) -> bool,
 ) {
@@ -292,7 +339,7 @@ fn search(
         let end = if is_source { &mut reply.destination } else { &mut reply.source };
         end.set_address(address, original.is_ipv6);
         let is_found = match original.protocol {
-            protocol if ip_proto::has_ports(protocol) => {
+            _ if has_ports => {
                 let (ports, begin) = match range.ports {
                     Some(NatPorts { first, last }) => {
                         let random = match range.choice {

@@ -8,7 +8,7 @@ use super::nat::Sought;
 use super::shard::NewConnection;
 use super::timeouts::ms;
 use super::tuple::CtPacket;
-use super::{Connections, CtArrival, CtBudget, FoundConnection, tuple};
+use super::{Connections, CtArrival, CtBudget, FoundConnection};
 use flow::types::PortNo;
 use flow::verdict::CtAction;
 use packet::Frame;
@@ -33,7 +33,7 @@ impl Newcomer {
 impl Connections {
     /// Reads the packet of a frame for a zone. `None` if it begins no connection, or perhaps one of which another has told.
     pub(crate) fn newcomer(&self, frame: &Frame<'_>, zone: u16) -> Option<Newcomer> {
-        let packet = tuple::read(frame, zone).filter(|_| self.expectations.is_empty())?;
+        let packet = self.read(frame, zone).filter(|_| self.expectations.is_empty())?;
         if packet.is_error || !ProtocolState::may_begin(&packet) {
             return None;
         }

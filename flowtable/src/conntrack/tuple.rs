@@ -180,7 +180,9 @@ pub(super) struct CtPacket {
 }
 
 /// Reads the packet of a frame whose layers are known. `None` if it belongs to no connection.
-pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
+///
+/// With `as_ovs`, reads it as Open vSwitch 3.1: SCTP without ports, and IPv6 whatever version the header says.
+pub(super) fn read(frame: &Frame<'_>, zone: u16, as_ovs: bool) -> Option<CtPacket> {
     let layers = frame.layers;
     let bytes = frame.bytes();
     let end = bytes.len().checked_sub(layers.padding.into())?;
@@ -189,7 +191,8 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
         Some(dl_type) => u16::from_be_bytes(dl_type) == eth_type::IPV6,
         None => return None,
     };
-    let network = network(packet, zone, is_ipv6, false)?;
+    let version = if as_ovs && is_ipv6 { 6 } else { packet.first()? >> 4 };
+    let network = network(packet, version, zone, is_ipv6, false)?;
     let transport = packet.get(network.size..)?;
     let mut tracked = CtPacket { tuple: network.tuple, tcp: None, is_error: false };
     let is_right = || is_whole(packet, is_ipv6) && is_checksum_right(&network.tuple, transport);
@@ -200,7 +203,11 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16) -> Option<CtPacket> {
         ip_proto::TCP => tracked.tcp = Some(segment(transport, &mut tracked.tuple)?),
         ip_proto::ICMP if !tracked.tuple.is_ipv6 => icmp_message(transport, &mut tracked)?,
         ip_proto::ICMPV6 if tracked.tuple.is_ipv6 => icmpv6_message(transport, &mut tracked)?,
+        ip_proto::SCTP if as_ovs => {}
         _ => ports(transport, &mut tracked.tuple, true)?,
+    }
+    if as_ovs && tracked.tuple.protocol == ip_proto::SCTP {
+        (tracked.tuple.source.port, tracked.tuple.destination.port) = (0, 0);
     }
     Some(tracked)
 }
@@ -273,7 +280,7 @@ fn is_sum_right(packet: &[u8], datagram: &[u8], is_ipv6: bool) -> bool {
 /// Size in bytes of the IP header, extension headers included, of a packet that an ICMP error quotes.
 pub(crate) fn quoted_header_size(packet: &[u8]) -> Option<usize> {
     let is_ipv6 = packet.first()? >> 4 == 6;
-    Some(network(packet, 0, is_ipv6, true)?.size)
+    Some(network(packet, packet.first()? >> 4, 0, is_ipv6, true)?.size)
 }
 
 /// A network header.
@@ -284,11 +291,17 @@ struct NetworkHeader {
     size: usize,
 }
 
-/// Reads a network header of this IP version. `None` if the header says another version. `is_quoted` says that the packet
+/// Reads a network header of this IP version. `None` if `version`, which the header says, is another one. `is_quoted` says that the packet
 /// may be cut off behind the header, as in an ICMP error.
 #[inline]
-fn network(bytes: &[u8], zone: u16, is_ipv6: bool, is_quoted: bool) -> Option<NetworkHeader> {
-    match (bytes.first()? >> 4, is_ipv6) {
+fn network(
+    bytes: &[u8],
+    version: u8,
+    zone: u16,
+    is_ipv6: bool,
+    is_quoted: bool,
+) -> Option<NetworkHeader> {
+    match (version, is_ipv6) {
         (4, false) => {
             let header = bytes.first_chunk::<{ ipv4::HEADER_SIZE }>()?;
             let ip = Ipv4Packet::new_unchecked(header);
@@ -495,7 +508,8 @@ fn query(tuple: &mut CtTuple, identifier: u16, (own, answer): (u8, u8)) {
 /// Reads the packet that an error quotes. Errors about errors do not exist.
 fn error(quoted: &[u8], tracked: &mut CtPacket) -> Option<()> {
     let outer = tracked.tuple;
-    let NetworkHeader { mut tuple, size } = network(quoted, outer.zone, outer.is_ipv6, true)?;
+    let NetworkHeader { mut tuple, size } =
+        network(quoted, quoted.first()? >> 4, outer.zone, outer.is_ipv6, true)?;
     // The error goes back to where the quoted packet came from.
     let is_own = tuple.source.address == outer.destination.address;
     let transport = quoted.get(size..)?;

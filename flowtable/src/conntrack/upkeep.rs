@@ -65,6 +65,8 @@ impl Connections {
         self.fragments.lock().sweep(now);
         self.expectations.sweep(now);
         let mut gone = Vec::new();
+        self.lingering.lock().take_over(now, &mut gone);
+        self.remove_aliases(&mut gone);
         for shard in &self.shards {
             loop {
                 let mut shard = shard.lock();
@@ -121,6 +123,9 @@ impl Connections {
         let now = ms(now);
         let mut removed = 0;
         let mut gone = Vec::new();
+        // Of connections that have gone, nothing but the zone tells whether they fitted the filter.
+        self.lingering.lock().take_zone(filter.zone, &mut gone);
+        self.remove_aliases(&mut gone);
         let Ok(()) = self.in_slices::<Infallible>(|shard, slots| {
             for slot in slots {
                 if shard.get(slot).is_some_and(|connection| filter::admits(&filter, connection)) {

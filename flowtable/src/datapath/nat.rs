@@ -173,6 +173,9 @@ fn translate_quoted(frame: &mut Frame<'_>, from: &CtTuple, to: &CtTuple) {
     for (at, (old, new)) in ports.into_iter().zip(ends) {
         if let Some(at) = at.and_then(field) {
             let (old, new) = (old.port.to_be_bytes(), new.port.to_be_bytes());
+            if old == new {
+                continue;
+            }
             replace(frame, at, &new);
             if let Some(at) = sum_at {
                 replace_sum(frame, at, &old, &new, is_udp);

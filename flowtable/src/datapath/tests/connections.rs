@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::conntrack::CtZoneUse;
+use crate::policy::Conduct;
 use flow::ct_filter::CtFilter;
 use flow::ct_timeout::CtTimeouts;
 use flow::extract::extract;
@@ -270,6 +271,19 @@ fn broken_packets_and_fragments_are_invalid() {
             assert_eq!(bench.send_frames(0, &[frame])[1].len(), 1, "{size} bytes in all");
         }
     });
+}
+
+#[test]
+fn as_in_open_vswitch_the_version_of_ipv6_may_be_wrong() {
+    let rules = ["ipv6,ct_state=-trk,actions=ct(table=1)", "table=1,ipv6,ct_state=+inv,actions=2"];
+    for (conduct, number) in [(Conduct::Sensible, 1), (Conduct::AsOvs, 0)] {
+        let policy = one_bridge().with_conduct(conduct);
+        let mut bench = Bench::with_policy(policy, CacheConfig::default(), &rules);
+        let text = "udp6,ipv6_src=fd00::1,ipv6_dst=fd00::2,nw_ttl=64,tp_src=1000,tp_dst=53";
+        let mut frame = compose(&headers(text));
+        frame[14] = 0x50;
+        assert_eq!(bench.send_frames(0, &[frame])[1].len(), number);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::connections::{headers, recipe, with_and_without_caches};
 use super::*;
 use crate::conntrack::KeptConnection;
+use crate::policy::Conduct;
 use flow::PipelineKey;
 use flow::ct_filter::CtFilter;
 use flow::extract::{Arrival, extract};
@@ -139,6 +140,75 @@ fn a_connection_that_finds_no_port_is_dropped_and_counted() {
         let packet = of("udp", "10.0.0.3:1000", "198.51.100.7:53");
         bench.policy.connections().sweep(bench.now);
         assert!(pass(bench, 1, compose(&headers(&packet))).is_some());
+    });
+}
+
+/// Checks a bridge that does as Open vSwitch, with a cache and without.
+fn as_ovs(rules: &[&str], check: impl Fn(&mut Bench)) {
+    for config in [CacheConfig::default(), CacheConfig::OFF] {
+        let policy = one_bridge().with_conduct(Conduct::AsOvs);
+        check(&mut Bench::with_policy(policy, config, rules));
+    }
+}
+
+#[test]
+fn as_in_open_vswitch_a_connection_that_finds_no_port_is_not_translated() {
+    let rules = ["ip,in_port=1,actions=ct(commit,nat(src=192.0.2.1:5000),table=1)"];
+    let rules = [rules[0], "table=1,ip,ct_state=+trk+new,actions=2"];
+    as_ovs(&rules, |bench| {
+        let server = "198.51.100.7:53";
+        let packet = of("udp", "10.0.0.1:1000", server);
+        check(bench, 1, &packet, &of("udp", "192.0.2.1:5000", server));
+        let packet = of("udp", "10.0.0.2:1000", server);
+        check(bench, 1, &packet, &packet);
+        let stats = bench.policy.connections().stats();
+        assert_eq!((stats.nat_exhausted, stats.connections), (1, 1));
+    });
+}
+
+#[test]
+fn as_in_open_vswitch_a_connection_that_begins_anew_gets_another_port_until_a_sweep() {
+    as_ovs(&gateway(), |bench| {
+        let (host, server) = ("10.0.0.1:1000", "198.51.100.7:80");
+        let begin_and_reset = |bench: &mut Bench, outside| {
+            let (inside, outside) = (of("tcp", host, server), of("tcp", outside, server));
+            check(bench, 1, &inside, &outside);
+            let reset = |text: &str| text.replace("=syn", "=rst");
+            check(bench, 1, &reset(&inside), &reset(&outside));
+        };
+        let answer = |to| of("tcp", server, to).replace("=syn", "=syn|ack");
+        begin_and_reset(bench, "192.0.2.1:1000");
+        begin_and_reset(bench, "192.0.2.1:1001");
+        check(bench, 1, &of("tcp", host, server), &of("tcp", "192.0.2.1:1002", server));
+        let stale = compose(&headers(&answer("192.0.2.1:1001")));
+        assert_eq!(pass(bench, 2, stale.clone()), None, "invalid");
+        check(bench, 2, &answer("192.0.2.1:1002"), &answer(host));
+        bench.now += Duration::from_secs(20);
+        bench.policy.connections().sweep(bench.now);
+        let reset = of("tcp", host, server).replace("=syn", "=rst");
+        assert!(pass(bench, 1, compose(&headers(&reset))).is_some());
+        begin_and_reset(bench, "192.0.2.1:1000");
+        // Who flushes connections frees their tuples, too.
+        assert_eq!(bench.policy.connections().flush(bench.now, CtFilter::default()), 1);
+        begin_and_reset(bench, "192.0.2.1:1000");
+    });
+}
+
+#[test]
+fn as_in_open_vswitch_sctp_is_tracked_by_addresses() {
+    let rules = [
+        "ip,ct_state=-trk,actions=ct(nat,table=1)",
+        "table=1,ip,ct_state=+trk+new,actions=ct(commit,nat(src=192.0.2.1)),2",
+        "table=1,ip,ct_state=+trk+est+rpl,actions=1",
+    ];
+    as_ovs(&rules, |bench| {
+        let server = "198.51.100.7:80";
+        check(bench, 1, &of("sctp", "10.0.0.1:7", server), &of("sctp", "192.0.2.1:7", server));
+        let answer = |to| of("sctp", "198.51.100.7:81", to);
+        check(bench, 2, &answer("192.0.2.1:8"), &answer("10.0.0.1:8"));
+        // Only the address could tell the connection of another host from this one.
+        let other = of("sctp", "10.0.0.2:9", server);
+        check(bench, 1, &other, &other);
     });
 }
 
