@@ -318,7 +318,8 @@ struct NatHashes {
     random: u64,
 }
 
-/// Calls `take` with tuples that answers to a connection may have, of which `has_ports` says whether ports tell them apart, until `take` returns true or [`MAX_TRIES`] were tried.
+/// Calls `take` with tuples that answers to a connection may have, until `take` returns true or [`MAX_TRIES`] were tried.
+/// `has_ports` says whether ports tell them apart.
 fn search(
     original: &CtTuple,
     range: &NatRange,

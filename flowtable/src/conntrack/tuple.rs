@@ -232,7 +232,10 @@ pub(super) fn is_whole_datagram(frame: &Frame<'_>, is_ipv6: bool) -> bool {
             .is_some_and(|header| Ipv6Packet::new_unchecked(header).next_header() == ip_proto::UDP),
         _ => false,
     };
-    let Some(datagram) = packet.get(header_size..).filter(|_| is_plain) else { return false };
+    if !is_plain || !is_believed(frame) && !is_whole(packet, is_ipv6) {
+        return false;
+    }
+    let Some(datagram) = packet.get(header_size..) else { return false };
     let Some(header) = datagram.first_chunk::<{ udp::HEADER_SIZE }>() else { return false };
     let size = usize::from(UdpPacket::new_unchecked(header).size());
     let has_checksum = is_ipv6 || header[udp::field::CHECKSUM] != [0, 0];
@@ -291,8 +294,8 @@ struct NetworkHeader {
     size: usize,
 }
 
-/// Reads a network header of this IP version. `None` if `version`, which the header says, is another one. `is_quoted` says that the packet
-/// may be cut off behind the header, as in an ICMP error.
+/// Reads a network header of this IP version. `None` if `version`, which the header says, is another one. `is_quoted` says that the
+/// packet may be cut off behind the header, as in an ICMP error.
 #[inline]
 fn network(
     bytes: &[u8],

@@ -163,6 +163,13 @@ fn a_broken_datagram_takes_no_shortcut() {
         let sent = bench.send_frames(0, &[frame]);
         assert!(sent.iter().all(Vec::is_empty), "a wrong sum at {at}");
     }
+    let mut frame = compose(&headers(REQUEST));
+    // Total length and checksum of the IPv4 header.
+    let [size, sum] = [16, 24].map(|at| u16::from_be_bytes([frame[at], frame[at + 1]]));
+    frame[16..18].copy_from_slice(&(size + 8).to_be_bytes());
+    frame[24..26].copy_from_slice(&sum.checked_sub(8).expect("no carry").to_be_bytes());
+    let sent = bench.send_frames(0, &[frame]);
+    assert!(sent.iter().all(Vec::is_empty), "cut off");
 }
 
 #[test]
