@@ -4,10 +4,10 @@
 //! gets half of the table, and a second one a third. Counting is apart from the connections, because the connections of
 //! an address are in all shards.
 //!
-//! A packet that begins a connection takes no lock here, and touches little memory: in a flood each connection has another source
-//! address.
+//! A packet that begins a connection takes no lock here as long as no zone has a limit, and touches little memory: in a flood each
+//! connection has another source address.
 
-use super::presence::Presence;
+use super::presence::{Presence, zeroed};
 use super::tuple::CtTuple;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use zerocopy::FromZeros;
 
 /// How many connections there may be if nobody says otherwise, as in Open vSwitch.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 3_000_000;
@@ -146,19 +145,13 @@ impl ZoneLimits {
     }
 }
 
-/// Counters that are zero. Memory that nobody has written takes no time, and no room until it is written.
-fn counters(number: usize) -> Box<[AtomicU32]> {
-    let zeroed = <[AtomicU32]>::new_box_zeroed_with_elems(number);
-    zeroed.expect("there is memory for counters that are not larger than other tables")
-}
-
 impl CtLimits {
     pub(super) fn new(hasher: &ahash::RandomState) -> Self {
         Self {
             max: AtomicUsize::new(DEFAULT_MAX_CONNECTIONS),
             count: AtomicUsize::new(0),
-            of_sources: counters(SOURCES),
-            of_zones: counters(ZONES),
+            of_sources: zeroed(SOURCES),
+            of_zones: zeroed(ZONES),
             has_zone_limits: AtomicBool::new(false),
             zone_limits: Mutex::default(),
             answered: Presence::new(ANSWERED),

@@ -73,7 +73,7 @@ use connection::ProtocolState;
 use flow::key::ct_state;
 use flow::nat::Nat;
 use flow::types::PortNo;
-use flow::verdict::{CtAction, DropReason};
+use flow::verdict::{CtAction, CtCommit, DropReason};
 use found::CtPlace;
 use fragments::Fragments;
 use help::CtHelp;
@@ -253,7 +253,7 @@ impl Connections {
         }
         if let Some(before) = before.filter(|before| before.may_begin_with(action))
             && let Some(original) = before.original.as_ref().filter(|it| tuple::is_of(frame, it))
-            && budget.is_some_and(|it| self.refuses(it, ms(now), || self.limits.is_known(original)))
+            && self.refuses(original, budget, ms(now))
         {
             // Of a flood, the packet is not even read again.
             return Ok((*before).into());
@@ -371,10 +371,7 @@ impl Connections {
         }
         let Located { shard, shard_no, slot, is_reply, .. } = &mut at;
         if let (Some(slot), Some(commit)) = (*slot, &action.commit) {
-            shard.write(slot, commit);
-            if is_made && self.events.is_watched() {
-                self.tell_made(shard, slot, now, arrival.size);
-            }
+            self.commit(shard, slot, commit, is_made.then_some(arrival.size), now);
         }
         let connection = slot.and_then(|slot| Some((slot, shard.get(slot)?)));
         let Some((slot, connection)) = connection else { return Ok(known.into()) };
@@ -411,15 +408,10 @@ impl Connections {
         (found, expected)
     }
 
-    /// Whether a worker's budget refuses a connection that begins with a packet. `is_known` says whether its source address has an
-    /// answered connection. If the connection is not refused, nothing has happened yet.
-    fn refuses(
-        &self,
-        (budget, port): (&CtBudget, PortNo),
-        now: u64,
-        is_known: impl FnOnce() -> bool,
-    ) -> bool {
-        let refuses = budget.refuses(now, port, is_known);
+    /// Whether a worker's budget refuses a connection that begins with a packet of this tuple. If not, nothing has happened yet.
+    fn refuses(&self, tuple: &CtTuple, budget: Option<(&CtBudget, PortNo)>, now: u64) -> bool {
+        let is_known = || self.limits.is_known(tuple);
+        let refuses = budget.is_some_and(|(budget, port)| budget.refuses(now, port, is_known));
         self.counts.refused_port.fetch_add(refuses.into(), Ordering::Relaxed);
         refuses
     }
@@ -511,6 +503,21 @@ impl Connections {
             gone.push(CtAlias { reply, original: *original });
         }
         Ok((at, is_made))
+    }
+
+    /// Writes mark and label of the connection in a slot, and tells of it if a packet in a frame of `made_by` bytes has begun it.
+    fn commit(
+        &self,
+        shard: &mut CtShard,
+        slot: u32,
+        commit: &CtCommit,
+        made_by: Option<usize>,
+        now: u64,
+    ) {
+        shard.write(slot, commit);
+        if let Some(size) = made_by.filter(|_| self.events.is_watched()) {
+            self.tell_made(shard, slot, now, size);
+        }
     }
 
     /// Adds a connection to the shard where it was not found, if there is room for it. Returns its slot. The aliases of connections

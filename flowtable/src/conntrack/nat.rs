@@ -144,7 +144,8 @@ pub(super) struct Lingering {
 }
 
 impl Lingering {
-    /// How long an alias lingers at most, in milliseconds: Open vSwitch sweeps its table as often.
+    /// How long an alias lingers at most, in milliseconds. Open vSwitch keeps it until the next sweep; how often that comes is an
+    /// estimate.
     const LONGEST: u64 = 20_000;
     /// How many aliases linger at most.
     const MOST: usize = 1 << 16;

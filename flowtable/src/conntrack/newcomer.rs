@@ -84,13 +84,10 @@ impl Connections {
         if at.slot.is_none() {
             let (original, state) = (packet.tuple, ProtocolState::begin(packet));
             let new = NewConnection { original, state, nat: None, help: None };
-            if let Some(slot) = self.add(&mut at, new, now, &mut gone) {
-                if let Some(commit) = &action.commit {
-                    at.shard.write(slot, commit);
-                }
-                if self.events.is_watched() {
-                    self.tell_made(&mut at.shard, slot, now, size);
-                }
+            if let Some(slot) = self.add(&mut at, new, now, &mut gone)
+                && let Some(commit) = &action.commit
+            {
+                self.commit(&mut at.shard, slot, commit, Some(size), now);
             }
             drop(at);
         } else {

@@ -10,12 +10,16 @@ use zerocopy::FromZeros;
 #[derive(Debug)]
 pub(super) struct Presence(Box<[AtomicU8]>);
 
+/// Counters that are zero. Memory that nobody has written takes no time, and no room until it is written.
+pub(super) fn zeroed<T: FromZeros>(counters: usize) -> Box<[T]> {
+    let zeroed = <[T]>::new_box_zeroed_with_elems(counters);
+    zeroed.expect("there is memory for a table that is not larger than others")
+}
+
 impl Presence {
     /// `counters` is a power of two. With more hashes than counters, [`may_have`](Self::may_have) rarely says no.
     pub(super) fn new(counters: usize) -> Self {
-        // Memory that nobody has written takes no time, and no room until it is written.
-        let zeroed = <[AtomicU8]>::new_box_zeroed_with_elems(counters);
-        Self(zeroed.expect("there is memory for a table that is not larger than others"))
+        Self(zeroed(counters))
     }
 
     /// Whether a hash may be in the table. `false` is certain for a hash whose [`add`](Self::add) the caller has not heard of.

@@ -206,6 +206,7 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16, as_ovs: bool) -> Option<CtPacke
         ip_proto::SCTP if as_ovs => {}
         _ => ports(transport, &mut tracked.tuple, true)?,
     }
+    // An ICMP error may quote SCTP, with its ports.
     if as_ovs && tracked.tuple.protocol == ip_proto::SCTP {
         (tracked.tuple.source.port, tracked.tuple.destination.port) = (0, 0);
     }

@@ -17,11 +17,12 @@
 //!
 //! Frames that are recirculated (`DpAction::Recirculate`) wait until the stages are done. Then they go through the
 //! same stages as a batch of their own, until no frame waits (`rounds`). Budgets and storm control apply in every
-//! pass. A frame of an established connection is spared the second pass, if nothing has changed (`tracked`, `shortcuts`).
+//! pass. A frame of an established connection is spared the second pass, if nothing has changed (`tracked`, `shortcuts`),
+//! and so is one that begins a connection (`newcomers`).
 //!
 //! A frame that hits the cache costs no allocation, no lock and no locked instruction, in every pass. Only a frame whose
-//! connection is looked up (`DpAction::Ct`), and each TCP segment of a connection, takes the lock of the connection's shard. The
-//! first datagram of a connection in a millisecond costs a locked instruction.
+//! connection is looked up (`DpAction::Ct`) and may be known, one whose connection begins, and each TCP segment of a connection
+//! take the lock of the connection's shard. The first datagram of a connection in a millisecond costs a locked instruction.
 //!
 //! # The slow path
 //!

@@ -7,11 +7,11 @@
 //!
 //! Whatever is not certain goes round: a frame whose connection may be known, and one whose flow is not among the usual ones.
 
-use super::Tally;
 use super::caches::Caches;
 use super::rounds::PassMember;
 use super::tracked::{Stage, TrackedRun};
-use crate::conntrack::{FoundConnection, Newcomer};
+use super::{Moment, Tally};
+use crate::conntrack::Newcomer;
 use arrayvec::ArrayVec;
 use flow::key::{KeyRef, RareHeaders, Segments};
 use flow::verdict::DpAction;
@@ -52,58 +52,47 @@ impl Newcomers {
         connections.look_for(&mut self.list);
     }
 
-    /// Executes what there is to do in its second pass on frame number `n` of the run, if the frame is certain to begin a connection.
-    /// Returns whether it is. If not, nothing has happened.
+    /// Frame number `n` of the run; `None` if it is not one of these frames.
     #[inline]
-    pub(super) fn execute(
-        &self,
-        n: usize,
-        run: &TrackedRun<'_>,
-        stage: &mut Stage<'_, '_>,
-        caches: &Caches,
-        tally: &mut Tally<'_>,
-    ) -> bool {
-        if self.places & 1 << n == 0 {
-            return false;
-        }
+    pub(super) fn get(&self, n: usize) -> Option<&Newcomer> {
         let before = self.places & ((1 << n) - 1);
-        let newcomer = &self.list[before.count_ones() as usize];
-        let found =
-            stage.policy.connections().found_of_new(stage.moment.now, newcomer, stage.budget());
-        found.is_some_and(|found| execute(newcomer, found, n, run, stage, caches, tally))
+        let is_there = self.places & 1 << n != 0;
+        is_there.then(|| &self.list[before.count_ones() as usize])
     }
 }
 
+/// Executes what there is to do in its second pass on a newcomer, frame number `n` of the run, if it is certain to begin a
+/// connection. Returns whether it is. If not, nothing has happened.
 #[inline(never)]
-fn execute(
+pub(super) fn execute(
     newcomer: &Newcomer,
-    found: FoundConnection,
     n: usize,
     run: &TrackedRun<'_>,
     stage: &mut Stage<'_, '_>,
     caches: &Caches,
     tally: &mut Tally<'_>,
 ) -> bool {
+    let Moment { now, generation, .. } = stage.moment;
+    let connections = stage.policy.connections();
+    let Some(found) = connections.found_of_new(now, newcomer, stage.budget()) else { return false };
     let [.., DpAction::Recirculate(id)] = &*run.flow.actions else { return false };
     let (mut hot, mut rare) = (run.keys[n], RareHeaders::default());
     hot.recirc_id.set(*id);
     found.write(&mut hot, &mut rare);
     let key = KeyRef { hot: &hot, rare: &rare };
-    let generation = stage.moment.generation;
     let next = caches.later.find(&caches.flows, |flow| {
         flow.may_end_a_first_pass() && caches.is_flow_of(flow, key, generation)
     });
     let Some(flow) = next.and_then(|next| caches.flows.get(next)) else { return false };
     let (member, size) = (&run.members[n], run.sizes[n]);
-    flow.count(1, size.into(), stage.moment.now.as_millis() as u64);
+    flow.count(1, size.into(), now.as_millis() as u64);
     tally.hits += 1;
     // What most rules do with connections that begin.
     if let [DpAction::Ct(action), DpAction::Output(port)] = &*flow.actions
         && found.may_begin_with(action)
         && action.commit.is_some_and(|commit| commit.alg.is_none())
     {
-        let connections = stage.policy.connections();
-        connections.begin_new(stage.moment.now, newcomer, action, size as usize, stage.budget());
+        connections.begin_new(now, newcomer, action, size as usize, stage.budget());
         stage.egress.push(*port, member.frame);
         tally.done.queued += 1;
         return true;

@@ -1,12 +1,13 @@
 //! A run of received frames whose flow has them tracked and then goes round, and nothing else.
 //!
 //! Frames of established connections take [shortcuts](super::shortcuts), and successive ones that come to the same flow are
-//! executed and counted together. The other frames are tracked one by one.
+//! executed and counted together. Frames that are certain to begin connections are executed right away ([`newcomers`]). The
+//! other frames are tracked one by one, and go round.
 
 use super::cached_flow::CachedFlow;
 use super::caches::Caches;
 use super::execute::{Env, Executed, execute};
-use super::newcomers::Newcomers;
+use super::newcomers::{self, Newcomers};
 use super::rounds::{PassMember, Rounds};
 use super::shortcuts::{Crossing, Shortcuts};
 use super::{Egress, Moment, PortNo, PuntQueue, Tally};
@@ -117,8 +118,9 @@ impl TrackedRun<'_> {
             }
             self.finish(straight, stage, crossing, tally);
             straight = (n + 1..n + 1, 0);
-            if !shortcuts.may_follow_one_that_goes_round(&keys[n])
-                && newcomers.execute(n, &self, stage, caches, tally)
+            if let Some(newcomer) = newcomers.get(n)
+                && !shortcuts.may_follow_one_that_goes_round(&keys[n])
+                && newcomers::execute(newcomer, n, &self, stage, caches, tally)
             {
                 continue;
             }
