@@ -8,6 +8,9 @@
 // `execute_sent` is attached to the egress of a TAP device that the switch itself has open: what the host sends there is
 // what the switch receives. It judges and executes, in front of the descriptor of the switch.
 //
+// `flood` is attached to nothing: the switch runs it (`BPF_PROG_TEST_RUN`) on a frame that it has received itself, and
+// that is to leave by many devices.
+//
 // `build` beside this file makes the object that the crate contains.
 
 #include <linux/bpf.h>
@@ -50,6 +53,7 @@ SHARED_ARRAY(shared_table, 1, struct table);
 SHARED_ARRAY(shared_flows, 1, struct flows);
 SHARED_ARRAY(shared_programs, 1, struct programs);
 SHARED_ARRAY(shared_counts, 1, struct count); // the loader knows how many processors there are
+SHARED_ARRAY(shared_floods, FLOOD_LISTS * FLOOD_DEVICES, __s64);
 
 #define ONLY(map)                         \
     ({                                    \
@@ -414,6 +418,20 @@ SEC("classifier") int execute_sent(struct __sk_buff *skb)
     if (headers)
         place = find(skb, conf, &key, headers);
     return place ? run(skb, place & (FLOWS - 1)) : NEXT;
+}
+
+// Sends a copy of the frame to each device of a list: `cb[1]` words of `shared_floods` from the one at `cb[0]`. Each word
+// is the number of a device, in place of which the program leaves what the kernel has returned for the copy.
+SEC("classifier") int flood(struct __sk_buff *skb)
+{
+    for (__u32 i = 0; i < FLOOD_DEVICES && i < skb->cb[1]; i++) {
+        __u32 at = skb->cb[0] + i;
+        __s64 *word = bpf_map_lookup_elem(&shared_floods, &at);
+        if (!word)
+            break;
+        *word = bpf_clone_redirect(skb, *word, 0);
+    }
+    return 0;
 }
 
 char license_of_programs[] SEC("license") = "Dual MIT/GPL";

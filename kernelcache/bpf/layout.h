@@ -13,6 +13,9 @@
 #define FLOWS 16384
 #define PROGRAMS 1024
 #define STEPS 32
+// Lists of devices that frames are flooded to, and the devices that one list has room for.
+#define FLOOD_LISTS 64
+#define FLOOD_DEVICES 256
 
 // Codes of steps.
 #define STEP_DROP 0

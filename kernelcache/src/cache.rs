@@ -89,6 +89,8 @@ pub struct KernelCacheCounts {
     pub no_room: u64,
     /// Frames whose mark another program had overwritten, or that came before the ring was open.
     pub unmarked: u64,
+    /// Copies that the program for floods has sent.
+    pub flood_copies: u64,
 }
 
 /// The flows in the kernel. See the [crate](crate).
@@ -557,6 +559,7 @@ impl KernelCache {
             max_flows: FLOWS as u64 - 1,
             masks: inner.masks.len() as u64,
             unmarked: self.maps.count(0).packets,
+            flood_copies: self.hooks.flood.copies(),
             ..inner.counts
         }
     }

@@ -17,6 +17,7 @@ pub const FLOWS: usize = 16_384;
 pub const PROGRAMS: usize = 1024;
 /// Steps of a program, at most.
 pub const STEPS: usize = 32;
+pub use ports::{FLOOD_DEVICES, FLOOD_LISTS};
 
 /// Codes of steps.
 pub mod code {
@@ -94,6 +95,8 @@ mod tests {
             ("FLOWS", FLOWS),
             ("PROGRAMS", PROGRAMS),
             ("STEPS", STEPS),
+            ("FLOOD_LISTS", FLOOD_LISTS),
+            ("FLOOD_DEVICES", FLOOD_DEVICES),
             ("STEP_DROP", code::DROP.into()),
             ("STEP_SEND_LAST", code::SEND_LAST.into()),
             ("STEP_SEND_COPY", code::SEND_COPY.into()),

@@ -1,12 +1,14 @@
 //! Loads the programs and makes their maps. This needs privileges that the switch gives up afterwards.
 
-use crate::layout::{self, BUCKETS, FLOWS, PROGRAMS, STEP_WORDS, STEPS, WAYS};
+use crate::layout::{
+    self, BUCKETS, FLOOD_DEVICES, FLOOD_LISTS, FLOWS, PROGRAMS, STEP_WORDS, STEPS, WAYS,
+};
 use crate::maps::Maps;
 use aya::maps::Map;
 use aya::programs::{ProgramError, SchedClassifier, SocketFilter};
 use aya::util::{KernelVersion, nr_cpus};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
-use ports::{KernelHooks, SharedWords, can_wait_for_programs};
+use ports::{FloodProgram, KernelHooks, SharedWords, can_wait_for_programs};
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -82,10 +84,16 @@ pub struct HandedPrograms {
 }
 
 /// The names that the maps have in the object.
-const MAPS: [&str; 5] =
-    ["shared_conf", "shared_table", "shared_flows", "shared_programs", "shared_counts"];
+const MAPS: [&str; 6] = [
+    "shared_conf",
+    "shared_table",
+    "shared_flows",
+    "shared_programs",
+    "shared_counts",
+    "shared_floods",
+];
 /// The number of descriptors of programs and maps.
-pub const DESCRIPTORS: usize = 3 + MAPS.len();
+pub const DESCRIPTORS: usize = 4 + MAPS.len();
 
 impl Programs {
     /// Loads the programs.
@@ -114,14 +122,14 @@ impl Programs {
         loader.btf(None).map_max_entries("shared_counts", (processors * FLOWS) as u32);
         let mut ebpf = loader.load(OBJECT).map_err(refused)?;
         let map_fds = MAPS.map(|map| own_map(&ebpf, map)).into_iter().collect::<Result<_, _>>()?;
-        let hooks = KernelHooks {
-            judge: load_judge(&mut ebpf).map_err(refused)?,
-            executor: load_executor(&mut ebpf, "execute").map_err(refused)?,
-            executor_of_sent: load_executor(&mut ebpf, "execute_sent").map_err(refused)?,
-        };
+        let mut load = |name| load_classifier(&mut ebpf, name).map_err(refused);
+        let (executor, executor_of_sent, flood) =
+            (load("execute")?, load("execute_sent")?, load("flood")?);
+        let judge = load_judge(&mut ebpf).map_err(refused)?;
+        let programs = [judge, executor, executor_of_sent, flood];
         let has_ipv6_sums = version >= WITH_IPV6_SUMS;
         let handed = HandedPrograms { object: fingerprint(), processors, has_ipv6_sums };
-        Ok((Self::of(hooks, map_fds, handed)?, ebpf))
+        Ok((Self::of(programs, map_fds, handed)?, ebpf))
     }
 
     /// The programs of another process, which has handed them over with descriptors in the order of
@@ -135,12 +143,13 @@ impl Programs {
         if handed.object != fingerprint() {
             return Err(LoadError::OtherObject);
         }
-        let hooks = KernelHooks { judge: fd()?, executor: fd()?, executor_of_sent: fd()? };
-        Self::of(hooks, fds.collect(), handed)
+        let programs = [fd()?, fd()?, fd()?, fd()?];
+        Self::of(programs, fds.collect(), handed)
     }
 
+    /// Programs in the order of [`Self::descriptors`].
     fn of(
-        hooks: KernelHooks,
+        [judge, executor, executor_of_sent, flood]: [OwnedFd; 4],
         map_fds: Vec<OwnedFd>,
         handed: HandedPrograms,
     ) -> Result<Self, LoadError> {
@@ -158,6 +167,9 @@ impl Programs {
             counts: share(4, handed.processors * FLOWS * layout::COUNT_WORDS)?,
             processors: handed.processors,
         };
+        let lists = share(5, FLOOD_LISTS * FLOOD_DEVICES)?;
+        let flood = Arc::new(FloodProgram::new(flood, lists));
+        let hooks = KernelHooks { judge, executor, executor_of_sent, flood };
         Ok(Self { hooks: Arc::new(hooks), maps, handed, map_fds })
     }
 
@@ -166,8 +178,9 @@ impl Programs {
         hooks: &'a KernelHooks,
         map_fds: &'a [OwnedFd],
     ) -> Vec<BorrowedFd<'a>> {
-        let programs = [&hooks.judge, &hooks.executor, &hooks.executor_of_sent];
-        programs.into_iter().chain(map_fds).map(AsFd::as_fd).collect()
+        let KernelHooks { judge, executor, executor_of_sent, flood } = hooks;
+        let programs = [judge.as_fd(), executor.as_fd(), executor_of_sent.as_fd(), flood.as_fd()];
+        programs.into_iter().chain(map_fds.iter().map(AsFd::as_fd)).collect()
     }
 }
 
@@ -193,7 +206,7 @@ fn load_judge(ebpf: &mut Ebpf) -> Result<OwnedFd, ProgramError> {
     own(program.fd()?.as_fd())
 }
 
-fn load_executor(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, ProgramError> {
+fn load_classifier(ebpf: &mut Ebpf, name: &str) -> Result<OwnedFd, ProgramError> {
     let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
     let program: &mut SchedClassifier = program.try_into()?;
     program.load()?;

@@ -106,8 +106,9 @@ fn render_kernel(out: &mut String, kernel: &KernelCacheRecord) {
         out,
         "kernel: {hits} packets\n  \
          flows:      {flows} of {max_flows}, {masks} masks, {installs} admissions, {evictions} evictions, {} without room\n  \
-         marks:      {} unmarked packets\n",
-        kernel.no_room, kernel.unmarked
+         marks:      {} unmarked packets\n  \
+         floods:     {} copies\n",
+        kernel.no_room, kernel.unmarked, kernel.flood_copies
     );
 }
 

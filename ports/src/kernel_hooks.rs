@@ -11,6 +11,7 @@
 //! A TAP device has no ring: what the host sends there goes to the descriptor of the switch. The *executor of sent frames*,
 //! at the egress of the device, sees it before.
 
+use crate::FloodProgram;
 use crate::netlink::Link;
 use crate::sys::bpf;
 pub(crate) use crate::sys::bpf::Direction;
@@ -27,6 +28,8 @@ pub struct KernelHooks {
     pub executor: OwnedFd,
     /// Of the type `BPF_PROG_TYPE_SCHED_CLS`.
     pub executor_of_sent: OwnedFd,
+    /// What sends floods of frames that the switch has received itself.
+    pub flood: Arc<FloodProgram>,
 }
 
 impl KernelHooks {

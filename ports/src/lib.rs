@@ -16,6 +16,7 @@ mod commons;
 pub mod dummy;
 mod egress;
 mod error;
+mod flood_program;
 mod flood_socket;
 pub mod handover;
 mod kernel_hooks;
@@ -35,6 +36,7 @@ pub mod tunnel;
 
 pub use afpacket::{Allotment, FloodSender, FloodTarget, RingSize, RxOpener};
 pub use error::PortError;
+pub use flood_program::{FLOOD_DEVICES, FLOOD_LISTS, FloodProgram};
 pub use kernel_hooks::{DeviceHook, KernelHooks};
 pub use lock::{device_lock_folder, give_up_locks, take_promised_locks};
 pub(crate) use port::Guard;

@@ -61,10 +61,10 @@ pub fn main_of(edition: Edition) -> ExitCode {
             true => None,
             false => Some(options.kernel_cache.load()?),
         };
-        let attaches_programs = kernel.as_ref().map_or(uses_kernel, Result::is_ok);
+        let uses_programs = kernel.as_ref().map_or(uses_kernel, Result::is_ok);
         rootless::prepare(&options)?;
         // Before the first other thread, which would keep its privileges.
-        confine(&options, &socket, group, attaches_programs)?;
+        confine(&options, &socket, group, uses_programs)?;
         rootless::enter()?;
         let log = log::start(options.verbose);
         let announce = Announce { ready_fd, background };
@@ -152,7 +152,7 @@ fn confine(
     options: &Options,
     socket: &Path,
     socket_group: Option<Gid>,
-    attaches_programs: bool,
+    uses_programs: bool,
 ) -> anyhow::Result<()> {
     // Needs a privilege that the switch has at its start only.
     takeover::courtesy::permit();
@@ -164,7 +164,7 @@ fn confine(
         user: options.user.as_deref(),
         socket_group,
         enters_namespaces: options.enters_namespaces,
-        attaches_programs,
+        uses_programs,
         sandbox: options.sandbox,
         places: confinement::Places {
             socket,

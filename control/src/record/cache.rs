@@ -42,6 +42,9 @@ pub struct KernelCacheRecord {
     pub no_room: u64,
     /// How many frames came whose mark another program on the port had overwritten.
     pub unmarked: u64,
+    /// How many copies of frames the switch had the kernel send to several ports with one system call.
+    #[serde(default)]
+    pub flood_copies: u64,
 }
 
 /// The counts of several workers as JSON.

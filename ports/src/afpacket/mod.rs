@@ -205,6 +205,11 @@ impl Device {
             None => takes(guard.features(&link), &link),
         });
 
+        let flood_program = match (&allotment.hooks, options.qdisc) {
+            // The program goes through the queueing discipline.
+            (_, QdiscMode::Bypass) => None,
+            (hooks, _) => hooks.as_ref().map(|hooks| Arc::clone(&hooks.flood)),
+        };
         let opener = RxOpener {
             commons: Arc::clone(&guard.commons),
             device: device.to_owned(),
@@ -221,6 +226,7 @@ impl Device {
                 socket::bind(socket.as_fd(), link.index, false)?;
                 let flood = FloodTarget {
                     socket: guard.commons.flood_socket(place)?,
+                    program: flood_program.clone(),
                     ifindex: link.index,
                     status: status.clone(),
                 };

@@ -1,4 +1,5 @@
-//! eBPF programs and maps that somebody else has loaded (bpf(2)): memory of maps, links to devices, filters of sockets.
+//! eBPF programs and maps that somebody else has loaded (bpf(2)): memory of maps, links to devices, filters of sockets, single
+//! runs.
 
 use super::check;
 use super::packet::set;
@@ -9,6 +10,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
 // linux/bpf.h: none of them is in libc.
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_TCX_INGRESS: u32 = 46;
 const BPF_TCX_EGRESS: u32 = 47;
@@ -64,6 +66,61 @@ pub(crate) fn attach(
     let fd = check(fd as libc::c_int)?;
     // SAFETY: the descriptor is open, and nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The start of `union bpf_attr` for `BPF_PROG_TEST_RUN`, as far as it is not zero.
+#[repr(C)]
+struct TestRun {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+}
+
+/// The start of `struct __sk_buff`, up to the words that a program may use as it likes.
+#[repr(C)]
+struct SkBuff {
+    before: [u32; 12],
+    cb: [u32; 5],
+}
+
+/// Runs a program of the type `BPF_PROG_TYPE_SCHED_CLS` once, on this thread, on a packet with the bytes of `frame`. The program
+/// finds `cb` in the control block. What it sends is really sent.
+///
+/// # Errors
+/// `EINVAL` if the frame is shorter than an Ethernet header, or does not fit into a page with what the kernel adds. The program
+/// has not run then.
+pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8], cb: [u32; 2]) -> io::Result<()> {
+    let context = SkBuff { before: [0; 12], cb: [cb[0], cb[1], 0, 0, 0] };
+    let request = TestRun {
+        prog_fd: program.as_raw_fd() as u32,
+        retval: 0,
+        data_size_in: frame.len() as u32,
+        data_size_out: 0,
+        data_in: frame.as_ptr() as u64,
+        data_out: 0,
+        repeat: 1,
+        duration: 0,
+        ctx_size_in: size_of::<SkBuff>() as u32,
+        ctx_size_out: 0,
+        ctx_in: &raw const context as u64,
+        ctx_out: 0,
+    };
+    // SAFETY: the request, the frame and the context are valid for reads of the sizes given during the call. The kernel writes
+    // the result into the request, which is why it is passed as memory that may be written.
+    let done = unsafe {
+        let mut request = request;
+        libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut request, size_of::<TestRun>())
+    };
+    check(done as libc::c_int).map(drop)
 }
 
 /// Makes a program of the type `BPF_PROG_TYPE_SOCKET_FILTER` the filter of a socket, in place of the one that it has.

@@ -64,8 +64,8 @@ pub struct Plan<'a> {
     pub socket_group: Option<nix::unistd::Gid>,
     /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps `CAP_SYS_ADMIN`.
     pub enters_namespaces: bool,
-    /// Whether eBPF programs that are loaded already are attached to devices later.
-    pub attaches_programs: bool,
+    /// Whether eBPF programs that are loaded already are attached to devices, and run, later.
+    pub uses_programs: bool,
     /// Whether landlock and seccomp are used.
     pub sandbox: Sandbox,
     /// The files and folders that the options name.
@@ -105,9 +105,8 @@ impl Plan<'_> {
         }
         if matches!(self.sandbox, Sandbox::On | Sandbox::Log) {
             let is_logged = self.sandbox == Sandbox::Log;
-            seccomp =
-                system_calls::restrict(is_logged, self.enters_namespaces, self.attaches_programs)
-                    .context("restrict system calls with seccomp")?;
+            seccomp = system_calls::restrict(is_logged, self.enters_namespaces, self.uses_programs)
+                .context("restrict system calls with seccomp")?;
         }
         let _ = IN_FORCE.set(identity::describe(landlock, seccomp));
         Ok(())

@@ -3,7 +3,7 @@
 //! The list allows what the switch, the standard library and libc use, and their relatives that do no harm, so that
 //! another version of libc works. It leaves out what changes the machine (`mount`, `reboot`, modules, clocks, keys), what
 //! looks into other processes (`ptrace`, `process_vm_readv`), and large surfaces without use here (`io_uring`,
-//! `perf_event_open`, `userfaultfd`). Of `bpf` it allows the one command that attaches a program which was loaded before,
+//! `perf_event_open`, `userfaultfd`). Of `bpf` it allows the two commands that attach and run programs which were loaded before,
 //! in a switch with a kernel cache.
 //!
 //! Another call fails with `EPERM`, which the operation that wanted it reports: the switch goes on, and the operator reads
@@ -87,8 +87,9 @@ const OLD: &[i64] = &[];
 const FAMILIES: [libc::c_int; 6] =
     [libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET, libc::AF_INET, libc::AF_INET6, libc::AF_XDP];
 
-/// The command of bpf(2) that attaches a loaded program (linux/bpf.h).
+/// The commands of bpf(2) that attach a loaded program, and run one on a frame (linux/bpf.h).
 const BPF_LINK_CREATE: u64 = 28;
+const BPF_PROG_TEST_RUN: u64 = 10;
 
 /// The flags of clone(2) that make namespaces.
 const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
@@ -100,15 +101,15 @@ const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u64;
 
 /// Restricts all threads of the process, and the programs that they start. With `is_logged` the other calls work, and the
-/// kernel logs them. Entering network namespaces is allowed if `enters_namespaces`, and attaching loaded eBPF programs
-/// to devices if `attaches_programs`.
+/// kernel logs them. Entering network namespaces is allowed if `enters_namespaces`, and using loaded eBPF programs
+/// if `uses_programs`.
 ///
 /// # Errors
 /// The kernel has no seccomp or refuses.
 pub(super) fn restrict(
     is_logged: bool,
     enters_namespaces: bool,
-    attaches_programs: bool,
+    uses_programs: bool,
 ) -> anyhow::Result<Enforcement> {
     let otherwise = match is_logged {
         true => SeccompAction::Log,
@@ -135,8 +136,10 @@ pub(super) fn restrict(
         let network = rule(1, SeccompCmpOp::Eq, libc::CLONE_NEWNET as u64)?;
         rules.insert(libc::SYS_setns, vec![network]);
     }
-    if attaches_programs {
-        rules.insert(libc::SYS_bpf, vec![rule(0, SeccompCmpOp::Eq, BPF_LINK_CREATE)?]);
+    if uses_programs {
+        let commands = [BPF_LINK_CREATE, BPF_PROG_TEST_RUN].into_iter();
+        let commands: Result<_, _> = commands.map(|c| rule(0, SeccompCmpOp::Eq, c)).collect();
+        rules.insert(libc::SYS_bpf, commands?);
     }
     let allow = SeccompAction::Allow;
     apply(SeccompFilter::new(rules, otherwise, allow, std::env::consts::ARCH.try_into()?)?)?;

@@ -86,8 +86,18 @@ pub(super) fn caches(switch: &Switch) -> Reply {
 
 fn kernel_record(counts: &KernelCacheCounts) -> KernelCacheRecord {
     let &KernelCacheCounts { flows, max_flows, masks, hits, .. } = counts;
-    let &KernelCacheCounts { installs, evictions, no_room, unmarked, .. } = counts;
-    KernelCacheRecord { flows, max_flows, masks, hits, installs, evictions, no_room, unmarked }
+    let &KernelCacheCounts { installs, evictions, no_room, unmarked, flood_copies, .. } = counts;
+    KernelCacheRecord {
+        flows,
+        max_flows,
+        masks,
+        hits,
+        installs,
+        evictions,
+        no_room,
+        unmarked,
+        flood_copies,
+    }
 }
 
 /// The counters of each worker. `busy_percent` is about the time since the start.

@@ -38,7 +38,7 @@ fn only_what_is_needed() -> anyhow::Result<()> {
         user: None,
         socket_group: None,
         enters_namespaces: true,
-        attaches_programs: false,
+        uses_programs: false,
         sandbox: Sandbox::On,
         places: Places {
             socket: &socket,

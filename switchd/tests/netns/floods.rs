@@ -1,13 +1,17 @@
 //! Frames that go to many ports at once.
 
 use crate::fixture::{Cable, Network};
+use crate::kernel_cache::caches;
 use anyhow::{Context, ensure};
-use control::{Client, Operation};
+use control::{Client, FlowMods, MeterMods, Operation};
+use flow::types::OfVersion;
 use lab::harness::Test;
 use lab::{FrameSocket, LinkSpec, Netlink, PATIENCE, eventually, experimental_frame};
 
-pub(crate) const TESTS: &[Test] =
-    &[("floods::every_port_gets_a_copy_and_failures_stay_with_their_port", copies_for_everybody)];
+pub(crate) const TESTS: &[Test] = &[
+    ("floods::every_port_gets_a_copy_and_failures_stay_with_their_port", copies_for_everybody),
+    ("floods::floods_and_single_frames_keep_their_order", order_is_kept),
+];
 
 /// Ports beside those of the hosts; their other ends are nobody's.
 const OTHERS: usize = 300;
@@ -17,6 +21,13 @@ const FRAMES: u64 = 20;
 fn sent(client: &mut Client) -> anyhow::Result<Vec<(String, u64, u64)>> {
     let stats = client.port_stats()?;
     Ok(stats.into_iter().map(|p| (p.name, p.tx_packets, p.tx_dropped + p.tx_errors)).collect())
+}
+
+/// With a kernel cache, its program has sent copies.
+fn check_program(client: &mut Client) -> anyhow::Result<()> {
+    let kernel = caches(client)?.kernel;
+    ensure!(kernel.is_none_or(|kernel| kernel.flood_copies > 0), "{kernel:?}");
+    Ok(())
 }
 
 /// More copies than one system call carries, to network devices and a TAP device, one of which cannot send
@@ -66,5 +77,53 @@ fn copies_for_everybody() -> anyhow::Result<()> {
             receiver.receive_matching(PATIENCE, is_ours)?.context("a copy is missing")?;
         ensure!(received == frame, "a copy is not what was sent");
     }
-    Ok(())
+    check_program(&mut client)
+}
+
+/// Broadcasts and frames for one host each, in bursts: every host gets what is for it in the order in which it was sent, and once.
+fn order_is_kept() -> anyhow::Result<()> {
+    const HOSTS: usize = 6;
+    const ROUNDS: u8 = 40;
+    let network = Network::new(&[Cable::Veth; HOSTS])?;
+    let mut client = network.client()?;
+    let (a, others) = (network.a(), &network.hosts[1..]);
+    let place_of = |number: usize| 1 + number % (HOSTS - 1);
+    // The kernel cache takes no flow with a meter. A frame that it forwards may overtake a broadcast, which is of another flow.
+    let meter = "meter=1,pktps,burst,bands=type=drop,rate=1000000,burst_size=1000000";
+    let mods = Operation::MeterMods(MeterMods::default());
+    client.call(mods, &mut meter.as_bytes(), &mut |_| Ok(()))?;
+    for (host, port) in others.iter().zip(2..) {
+        let mac = host.mac().map(|byte| format!("{byte:02x}")).join(":");
+        let rule = format!("dl_dst={mac},actions=meter:1,output:{port}");
+        let mods = FlowMods { version: OfVersion::OpenFlow13, ..FlowMods::default() };
+        client.call(Operation::FlowMods(mods), &mut rule.as_bytes(), &mut |_| Ok(()))?;
+    }
+    let sender = a.run(|| FrameSocket::open_to_send(a.interface()))??;
+    let mut receivers = Vec::new();
+    for host in others {
+        receivers.push(host.run(|| FrameSocket::open(host.interface()))??);
+    }
+    for round in 0..ROUNDS {
+        let numbers = 0..12_usize;
+        let is_broadcast = |number: usize| number % 3 != 1;
+        let frames = numbers.clone().map(|number| {
+            let to = network.hosts[place_of(number)].mac();
+            let to = if is_broadcast(number) { [0xff; 6] } else { to };
+            experimental_frame(to, a.mac(), &[round, number as u8])
+        });
+        let frames: Vec<_> = frames.collect();
+        ensure!(sender.send_all(&frames)? == frames.len(), "the frames are sent");
+        for (place, receiver) in (1..).zip(&mut receivers) {
+            let expected = numbers.clone().filter(|n| is_broadcast(*n) || place_of(*n) == place);
+            for number in expected {
+                let is_ours = |bytes: &[u8]| bytes.get(12..14) == Some(&[0x88, 0xb5]);
+                let received = receiver.receive_matching(PATIENCE, is_ours)?;
+                ensure!(
+                    received.as_deref() == Some(&frames[number][..]),
+                    "host {place} waits for frame {number} of round {round}: {received:?}"
+                );
+            }
+        }
+    }
+    check_program(&mut client)
 }
