@@ -2,7 +2,7 @@
 //!
 //! There are two ways. Where the switch has eBPF programs ([`FloodProgram`]), one of them sends a frame to all devices, and the
 //! copies share the frame's bytes. A call costs what two copies cost without it, so that it is for frames with several copies,
-//! and it cannot say that work is left to the devices.
+//! and it cannot say that work on the frame is left to the devices.
 //!
 //! Otherwise, a packet socket that is not bound to a device sends each datagram to the device that its address names
 //! (packet(7)), so that `sendmmsg` can carry the copies of a flood, where a socket for each port takes a call
@@ -19,7 +19,7 @@ use crate::flood_program::{FLOOD_DEVICES, FloodList, FloodProgram};
 use crate::flood_socket::FloodSocket;
 use crate::sys::mmsg::AddressedMessages;
 use crate::{PortStatus, TxFailure};
-use packet::{Batch, FrameId, VNET_HDR_SIZE};
+use packet::{Batch, Frame, FrameId, Offload, VNET_HDR_SIZE};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -37,6 +37,13 @@ pub struct FloodTarget {
     pub(crate) program: Option<Arc<FloodProgram>>,
     pub(crate) ifindex: u32,
     pub(crate) status: Arc<PortStatus>,
+}
+
+impl FloodTarget {
+    /// Whether the copies of a frame for this port and others are made at once.
+    pub fn copies_at_once(&self) -> bool {
+        self.program.is_some()
+    }
 }
 
 /// A copy that waits for the next call.
@@ -84,6 +91,11 @@ impl Groups {
     }
 }
 
+/// Whether the frame is for everybody, or for the members of a multicast group.
+fn is_for_a_group(frame: &Frame<'_>) -> bool {
+    frame.bytes().first().is_some_and(|byte| byte & 1 == 1)
+}
+
 /// Collects copies for many ports and sends them together. Owned by one worker thread.
 pub struct FloodSender {
     messages: AddressedMessages,
@@ -120,8 +132,14 @@ impl FloodSender {
         let (takes, mtu) = (target.status.takes(), target.status.mtu());
         let frame = batch.frame_mut(id);
         // A frame that the port refuses, or that is to be cut, is left to its queue.
-        let Ok(Way::Direct(header)) = prepare(frame, takes, mtu) else { return false };
-        let suits_program = header.is_complete() && self.has_list_of(target);
+        let Ok(Way::Direct(mut header)) = prepare(frame, takes, mtu) else { return false };
+        let has_list = self.has_list_of(target);
+        // A sum for all copies costs less than a packet for each.
+        if has_list && is_for_a_group(frame) && !header.is_gso() && packet::complete(frame).is_ok()
+        {
+            header = Offload::NONE;
+        }
+        let suits_program = has_list && header.is_complete();
         // A packet socket does not take a frame that is too long. The program would send it.
         if suits_program && check_size(frame, frame.size(), mtu).is_err() {
             return false;

@@ -9,8 +9,10 @@ use std::sync::Arc;
 
 /// The number of ports from which on the frames of a batch are sent to many ports with one system call.
 const LEAST_FLOOD: usize = 4;
-/// The number of frames for one port from which on the port's own queue sends them, with a call for all of them.
+/// The number of frames for one port beyond which the port's own queue sends them, with a call for all of them.
 const MOST_EACH: usize = 8;
+/// The number of outputs of a frame, on average over a batch, from which on copies are what a batch costs.
+const MANY_OUTPUTS: usize = 3;
 
 /// The send queues of a worker, by port.
 #[derive(Default)]
@@ -125,6 +127,8 @@ impl Transmitter {
         let Self { ports, flood, together, .. } = self;
         let mut rest = std::mem::take(&mut self.rest);
         together.clear();
+        let outputs: usize = egress.touched().iter().map(|no| egress.queue(*no).len()).sum();
+        let has_many_outputs = outputs >= MANY_OUTPUTS * batch.len();
         for &port_no in egress.touched() {
             let place = usize::from(port_no.0);
             let queue = ports.get(place).and_then(Option::as_ref).and_then(|p| p.queue.as_ref());
@@ -135,11 +139,13 @@ impl Transmitter {
                 continue;
             };
             let ids = egress.queue(port_no);
-            // Few frames for each: with many, the port's own queue has a call for all of them.
-            let taken = if ids.len() > MOST_EACH {
-                0
-            } else {
+            // Few frames for each: with many, the port's own queue has a call for all of them. The copies of a frame cost less
+            // together than such calls, however many frames there are.
+            let is_worth_it = ids.len() <= MOST_EACH || has_many_outputs && target.copies_at_once();
+            let taken = if is_worth_it {
                 ids.iter().take_while(|id| flood.add(target, place, batch, **id)).count()
+            } else {
+                0
             };
             together.push((port_no, taken));
         }

@@ -7,10 +7,12 @@ use control::{Client, FlowMods, MeterMods, Operation};
 use flow::types::OfVersion;
 use lab::harness::Test;
 use lab::{FrameSocket, LinkSpec, Netlink, PATIENCE, eventually, experimental_frame};
+use std::net::{Ipv4Addr, UdpSocket};
 
 pub(crate) const TESTS: &[Test] = &[
     ("floods::every_port_gets_a_copy_and_failures_stay_with_their_port", copies_for_everybody),
     ("floods::floods_and_single_frames_keep_their_order", order_is_kept),
+    ("floods::datagrams_for_everybody_have_right_checksums", datagrams_for_everybody),
 ];
 
 /// Ports beside those of the hosts; their other ends are nobody's.
@@ -23,10 +25,10 @@ fn sent(client: &mut Client) -> anyhow::Result<Vec<(String, u64, u64)>> {
     Ok(stats.into_iter().map(|p| (p.name, p.tx_packets, p.tx_dropped + p.tx_errors)).collect())
 }
 
-/// With a kernel cache, its program has sent copies.
-fn check_program(client: &mut Client) -> anyhow::Result<()> {
+/// With a kernel cache, its program has sent so many copies.
+fn check_program(client: &mut Client, at_least: u64) -> anyhow::Result<()> {
     let kernel = caches(client)?.kernel;
-    ensure!(kernel.is_none_or(|kernel| kernel.flood_copies > 0), "{kernel:?}");
+    ensure!(kernel.is_none_or(|kernel| kernel.flood_copies >= at_least), "{kernel:?}");
     Ok(())
 }
 
@@ -77,7 +79,7 @@ fn copies_for_everybody() -> anyhow::Result<()> {
             receiver.receive_matching(PATIENCE, is_ours)?.context("a copy is missing")?;
         ensure!(received == frame, "a copy is not what was sent");
     }
-    check_program(&mut client)
+    check_program(&mut client, FRAMES * OTHERS as u64)
 }
 
 /// Broadcasts and frames for one host each, in bursts: every host gets what is for it in the order in which it was sent, and once.
@@ -125,5 +127,30 @@ fn order_is_kept() -> anyhow::Result<()> {
             }
         }
     }
-    check_program(&mut client)
+    check_program(&mut client, 1)
+}
+
+/// Broadcasts that a host has sent with a partial checksum, which its device was to complete: every other host takes them.
+fn datagrams_for_everybody() -> anyhow::Result<()> {
+    const PORT: u16 = 4711;
+    let network = Network::new(&[Cable::Veth; 5])?;
+    let mut client = network.client()?;
+    let mut receivers = Vec::new();
+    for host in &network.hosts[1..] {
+        let socket = host.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))??;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        receivers.push(socket);
+    }
+    let sender = network.a().run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))??;
+    sender.set_broadcast(true)?;
+    for number in 0..20_u8 {
+        sender.send_to(&[number; 100], (Ipv4Addr::new(10, 0, 0, 255), PORT))?;
+        for receiver in &receivers {
+            let mut datagram = [0; 200];
+            let size =
+                receiver.recv(&mut datagram).with_context(|| format!("datagram {number}"))?;
+            ensure!(datagram[..size] == [number; 100], "another datagram");
+        }
+    }
+    check_program(&mut client, 20 * 4)
 }

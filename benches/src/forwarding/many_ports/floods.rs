@@ -6,11 +6,14 @@
 //!
 //! The yardstick of a copy is what the kernel takes for it: a program without a switch sends the same number of copies
 //! from one packet socket to the same devices, with one system call for the copies of a frame, and as far apart.
+//!
+//! All this is measured without a kernel cache, and then with one, whose program makes the copies, and which forwards the frames
+//! of the two hosts.
 
 use super::Plan;
 use crate::forwarding::idle_ports::far_end;
 use crate::forwarding::{IdlePorts, Network, Step, Through, on_core};
-use crate::report::{Better, Goal, Role, Table, progress};
+use crate::report::{Better, ColumnId, Goal, Role, RowId, Table, progress};
 use anyhow::bail;
 use control::{Client, Operation, Reply};
 use lab::{FrameSocket, Netlink, experimental_frame};
@@ -27,38 +30,107 @@ const PERIOD: Duration = Duration::from_millis(5);
 const BURST: usize = 10;
 /// Floods run this long before anything is measured, so that what may pass at once is used up.
 const SETTLING: Duration = Duration::from_millis(1500);
-/// The floods that are compared: how many ports flood at once, and the share of the hosts' rate that is wanted.
+/// The floods that are compared: how many ports flood at once, and the share of the hosts' rate that is wanted without a kernel
+/// cache.
 const FLOODS: [(usize, &str, f64); 2] = [(1, "1 port floods", 0.9), (8, "8 ports flood", 0.65)];
+/// The same with a kernel cache, which makes the copies.
+const WITH_KERNEL: [&str; 2] = ["1 port, kernel cache", "8 ports, kernel cache"];
+/// The share of the hosts' rate that is wanted with a kernel cache.
+const KEPT: f64 = 0.9;
 /// The yardstick: the same copies without a switch, for each of the floods.
 const ALONE: [&str; 2] = ["kernel alone, as 1 port", "kernel alone, as 8 ports"];
-/// How many times the time that the kernel takes for a copy the switch may take.
+/// How many times the time that the kernel takes for a copy the switch may take without a kernel cache.
 const FACTOR: f64 = 1.25;
+/// Microseconds that a copy may take with a kernel cache.
+const COPY: f64 = 1.2;
 
 pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
-    let mut table =
-        Table::new("floods", &format!("broadcasts to {PORTS} ports, beyond the limits"));
-    let copies = table.column("copies", "k/s", Better::Neither);
-    let share = table.column("of a worker", "%", Better::Lower);
-    let cost = table.column("a copy", "µs", Better::Lower);
-    let ratio = table.column("of the kernel", "times", Better::Lower);
-    let rate = table.column("60 B beside it", "Mpps", Better::Higher);
+    let about = format!("broadcasts to {PORTS} ports, beyond the limits");
+    let mut table = Table::new("floods", &about);
+    let columns = Columns {
+        copies: table.column("copies", "k/s", Better::Neither),
+        share: table.column("of a worker", "%", Better::Lower),
+        cost: table.column("a copy", "µs", Better::Lower),
+        ratio: table.column("of the kernel", "times", Better::Lower),
+        rate: table.column("60 B beside it", "Mpps", Better::Higher),
+    };
     let calm = table.row("no flood", Role::Limit);
     let yardsticks = ALONE.map(|name| table.row(name, Role::Limit));
     let rows = FLOODS.map(|(_, name, _)| table.row(name, Role::Ours));
+    let of_switch = Rows { calm, yardsticks, floods: rows };
+    measure_through(&build(Through::Switchd, plan)?, plan, &mut table, &columns, &of_switch)?;
+    let mut goals = Vec::new();
+    for ((_, name, wanted), row) in FLOODS.into_iter().zip(rows) {
+        let of = |column| table.median(row, column);
+        let what = format!("{name}: a copy, times what the kernel alone takes");
+        goals.push(Goal::at_most(&what, of(columns.ratio), FACTOR));
+        goals.push(Goal::at_most(&format!("{name}: % of a worker"), of(columns.share), 34.0));
+        let name = format!("60 B frames, {name}, against none");
+        let of_calm = table.median(calm, columns.rate);
+        goals.push(Goal::ratio(&name, of(columns.rate), wanted, of_calm));
+    }
+    let network = match build(Through::KernelCache, plan) {
+        Ok(network) => network,
+        Err(error) => {
+            progress(&format!("no floods with a kernel cache: {error:#}"));
+            return Ok((table, goals));
+        }
+    };
+    let calm = table.row("no flood, kernel cache", Role::Limit);
+    let rows = WITH_KERNEL.map(|name| table.row(name, Role::Ours));
+    let of_kernel = Rows { calm, yardsticks, floods: rows };
+    measure_through(&network, plan, &mut table, &columns, &of_kernel)?;
+    for (name, row) in WITH_KERNEL.into_iter().zip(rows) {
+        let of = |column| table.median(row, column);
+        goals.push(Goal::at_most(&format!("{name}: a flooded copy, µs"), of(columns.cost), COPY));
+        let name = format!("60 B frames, {name}, against none");
+        let of_calm = table.median(calm, columns.rate);
+        goals.push(Goal::ratio(&name, of(columns.rate), KEPT, of_calm));
+    }
+    Ok((table, goals))
+}
+
+struct Columns {
+    copies: ColumnId,
+    share: ColumnId,
+    cost: ColumnId,
+    ratio: ColumnId,
+    rate: ColumnId,
+}
+
+struct Rows {
+    calm: RowId,
+    yardsticks: [RowId; 2],
+    floods: [RowId; 2],
+}
+
+fn build(through: Through, plan: &Plan) -> anyhow::Result<Network> {
     progress(&format!("building a switch of {PORTS} ports"));
-    let idle = IdlePorts::Veth(PORTS);
-    let network = Network::build(Through::Switchd, None, idle, &plan.programs)?;
+    Network::build(through, None, IdlePorts::Veth(PORTS), &plan.programs)
+}
+
+/// Measures all floods through one switch.
+fn measure_through(
+    network: &Network,
+    plan: &Plan,
+    table: &mut Table,
+    columns: &Columns,
+    rows: &Rows,
+) -> anyhow::Result<()> {
+    let &Columns { copies, share, cost, ratio, rate } = columns;
     let established = || -> anyhow::Result<f64> {
-        let values = Step::Frames { size: 60, flows: 1 }.run(&network, plan.duration)?;
+        let values = Step::Frames { size: 60, flows: 1 }.run(network, plan.duration)?;
         Ok(values[0])
     };
     established()?;
     let mut alone = network.namespace().run(kernel_alone)??;
     for run in 1..=plan.runs {
-        for (((ports, name, _), row), yardstick) in FLOODS.into_iter().zip(rows).zip(yardsticks) {
+        for (((ports, name, _), row), yardstick) in
+            FLOODS.into_iter().zip(rows.floods).zip(rows.yardsticks)
+        {
             progress(&format!("{name}, run {run}"));
-            table.record(calm, rate, established()?);
-            let flood = Flood::open(&network, ports)?;
+            table.record(rows.calm, rate, established()?);
+            let flood = Flood::open(network, ports)?;
             let (mut pace, mut of_ours) = (Duration::ZERO, 0.0);
             flood.during(|| {
                 let mut client = network.client()?;
@@ -80,16 +152,7 @@ pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
             table.record(row, ratio, of_ours / of_kernel);
         }
     }
-    let mut goals = Vec::new();
-    for ((_, name, wanted), row) in FLOODS.into_iter().zip(rows) {
-        let of = |column| table.median(row, column);
-        let what = format!("{name}: a copy, times what the kernel alone takes");
-        goals.push(Goal::at_most(&what, of(ratio), FACTOR));
-        goals.push(Goal::at_most(&format!("{name}: % of a worker"), of(share), 34.0));
-        let name = format!("60 B frames, {name}, against none");
-        goals.push(Goal::ratio(&name, of(rate), wanted, table.median(calm, rate)));
-    }
-    Ok((table, goals))
+    Ok(())
 }
 
 /// A flood to all ports but the two of the hosts, without a switch.
