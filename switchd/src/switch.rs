@@ -45,7 +45,7 @@ use crate::state::{
     Keeper, KeeperIntake, KeeperThread, StateDirectory, StateError, StateSync, Timeouts,
 };
 use crate::takeover::Gate;
-use crate::worker::{Command, Debts, Receivers, Transmitter, Worker, WorkerEvent};
+use crate::worker::{Answers, Command, Debts, Receivers, Transmitter, Worker, WorkerEvent};
 pub use crate::worker::{Poll, WorkerStats};
 use ::ports::tunnel::Endpoints;
 use ::ports::{Port, PortError, put_back_devices};
@@ -391,6 +391,7 @@ impl Switch {
             poll,
             stats: Arc::clone(&stats),
             bell: Arc::clone(self.punts.bell()),
+            answers: Answers::default(),
             is_paused: false,
         };
         let name = format!("worker{index}");

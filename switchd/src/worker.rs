@@ -4,11 +4,13 @@
 //! between two batches, and read its counters. When nothing has come for a while it sleeps in
 //! `poll(2)` until a receive queue has frames ([`receive`]) or a command is announced.
 
+mod answers;
 mod debts;
 mod patience;
 mod receive;
 mod transmit;
 
+pub(crate) use answers::Answers;
 pub(crate) use debts::Debts;
 pub(crate) use receive::Receivers;
 pub(crate) use transmit::Transmitter;
@@ -205,6 +207,8 @@ pub(crate) struct Worker {
     pub(crate) stats: Arc<WorkerStats>,
     /// To be rung when packets for controllers wait.
     pub(crate) bell: Arc<PuntBell>,
+    /// What controllers are expected to send back.
+    pub(crate) answers: Answers,
     /// The worker receives nothing, and waits for commands.
     pub(crate) is_paused: bool,
 }
@@ -297,10 +301,13 @@ impl Worker {
     }
 
     /// Whether a worker without frames looks for some again instead of sleeping.
-    fn keeps_looking(&self, patience: &Patience, last_frame: Instant) -> bool {
+    fn keeps_looking(&mut self, patience: &Patience, last_frame: Instant) -> bool {
         match self.poll {
             Poll::Busy => true,
-            Poll::Adaptive => patience.lasts(last_frame.elapsed()),
+            Poll::Adaptive => {
+                let now = Instant::now();
+                patience.lasts(now - last_frame) || self.answers.are_near(now)
+            }
             Poll::Block => false,
         }
     }
@@ -334,6 +341,7 @@ impl Worker {
             }
             Command::HandIn(injection) => {
                 let done = self.inject(injection.ingress, &injection.packet);
+                self.answers.come(Instant::now());
                 // The other side waits for it.
                 let _ = injection.done.send(done);
             }
@@ -391,6 +399,7 @@ impl Worker {
             let done = datapath.process(now, port_no, &mut batch, egress, counters);
             if done.punted > 0 {
                 self.bell.ring();
+                self.answers.expect(done.punted, Instant::now());
             }
             let failed = self.sender.flush(egress, &mut batch, counters);
             // Whoever sees that the frames have been sent sees their segments, too.
