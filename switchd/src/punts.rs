@@ -5,6 +5,11 @@
 //!
 //! A connection's thread that is about to sleep can [volunteer](Punts::volunteer) to be woken instead. A packet for
 //! its controller then passes no other thread on its way from the worker to the connection.
+//!
+//! To wake a thread takes longer than everything else that is done with a packet. So a worker whose batch had few packets for
+//! controllers hands them on itself ([`PuntPort::announce`]), and wakes nobody but the controller. It waits for no lock, and
+//! does so at most once in [`PAUSE`]: a flood of packets goes through the queues, and takes little of the worker's time. A packet that the
+//! taker cannot take at once keeps its place in front of the others.
 
 use crate::server::event_fd;
 use flowtable::datapath::{Punt, PuntQueue};
@@ -18,9 +23,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// How many packets of one worker are handed on before those of the next one.
 const TURN: usize = 64;
+/// How many packets a worker hands on itself, behind one batch.
+const FEW: u64 = 4;
+/// The shortest time between two batches behind which a worker hands packets on itself. A packet-in takes it
+/// some microseconds.
+const PAUSE: Duration = Duration::from_micros(25);
 
 /// Somebody is awake, and looks at the queues after the duty has become another one. The values of [`PuntBell::duty`] are
 /// this one and the next two.
@@ -34,12 +45,18 @@ const VOLUNTEER: u8 = 2;
 pub(crate) trait PuntTaker: Send + Sync {
     /// Takes a packet.
     fn take(&self, punt: Punt);
+
+    /// Takes a packet, and gives it to a controller before it returns. Waits for nobody, not even for a lock.
+    ///
+    /// # Errors
+    /// The packet, if that cannot be done.
+    fn take_at_once(&self, punt: Punt) -> Result<(), Punt>;
 }
 
 /// The bell that a worker rings.
 #[derive(Debug)]
-pub(crate) struct PuntBell {
-    /// Who is to be woken. Only whoever was woken takes packets, so that they keep their order.
+struct PuntBell {
+    /// Who is to be woken. Beside workers, only whoever was woken takes packets.
     duty: AtomicU8,
     /// Readable once the thread of this module has to look.
     thread: EventFd,
@@ -49,7 +66,7 @@ pub(crate) struct PuntBell {
 
 impl PuntBell {
     /// Says that packets wait. Costs a system call only if nobody is awake to look.
-    pub(crate) fn ring(&self) {
+    fn ring(&self) {
         let woken = match self.duty.swap(LOOKING, Ordering::SeqCst) {
             THREAD => &self.thread,
             VOLUNTEER => &self.volunteer,
@@ -57,6 +74,33 @@ impl PuntBell {
         };
         // A counter that is full is readable as well.
         let _ = woken.write(1);
+    }
+}
+
+/// A worker's way to controllers.
+pub(crate) struct PuntPort {
+    shared: Arc<Shared>,
+    queue: Arc<PuntQueue>,
+    /// When the worker has handed packets on itself.
+    latest: Option<Instant>,
+}
+
+impl PuntPort {
+    /// The queue that the worker fills.
+    pub(crate) fn queue(&self) -> &Arc<PuntQueue> {
+        &self.queue
+    }
+
+    /// Says that the worker has put `packets` into its queue.
+    pub(crate) fn announce(&mut self, packets: u64, now: Instant) {
+        let has_time = self.latest.is_none_or(|latest| now - latest >= PAUSE);
+        if packets <= FEW && has_time {
+            self.latest = Some(now);
+            if self.shared.hand_on_at_once(&self.queue) {
+                return;
+            }
+        }
+        self.shared.bell.ring();
     }
 }
 
@@ -68,9 +112,18 @@ pub(crate) struct Punts {
 
 struct Shared {
     queues: Vec<Arc<PuntQueue>>,
-    bell: Arc<PuntBell>,
+    bell: PuntBell,
     takers: Mutex<HashMap<BridgeId, Weak<dyn PuntTaker>>>,
+    /// Whoever takes packets holds the lock, so that packets keep their order.
+    taking: Mutex<Taking>,
     is_over: AtomicBool,
+}
+
+/// What those who take packets leave to one another.
+#[derive(Default)]
+struct Taking {
+    /// A packet that was taken and not handed on. It comes before those in the queues.
+    first: Option<Punt>,
 }
 
 impl Punts {
@@ -83,8 +136,9 @@ impl Punts {
         let bell = PuntBell { duty, thread: event_fd()?, volunteer: event_fd()? };
         let shared = Arc::new(Shared {
             queues: (0..workers).map(|_| Arc::default()).collect(),
-            bell: Arc::new(bell),
+            bell,
             takers: Mutex::default(),
+            taking: Mutex::default(),
             is_over: AtomicBool::new(false),
         });
         let running = Arc::clone(&shared);
@@ -93,14 +147,10 @@ impl Punts {
         Ok(Self { shared, thread })
     }
 
-    /// The queue of a worker.
-    pub(crate) fn queue(&self, worker: usize) -> &Arc<PuntQueue> {
-        &self.shared.queues[worker]
-    }
-
-    /// The bell that workers ring.
-    pub(crate) fn bell(&self) -> &Arc<PuntBell> {
-        &self.shared.bell
+    /// The way of a worker to controllers.
+    pub(crate) fn port(&self, worker: usize) -> PuntPort {
+        let (shared, queue) = (Arc::clone(&self.shared), Arc::clone(&self.shared.queues[worker]));
+        PuntPort { shared, queue, latest: None }
     }
 
     /// Hands the packets for the controllers of a bridge to `taker` from now on, as long as somebody else holds it.
@@ -164,28 +214,64 @@ impl Shared {
 
     /// Hands a turn of each worker's packets on. Returns whether there were any.
     fn hand_on(&self) -> bool {
+        let mut taking = self.taking.lock();
         let mut any = false;
-        for queue in &self.queues {
-            for _ in 0..TURN {
-                let Some(punt) = queue.take() else {
-                    break;
-                };
-                any = true;
-                // The taker is called without the lock.
-                let taker = self.takers.lock().get(&punt.meta.bridge).and_then(Weak::upgrade);
-                if let Some(taker) = taker {
-                    taker.take(punt);
-                }
+        let mut hand_on = |punt: Punt| {
+            any = true;
+            // The taker is called without the lock.
+            let taker = self.takers.lock().get(&punt.meta.bridge).and_then(Weak::upgrade);
+            if let Some(taker) = taker {
+                taker.take(punt);
             }
+        };
+        taking.first.take().into_iter().for_each(&mut hand_on);
+        for queue in &self.queues {
+            std::iter::from_fn(|| queue.take()).take(TURN).for_each(&mut hand_on);
         }
         any
+    }
+
+    /// Gives the packets of a queue to controllers, [`FEW`] of them at most. Waits for nobody. Returns whether none is left.
+    fn hand_on_at_once(&self, queue: &PuntQueue) -> bool {
+        let Some(mut taking) = self.taking.try_lock() else {
+            return false;
+        };
+        if taking.first.is_some() {
+            return false;
+        }
+        for _ in 0..FEW {
+            let Some(punt) = queue.take() else {
+                return true;
+            };
+            let bridge = punt.meta.bridge;
+            let taker =
+                self.takers.try_lock().map(|takers| takers.get(&bridge).and_then(Weak::upgrade));
+            let left = match taker {
+                // Nobody serves the bridge any more.
+                Some(None) => None,
+                Some(Some(taker)) => taker.take_at_once(punt).err(),
+                None => Some(punt),
+            };
+            if left.is_some() {
+                taking.first = left;
+                return false;
+            }
+        }
+        queue.is_empty()
+    }
+
+    /// Whether no packet waits.
+    fn is_empty(&self) -> bool {
+        // Whoever has the lock says later what is left.
+        let first_waits = self.taking.lock().first.is_some();
+        !first_waits && self.queues.iter().all(|queue| queue.is_empty())
     }
 
     /// Gives the duty to the thread of this module, whether it sleeps or is about to.
     fn leave_to_thread(&self) {
         self.bell.duty.store(THREAD, Ordering::SeqCst);
         // A packet that came before nobody was awake any more.
-        if self.queues.iter().any(|queue| !queue.is_empty()) {
+        if !self.is_empty() {
             self.bell.ring();
         }
     }
@@ -197,6 +283,138 @@ impl Shared {
         // An interrupted wait does not mean that this thread has the duty.
         while self.bell.thread.read().is_err() && !self.is_over.load(Ordering::SeqCst) {
             let _ = poll(&mut fds, PollTimeout::NONE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::{DEFAULT_BRIDGE, Desired};
+    use crate::switch::{Config, Switch};
+    use flow::text::{ParseContext, parse_flow};
+    use flow::verdict::PacketInReason;
+    use flowtable::policy::audience::{Reasons, Wanted};
+    use ports::dummy::{self, Dummy, DummyOptions};
+
+    /// How long a test waits for what has to happen.
+    const PATIENCE: Duration = Duration::from_secs(60);
+    /// The size of an Ethernet header, in bytes.
+    const HEADER: usize = 14;
+
+    /// Keeps the numbers of the packets that it takes, and whether it took each at once. May refuse to take any at once.
+    #[derive(Default)]
+    struct Kept {
+        taken: Mutex<Vec<(u32, bool)>>,
+        is_busy: AtomicBool,
+    }
+
+    impl Kept {
+        fn keep(&self, punt: &Punt, is_at_once: bool) {
+            let number = punt.packet[HEADER..].first_chunk().copied().map(u32::from_be_bytes);
+            self.taken.lock().push((number.unwrap(), is_at_once));
+        }
+
+        fn wait_for(&self, count: usize) {
+            let deadline = Instant::now() + PATIENCE;
+            while self.taken.lock().len() < count {
+                assert!(Instant::now() < deadline, "{} have come", self.taken.lock().len());
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    impl PuntTaker for Kept {
+        fn take(&self, punt: Punt) {
+            self.keep(&punt, false);
+        }
+
+        fn take_at_once(&self, punt: Punt) -> Result<(), Punt> {
+            if self.is_busy.load(Ordering::SeqCst) {
+                return Err(punt);
+            }
+            self.keep(&punt, true);
+            Ok(())
+        }
+    }
+
+    /// A switch that gives all packets to a controller.
+    fn switch() -> (Switch, Dummy, Arc<Kept>) {
+        let switch = Switch::start(Config::new(Desired::one_bridge())).unwrap();
+        let (port, far) = dummy::open("p1", DummyOptions::default()).unwrap();
+        switch.add_open_port(DEFAULT_BRIDGE, port).unwrap();
+        let rule = parse_flow("priority=9,actions=CONTROLLER", &ParseContext::default()).unwrap();
+        let kept = Arc::<Kept>::default();
+        {
+            let on = switch.on(DEFAULT_BRIDGE).unwrap();
+            on.bridge().apply(&[rule], switch.now()).unwrap();
+            let mut reasons = Reasons::default();
+            reasons.insert(PacketInReason::Action);
+            on.bridge().hear(Wanted::from([(0, reasons)]));
+            let taker: Weak<Kept> = Arc::downgrade(&kept);
+            switch.punts().hand_to(on.bridge().id(), taker);
+        }
+        (switch, far, kept)
+    }
+
+    fn frame(number: u32) -> Vec<u8> {
+        let mut frame = vec![2; HEADER];
+        frame[12..].copy_from_slice(&[0x88, 0xb5]);
+        frame.extend(number.to_be_bytes());
+        frame
+    }
+
+    #[test]
+    fn a_worker_hands_a_single_packet_on_itself() {
+        let (_switch, far, kept) = switch();
+        let deadline = Instant::now() + PATIENCE;
+        for number in 0.. {
+            far.inject(&frame(number));
+            kept.wait_for(number as usize + 1);
+            if kept.taken.lock().last() == Some(&(number, true)) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{number} packets went through the queue");
+        }
+        kept.is_busy.store(true, Ordering::SeqCst);
+        let before = kept.taken.lock().len();
+        far.inject(&frame(u32::MAX));
+        kept.wait_for(before + 1);
+        assert_eq!(kept.taken.lock().last(), Some(&(u32::MAX, false)), "refused, and not lost");
+    }
+
+    #[test]
+    fn a_worker_does_not_wait_for_somebody_who_takes_packets() {
+        let (switch, far, kept) = switch();
+        let taking = switch.punts().shared.taking.lock();
+        far.inject(&frame(1));
+        let deadline = Instant::now() + PATIENCE;
+        while switch.ports()[0].totals.rx_sent < 1 {
+            assert!(Instant::now() < deadline, "the worker waits");
+            std::thread::yield_now();
+        }
+        assert!(kept.taken.lock().is_empty());
+        drop(taking);
+        kept.wait_for(1);
+    }
+
+    #[test]
+    fn packets_keep_their_order_whoever_hands_them_on() {
+        const ALL: u32 = 3000;
+        let (_switch, far, kept) = switch();
+        for number in 0..ALL {
+            kept.is_busy.store(number % 7 < 3, Ordering::SeqCst);
+            // Bursts of several lengths, with a pause behind most of them.
+            far.inject(&frame(number));
+            if number % 11 != 0 && number % 64 < 40 {
+                kept.wait_for(number as usize + 1);
+            }
+        }
+        kept.wait_for(ALL as usize);
+        let taken = kept.taken.lock();
+        assert!(taken.iter().map(|(number, _)| *number).eq(0..ALL));
+        for is_at_once in [false, true] {
+            assert!(taken.iter().any(|(_, how)| *how == is_at_once), "{is_at_once} never happened");
         }
     }
 }

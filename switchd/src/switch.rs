@@ -348,7 +348,6 @@ impl Switch {
             let seed = seed.wrapping_add(index as u64);
             let mut datapath =
                 Datapath::new(Arc::clone(&policy), settings.cache, settings.vlan_limit, seed);
-            datapath.punt_into(Arc::clone(switch.punts.queue(index)));
             if let Some(cache) = switch.kernel.cache() {
                 datapath.offer_to(Arc::<KernelCache>::clone(cache));
             }
@@ -367,7 +366,7 @@ impl Switch {
     fn start_worker(
         &mut self,
         index: usize,
-        datapath: Datapath,
+        mut datapath: Datapath,
         events: Sender<WorkerEvent>,
         poll: Poll,
         cpu: Option<usize>,
@@ -375,6 +374,8 @@ impl Switch {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = Arc::new(EventFd::from_value_and_flags(0, flags)?);
         let (commands, receiver) = channel::bounded(COMMAND_QUEUE);
+        let punts = self.punts.port(index);
+        datapath.punt_into(Arc::clone(punts.queue()));
         let registry = Arc::clone(datapath.registry());
         let cache = Arc::clone(datapath.stats());
         let stats = Arc::<WorkerStats>::default();
@@ -390,7 +391,7 @@ impl Switch {
             sender: Transmitter::default(),
             poll,
             stats: Arc::clone(&stats),
-            bell: Arc::clone(self.punts.bell()),
+            punts,
             answers: Answers::default(),
             is_paused: false,
         };

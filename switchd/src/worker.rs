@@ -15,7 +15,7 @@ pub(crate) use debts::Debts;
 pub(crate) use receive::Receivers;
 pub(crate) use transmit::Transmitter;
 
-use crate::punts::PuntBell;
+use crate::punts::PuntPort;
 use crossbeam::channel::{Receiver, Sender};
 use flow::packet_out::PacketOut;
 use flow::types::PortNo;
@@ -205,8 +205,8 @@ pub(crate) struct Worker {
     pub(crate) sender: Transmitter,
     pub(crate) poll: Poll,
     pub(crate) stats: Arc<WorkerStats>,
-    /// To be rung when packets for controllers wait.
-    pub(crate) bell: Arc<PuntBell>,
+    /// The way of packets to controllers.
+    pub(crate) punts: PuntPort,
     /// What controllers are expected to send back.
     pub(crate) answers: Answers,
     /// The worker receives nothing, and waits for commands.
@@ -397,15 +397,16 @@ impl Worker {
                 }
             };
             let done = datapath.process(now, port_no, &mut batch, egress, counters);
-            if done.punted > 0 {
-                self.bell.ring();
-                self.answers.expect(done.punted, Instant::now());
-            }
             let failed = self.sender.flush(egress, &mut batch, counters);
             // Whoever sees that the frames have been sent sees their segments, too.
             let segments = self.sender.segments();
             self.stats.segments.add(segments as u64);
             counters.rx_sent.add(done.queued - failed);
+            if done.punted > 0 {
+                // Behind the frames that do not go to controllers.
+                self.punts.announce(done.punted, at);
+                self.answers.expect(done.punted, Instant::now());
+            }
             let copies: usize =
                 egress.touched().iter().map(|&port_no| egress.queue(port_no).len()).sum();
             egress.clear(&mut batch);
@@ -454,11 +455,11 @@ impl Worker {
             batch.come_through(Tunneled { port: port_no.0, keys: &keys, options: &options });
             let (now, egress) = (self.epoch.elapsed(), &mut self.egress);
             let done = self.datapath.process(now, port_no, &mut batch, egress, &counters);
-            if done.punted > 0 {
-                self.bell.ring();
-            }
             let failed = self.sender.flush(egress, &mut batch, &counters);
             counters.rx_sent.add(done.queued - failed);
+            if done.punted > 0 {
+                self.punts.announce(done.punted, Instant::now());
+            }
             egress.clear(&mut batch);
         }
     }
@@ -484,7 +485,7 @@ impl Worker {
             }
         };
         if done.punted > 0 {
-            self.bell.ring();
+            self.punts.announce(done.punted, Instant::now());
         }
         let before: Vec<_> = egress
             .touched()

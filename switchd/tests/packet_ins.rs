@@ -271,6 +271,65 @@ fn reasons_are_those_of_open_vswitch() {
     assert_eq!((got.reason, got.cookie), (PacketInReason::PacketOut, None));
 }
 
+/// A frame of 1,022 bytes that has a number.
+fn numbered(number: u32) -> Vec<u8> {
+    let mut frame = frame(0x1111);
+    frame.extend(number.to_be_bytes());
+    frame.resize(1022, 0);
+    frame
+}
+
+fn number_of(packet_in: &PacketIn) -> u32 {
+    u32::from_be_bytes(*packet_in.packet[22..].first_chunk().unwrap())
+}
+
+#[test]
+fn packet_ins_keep_their_order_and_come_whole_beside_replies() {
+    const ALL: u32 = 500;
+    let served = Served::start(&["dl_type=0x1111,actions=CONTROLLER"]);
+    let mut client = served.connect(OfVersion::OpenFlow13);
+    client.monitor(NXT2, false);
+    let (mut packet_ins, mut echoes) = (0, 0);
+    let mut take = |message| match message {
+        OfMessage::PacketIn(packet_in) => {
+            assert_eq!(packet_in.packet, numbered(packet_ins));
+            packet_ins += 1;
+        }
+        OfMessage::EchoReply(data) => {
+            assert_eq!(data, u32::to_be_bytes(echoes));
+            echoes += 1;
+        }
+        message => panic!("{message:?}"),
+    };
+    for number in 0..ALL {
+        served.far[0].inject(&numbered(number));
+        client.send(&OfMessage::EchoRequest(number.to_be_bytes().to_vec()));
+        // Sometimes the connection sleeps when the next packet comes.
+        if number % 3 == 0 {
+            (0..2).for_each(|_| take(client.next()));
+        }
+    }
+    (0..2 * ALL - 2 * ALL.div_ceil(3)).for_each(|_| take(client.next()));
+    assert_eq!(served.counts_of(1, ALL.into()), (ALL.into(), vec![]));
+}
+
+#[test]
+fn packet_ins_wait_for_a_controller_that_does_not_read() {
+    // More than a socket holds.
+    const ALL: u32 = 1500;
+    let served = Served::start(&["dl_type=0x1111,actions=CONTROLLER"]);
+    let mut client = served.connect(OfVersion::OpenFlow13);
+    client.monitor(NXT2, false);
+    for number in 0..ALL {
+        served.far[0].inject(&numbered(number));
+        served.counts_of(1, u64::from(number) + 1);
+    }
+    for number in 0..ALL {
+        assert_eq!(number_of(&client.packet_in()), number);
+    }
+    assert_eq!(client.barrier(), []);
+}
+
 #[test]
 fn misses_and_lost_ttls_go_to_those_who_want_them() {
     let served =

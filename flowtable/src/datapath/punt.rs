@@ -1,8 +1,8 @@
 //! Packets on their way from a worker to controllers.
 //!
-//! A worker puts a copy of the packet into its queue, from which another thread takes it. The queue is bounded and never
-//! waited for: what finds no room is dropped with a reason. As the kernel does for Open vSwitch, a large packet that
-//! asks for segmentation becomes a packet for each segment, and checksums are completed.
+//! A worker puts a copy of the packet into its queue, from which another thread takes it, or the worker itself behind the
+//! batch. The queue is bounded and never waited for: what finds no room is dropped with a reason. As the kernel does for Open
+//! vSwitch, a large packet that asks for segmentation becomes a packet for each segment, and checksums are completed.
 
 use crate::policy::Policy;
 use crate::policy::audience::Audience;
@@ -29,7 +29,7 @@ pub struct Punt {
     pub paused: Option<Arc<Continuation>>,
 }
 
-/// The packets of one worker that wait to be taken. The worker puts, and one other thread takes.
+/// The packets of one worker that wait to be taken. The worker puts, and one thread at a time takes.
 #[derive(Debug)]
 pub struct PuntQueue {
     waiting: ArrayQueue<Punt>,

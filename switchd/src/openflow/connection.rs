@@ -3,6 +3,7 @@
 use super::controller_states::ControllerState;
 use super::dial;
 use super::hub::{Hub, Member};
+use super::line::Way;
 use super::requests::Peer;
 use super::teller::Teller;
 use super::transport::Transport;
@@ -11,7 +12,7 @@ use crate::switch::{OnBridge, Switch};
 use flow::types::OfVersion;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use openflow::{ControllerRole, ErrorCode, FlowMonitor, OfMessage, Session, SessionError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,7 +59,8 @@ pub(super) fn serve(
     let mut silence = Silence::new(&terms);
     let Terms { end, on_open, .. } = terms;
     let teller = Teller::new(hub, member);
-    let mut wire = Wire { transport, member, session, end, teller, bridge, switch };
+    let second_writer = None;
+    let mut wire = Wire { transport, second_writer, member, session, end, teller, bridge, switch };
     let mut peer = Peer::new(Arc::clone(hub), Arc::clone(member));
     let mut buffer = vec![0; READ_SIZE];
     wire.flush()?;
@@ -236,6 +238,8 @@ struct Woken {
 /// The sending side of a connection.
 pub(super) struct Wire<'a> {
     transport: &'a mut dyn Transport,
+    /// Lent to others while the thread sleeps; `None` if it was not needed so far.
+    second_writer: Option<Box<dyn Write + Send>>,
     member: &'a Member,
     pub(super) session: Session,
     /// Readable once the connection has to end; `None` if only the member can end it ([`Terms::end`]).
@@ -389,10 +393,13 @@ impl Wire<'_> {
     /// Waits until there is something to read or to tell, or until `deadline`.
     fn wait(&mut self, deadline: Option<Instant>) -> io::Result<Woken> {
         let wants_write = self.transport.wants_write();
+        let wants_packets = self.member.wants_packets();
+        if wants_packets {
+            self.lend_line();
+        }
         let stream =
             if wants_write { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
         let end = self.member.end();
-        let wants_packets = self.member.wants_packets();
         let volunteer = if wants_packets { self.switch.punts().volunteer() } else { None };
         let mut fds = [
             PollFd::new(end, PollFlags::POLLIN),
@@ -413,11 +420,12 @@ impl Wire<'_> {
         if sleeps {
             self.member.outbox().wake_up(fds[3].any() == Some(true));
         }
-        polled?;
         let has_ended = fds[..2].iter().any(|fd| fd.any() == Some(true));
         // What the poll does not tell of is taken for readable.
         let is_readable = fds[2].any().unwrap_or(true);
         drop(volunteer);
+        self.take_line_back();
+        polled?;
         if wants_write {
             match self.transport.flush() {
                 Err(error) if !is_for_now(&error) => return Err(error),
@@ -425,6 +433,29 @@ impl Wire<'_> {
             }
         }
         Ok(Woken { has_ended, is_readable })
+    }
+
+    /// Lets others write to the peer, if nothing is left to be sent.
+    fn lend_line(&mut self) {
+        let Some(encoding) = self.session.encoding() else {
+            return;
+        };
+        if !self.session.unsent().is_empty() {
+            return;
+        }
+        let stream = self.second_writer.take().or_else(|| self.transport.second_writer());
+        if let Some(stream) = stream {
+            self.member.line().lend(Way { stream, encoding });
+        }
+    }
+
+    /// Lets nobody else write to the peer any more. What the peer has not taken of the last message is sent next.
+    fn take_line_back(&mut self) {
+        let (way, rest) = self.member.line().take_back();
+        if let Some(way) = way {
+            self.second_writer = Some(way.stream);
+            self.session.send_encoded(&rest);
+        }
     }
 
     /// Writes what waits to be sent. Waits for the peer, but neither longer than its patience nor beyond the connection's end.

@@ -5,6 +5,7 @@
 
 use super::hubs::Hubs;
 use super::journal::{Author, Journal, Place, Subject};
+use super::line::Line;
 use super::lists;
 use super::monitors::Resumption;
 use super::outbox::{Full, Outbox};
@@ -71,6 +72,7 @@ pub(super) struct StaleGeneration {
 pub(super) struct Member {
     settings: Mutex<MemberSettings>,
     outbox: Outbox,
+    line: Line,
     packet_in_limit: PacketInLimit,
     /// Whether the peer gets packet-ins for some reason. See [`Hub::publish`].
     wants_packets: AtomicBool,
@@ -167,6 +169,7 @@ impl Hub {
         let member = Arc::new(Member {
             settings: Mutex::default(),
             outbox: Outbox::new()?,
+            line: Line::default(),
             packet_in_limit: PacketInLimit::default(),
             wants_packets: AtomicBool::new(false),
             end: event_fd()?,
@@ -399,6 +402,11 @@ impl Member {
     /// The outbox is full: the message is dropped, and counted.
     pub(super) fn tell(&self, message: Arc<OfMessage>, bytes: usize) -> Result<(), Full> {
         self.outbox.put(message, bytes)
+    }
+
+    /// The way to the peer while the thread sleeps.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// Whether the peer gets packet-ins for some reason.

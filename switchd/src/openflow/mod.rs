@@ -17,6 +17,7 @@ mod flow_mods;
 mod hub;
 mod hubs;
 mod journal;
+mod line;
 mod lists;
 mod monitors;
 mod outbox;

@@ -136,6 +136,11 @@ impl Outbox {
         self.take_quietly()
     }
 
+    /// Whether no message waits; false if that cannot be told without waiting for somebody.
+    pub(super) fn is_surely_empty(&self) -> bool {
+        self.waiting.try_lock().is_some_and(|waiting| waiting.messages.is_empty())
+    }
+
     /// Takes all messages that wait, and leaves the thread called, for whatever else it was.
     pub(super) fn take_quietly(&self) -> Vec<Arc<OfMessage>> {
         std::mem::take(&mut *self.waiting.lock()).messages

@@ -8,6 +8,7 @@
 //! cannot choose how a packet goes on, and a number that is unknown, or too old, is refused.
 
 use super::hub::{Hub, Member, MemberSettings, Served};
+use super::line::NotFree;
 use crate::punts::PuntTaker;
 use flow::Match;
 use flow::fields::FieldId;
@@ -43,17 +44,7 @@ impl PuntTaker for Hub {
         };
         let bytes = packet.len() + meta.userdata.len() + OVERHEAD;
         let metadata = self.told_meta().lock().metadata(&meta);
-        let message = Arc::new(OfMessage::PacketIn(Box::new(PacketIn {
-            total_len: packet.len() as u32,
-            packet,
-            buffer: None,
-            reason: meta.reason,
-            table: meta.table,
-            cookie: (meta.cookie != NO_COOKIE).then_some(Cookie(meta.cookie)),
-            metadata,
-            userdata: meta.userdata.clone(),
-            continuation,
-        })));
+        let message = Arc::new(packet_in(packet, &meta, metadata, continuation));
         let listeners = Arc::clone(&self.listeners().lock());
         for listener in listeners.iter().filter(|listener| listener.wants(&meta)) {
             if listener.member.packet_in_limit().admits(Instant::now()) {
@@ -62,6 +53,51 @@ impl PuntTaker for Hub {
             }
         }
     }
+
+    fn take_at_once(&self, punt: Punt) -> Result<(), Punt> {
+        // Whoever keeps a state, or tells several peers, has more to do than a worker has time for.
+        if punt.paused.is_some() {
+            return Err(punt);
+        }
+        let listeners = self.listeners().try_lock().map(|listeners| Arc::clone(&listeners));
+        let Some((listeners, mut told)) = listeners.zip(self.told_meta().try_lock()) else {
+            return Err(punt);
+        };
+        let mut wanting = listeners.iter().filter(|listener| listener.wants(&punt.meta));
+        let (Some(Listener { member, .. }), None) = (wanting.next(), wanting.next()) else {
+            return Err(punt);
+        };
+        let Punt { packet, meta, .. } = punt;
+        let metadata = told.metadata(&meta);
+        let message = packet_in(packet, &meta, metadata, Vec::new());
+        let admits = || member.packet_in_limit().admits(Instant::now());
+        match (member.line().write(member.outbox(), &message, admits), message) {
+            (Err(NotFree), OfMessage::PacketIn(message)) => {
+                Err(Punt { packet: message.packet, meta, paused: None })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The message about a packet.
+fn packet_in(
+    packet: Vec<u8>,
+    meta: &ControllerMeta,
+    metadata: Match,
+    continuation: Vec<u8>,
+) -> OfMessage {
+    OfMessage::PacketIn(Box::new(PacketIn {
+        total_len: packet.len() as u32,
+        packet,
+        buffer: None,
+        reason: meta.reason,
+        table: meta.table,
+        cookie: (meta.cookie != NO_COOKIE).then_some(Cookie(meta.cookie)),
+        metadata,
+        userdata: meta.userdata.clone(),
+        continuation,
+    }))
 }
 
 impl Hub {

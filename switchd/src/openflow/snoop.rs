@@ -171,12 +171,13 @@ pub(super) struct Snooped {
     inner: Box<dyn Transport>,
     snoopers: Arc<Snoopers>,
     received: Cutter,
-    sent: Cutter,
+    /// One of both writers has it, while it writes.
+    sent: Arc<Mutex<Cutter>>,
 }
 
 impl Snooped {
     pub(super) fn new(inner: Box<dyn Transport>, snoopers: &Arc<Snoopers>) -> Self {
-        let (received, sent) = (Cutter::default(), Cutter::default());
+        let (received, sent) = (Cutter::default(), Arc::default());
         Self { inner, snoopers: Arc::clone(snoopers), received, sent }
     }
 }
@@ -192,7 +193,7 @@ impl Read for Snooped {
 impl Write for Snooped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
-        self.sent.follow(&bytes[..count], &self.snoopers);
+        self.sent.lock().follow(&bytes[..count], &self.snoopers);
         Ok(count)
     }
 
@@ -210,6 +211,35 @@ impl AsFd for Snooped {
 impl Transport for Snooped {
     fn wants_write(&self) -> bool {
         self.inner.wants_write()
+    }
+
+    fn second_writer(&self) -> Option<Box<dyn Write + Send>> {
+        let inner = self.inner.second_writer()?;
+        let (snoopers, sent) = (Arc::clone(&self.snoopers), Arc::clone(&self.sent));
+        Some(Box::new(SnoopedWriter { inner, snoopers, sent }))
+    }
+}
+
+/// The second writer of a transport whose messages can be snooped. Writes nothing while somebody reads them, because whoever
+/// writes here has no time for copies.
+struct SnoopedWriter {
+    inner: Box<dyn Write + Send>,
+    snoopers: Arc<Snoopers>,
+    sent: Arc<Mutex<Cutter>>,
+}
+
+impl Write for SnoopedWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.snoopers.has_some() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let count = self.inner.write(bytes)?;
+        self.sent.lock().follow(&bytes[..count], &self.snoopers);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
@@ -287,6 +317,27 @@ mod tests {
             cutter.follow(messages[0], &snoopers);
             assert!(snooper.take().is_empty());
         }
+    }
+
+    #[test]
+    fn what_two_writers_write_in_turn_is_one_stream() {
+        let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+        let snoopers = Arc::<Snoopers>::default();
+        let mut first = Snooped::new(Box::new(near), &snoopers);
+        let mut second = first.second_writer().unwrap();
+        let message = [4, 2, 0, 11, 0, 0, 0, 2, 7, 8, 9];
+        first.write_all(&message).unwrap();
+        // The peer takes a part of the message, and the first writer sends the rest when somebody has begun to read.
+        second.write_all(&message[..5]).unwrap();
+        let snooper = snoopers.join().unwrap();
+        assert_eq!(second.write(&message[5..]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        first.write_all(&message[5..]).unwrap();
+        assert!(snooper.take().is_empty(), "the message began before");
+        first.write_all(&message).unwrap();
+        assert_eq!(snooper.take(), message);
+        let mut received = [0; 33];
+        far.read_exact(&mut received).unwrap();
+        assert_eq!(received, *message.repeat(3));
     }
 
     #[test]

@@ -12,7 +12,21 @@ pub(super) trait Transport: Read + Write + AsFd + Send {
     fn wants_write(&self) -> bool {
         false
     }
+
+    /// Another way to write to the same stream, for whole messages while nothing else is written. `None` if there is none.
+    fn second_writer(&self) -> Option<Box<dyn Write + Send>> {
+        None
+    }
 }
 
-impl Transport for UnixStream {}
-impl Transport for TcpStream {}
+impl Transport for UnixStream {
+    fn second_writer(&self) -> Option<Box<dyn Write + Send>> {
+        Some(Box::new(self.try_clone().ok()?))
+    }
+}
+
+impl Transport for TcpStream {
+    fn second_writer(&self) -> Option<Box<dyn Write + Send>> {
+        Some(Box::new(self.try_clone().ok()?))
+    }
+}
