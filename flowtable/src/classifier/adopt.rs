@@ -44,7 +44,7 @@ impl<T> Classifier<T> {
                 return true;
             }
         }
-        self.progress.end_adoption(self.rules.slots());
+        self.progress.end_adoption(if self.masks.has_away() { self.rules.slots() } else { 0 });
         if !self.progress.is_moving() {
             self.give_back_room();
         }
@@ -88,7 +88,7 @@ impl<T> Classifier<T> {
 
     /// Makes `subtable` the home of the mask `number`. Does nothing if the mask does not fit there:
     /// the number may have been given to another mask since the plan was made.
-    fn rehome(&mut self, number: u32, subtable: u16) {
+    pub(super) fn rehome(&mut self, number: u32, subtable: u16) {
         if !self.masks.is_known(number) {
             return;
         }
@@ -108,6 +108,6 @@ impl<T> Classifier<T> {
             left.drop_mask(old.local);
         }
         let rules_there = self.subtables[usize::from(subtable)].rules_of(local);
-        self.masks.get_mut(number).move_home(Home { subtable, local }, rules_there);
+        self.masks.move_home(number, Home { subtable, local }, rules_there);
     }
 }

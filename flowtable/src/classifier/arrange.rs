@@ -88,6 +88,16 @@ impl Progress {
         self.adopting.is_some() || self.sweep.1 > 0
     }
 
+    /// Counts a subtable that was made for a mask which the plan does not know.
+    pub(super) fn count_patch(&mut self) {
+        self.patches += 1;
+    }
+
+    /// Number of subtables made since the plan for masks that it does not know.
+    pub(super) fn patches(&self) -> usize {
+        self.patches
+    }
+
     /// Sets the number of rules that are announced.
     pub(super) fn expect(&mut self, rules: usize) {
         self.coming = rules;
@@ -207,10 +217,7 @@ impl<T> Classifier<T> {
         }
         let number = self.masks.next_number();
         let halves = HalfSet::of(mask);
-        let fitting = self.order.iter().map(|&(_, subtable)| subtable).filter(|&subtable| {
-            let subtable = &self.subtables[usize::from(subtable)];
-            subtable.layout().set().contains(halves) && is_part(subtable.hash_mask(), mask)
-        });
+        let fitting = self.fitting(mask, halves);
         let bits = |subtable: &u16| ones(self.subtables[usize::from(*subtable)].hash_mask());
         let best = fitting.max_by_key(bits);
         let home = best.and_then(|subtable| {
@@ -218,12 +225,15 @@ impl<T> Classifier<T> {
             Some(Home { subtable, local })
         });
         let home = home.unwrap_or_else(|| {
-            self.progress.patches += 1;
-            let many = self.order.len() >= MAX_SUBTABLES;
-            let halves = if many { HalfSet::of(&all_bits()) } else { halves };
-            let hash_mask = if many { PipelineMask::default() } else { *mask };
-            let subtable = Subtable::unplanned(Layout::new(halves), &hash_mask, &self.keys);
-            let subtable = self.add_subtable(subtable);
+            let subtable = match self.order.len() >= MAX_SUBTABLES {
+                true => {
+                    self.progress.count_patch();
+                    let layout = Layout::new(HalfSet::of(&all_bits()));
+                    let hash_mask = PipelineMask::default();
+                    self.add_subtable(Subtable::unplanned(layout, &hash_mask, &self.keys))
+                }
+                false => self.add_patch(mask, halves),
+            };
             let local = self.subtables[usize::from(subtable)].add_mask(number, mask);
             Home { subtable, local: local.expect("a new subtable has numbers left") }
         });
@@ -276,9 +286,8 @@ impl<T> Classifier<T> {
         let subtable = &mut self.subtables[usize::from(number)];
         let before = subtable.bound();
         let local = subtable.remove(hash, slot, rank, |slot| rules.rank_of(slot))?;
-        let known = self.masks.get_mut(mask);
-        if known.home.subtable != number {
-            known.away -= 1;
+        if self.masks.get(mask).home.subtable != number {
+            self.masks.take_away(mask);
             if subtable.rules_of(local) == 0 {
                 subtable.drop_mask(local);
             }
@@ -324,9 +333,13 @@ impl<T> Classifier<T> {
             return;
         }
         let (mut looked, mut moved) = (0, 0);
-        while looked < looks.min(left) && moved < moves {
+        while looked < looks.min(left) && moved < moves && self.masks.has_away() {
             moved += u32::from(self.resettle(first + looked));
             looked += 1;
+        }
+        if !self.masks.has_away() {
+            // Every rule behind is at home.
+            looked = left;
         }
         self.progress.sweep = (first + looked, left - looked);
         if left == looked {
@@ -382,7 +395,7 @@ pub(super) fn is_part(part: &PipelineMask, mask: &PipelineMask) -> bool {
     part.words().iter().zip(mask.words()).all(|(p, m)| p & !m == 0)
 }
 
-fn ones(mask: &PipelineMask) -> u32 {
+pub(super) fn ones(mask: &PipelineMask) -> u32 {
     mask.words().iter().map(|w| w.count_ones()).sum()
 }
 

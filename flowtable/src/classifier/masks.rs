@@ -48,7 +48,7 @@ impl KnownMask {
     }
 
     /// Gives the mask another home, where it has `rules_there` rules already. Its other rules are away from then on.
-    pub(super) fn move_home(&mut self, home: Home, rules_there: u32) {
+    fn move_home(&mut self, home: Home, rules_there: u32) {
         self.former = (self.away == 0).then_some(self.home);
         self.home = home;
         self.away = self.rules - rules_there;
@@ -132,6 +132,8 @@ pub(super) struct Masks {
     index: HashTable<u32>,
     /// The number of the mask that was asked for last. Rules of one mask are often added in a row.
     last: Option<u32>,
+    /// Number of rules of all masks that are in other subtables than their masks' homes.
+    away: usize,
 }
 
 impl Masks {
@@ -200,6 +202,25 @@ impl Masks {
 
     pub(super) fn get_mut(&mut self, number: u32) -> &mut KnownMask {
         self.list[number as usize].as_mut().expect("a rule has this mask")
+    }
+
+    /// Gives a mask another home, where it has `rules_there` rules already.
+    pub(super) fn move_home(&mut self, number: u32, home: Home, rules_there: u32) {
+        let known = self.list[number as usize].as_mut().expect("a rule has this mask");
+        self.away -= known.away as usize;
+        known.move_home(home, rules_there);
+        self.away += known.away as usize;
+    }
+
+    /// Counts a rule of a mask that was away from the mask's home and is taken out of its subtable.
+    pub(super) fn take_away(&mut self, number: u32) {
+        self.get_mut(number).away -= 1;
+        self.away -= 1;
+    }
+
+    /// Whether some rules are in other subtables than their masks' homes.
+    pub(super) fn has_away(&self) -> bool {
+        self.away > 0
     }
 
     /// All numbers from `first` on, each with its mask; `None` where the number is vacant.

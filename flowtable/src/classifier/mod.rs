@@ -43,8 +43,10 @@
 //!
 //! With more hashed bits the buckets become shorter, and the subtables more. A planner estimates
 //! the cost of both on a sample of the rules, and chooses the subtables that make lookups cheapest.
-//! The classifier makes another plan as the table changes, and moves a few rules at a time. A table
-//! that is [told](Classifier::expect) of many rules to come is planned for all of them.
+//! The classifier makes another plan as the table changes, and moves a few rules at a time. A plan
+//! that is made while rules come leaves rules where they are unless lookups cost much more then. A
+//! mask that comes between two plans leaves a subtable whose buckets have become long (`patch`). A
+//! table that is [told](Classifier::expect) of many rules to come is planned for all of them.
 //!
 //! # Stopping early
 //!
@@ -82,6 +84,7 @@ mod lanes;
 mod linear;
 mod masks;
 mod overlap;
+mod patch;
 mod plan;
 mod presence;
 mod queue;
@@ -231,6 +234,7 @@ impl<T> Classifier<T> {
     ) -> RuleId {
         let mask = number.unwrap_or_else(|| self.mask_number(m.mask()));
         debug_assert!(self.masks.is(mask, m.mask()), "the hint is one for another match");
+        self.leave_crowd(mask, m.mask());
         let filed = |id| Filed { value: value(id), hash: 0, mask, subtable: 0 };
         let id = self.rules.insert(priority, version, filed);
         self.masks.get_mut(mask).add(id.slot());

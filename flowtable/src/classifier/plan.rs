@@ -14,6 +14,9 @@
 //! Candidates are the common masks, and the bits that two masks share: first of the most common
 //! masks, then, in a few rounds, of the masks that the present choice serves worst.
 //!
+//! Rules that move delay those who add further ones. So a plan that is made while rules come begins with the hash masks that the
+//! table has, and a mask keeps its own one if that is nearly as good as the best one.
+//!
 //! A table may have thousands of masks. The most common ones are planned for one by one. The rare
 //! ones are put into classes of similar masks, and a class is planned for as one mask: the bits
 //! that all masks of the class share. Masks that share no bits with others go into the subtable
@@ -46,6 +49,8 @@ const HUBS_SEEN: usize = 4096;
 /// Masks whose pairwise intersections become candidates in one round.
 const PAIRED: usize = 12;
 const ROUNDS: usize = 5;
+/// Number of rounds if the choice costs more rows than another probe would cost.
+const MAX_ROUNDS: usize = 12;
 /// When masks of different width share a subtable, the shorter rows become longer. This is the
 /// number of lines by which all rows together may become longer.
 const MAX_WIDENING: usize = 256;
@@ -58,6 +63,11 @@ const MAX_SUBTABLES: usize = 32;
 const PROBE: f64 = 60.0;
 /// Cost of comparing one row, in nanoseconds.
 const ROW: f64 = 3.0;
+/// Rules do not move for fewer rows of a lookup than these.
+const FEW_ROWS: f64 = 0.05;
+/// The present hash masks are kept, perhaps with others beside them, unless they cost more than this many times as much as the
+/// best ones.
+const KEPT: f64 = 1.5;
 
 /// A mask with its number of rules and some of their keys. Announced rules count.
 #[derive(Debug)]
@@ -67,6 +77,8 @@ pub(super) struct Census {
     pub(super) rules: u32,
     /// Keys of some rules with this mask.
     pub(super) sample: Vec<PipelineKey>,
+    /// The subtable that is the mask's home, at the time when the mask was counted.
+    pub(super) home: u16,
     /// Slots of some rules with this mask, at the time when the mask was counted.
     pub(super) slots: ArrayVec<u32, { KnownMask::SAMPLE }>,
 }
@@ -110,18 +122,28 @@ pub(super) struct Adoption {
     pub(super) masks: usize,
 }
 
-/// Plans the subtables for all masks of a table.
-pub(super) fn plan(mut census: Vec<Census>, is_for_expected: bool, seed: u64) -> Plan {
+/// Plans the subtables for all masks of a table. `kept` are subtables of the table, by their numbers, with their hash masks: rules
+/// stay there unless it is much better that they move.
+pub(super) fn plan(
+    mut census: Vec<Census>,
+    kept: &[(u16, PipelineMask)],
+    is_for_expected: bool,
+    seed: u64,
+) -> Plan {
     census.sort_by_key(|c| (std::cmp::Reverse(c.rules), c.number));
     let words = Words::used_by(&census);
     let classes = Class::all(&census, &words);
     let planner = Planner::new(words, &classes, seed);
-    let choice = planner.choose();
+    let kept: Vec<(u16, Bits)> =
+        kept.iter().map(|(at, mask)| (*at, planner.words.compress(&mask.bits))).collect();
+    let choice = planner.choose(&kept);
     let mut members: Vec<Vec<&Census>> = vec![Vec::new(); choice.hash_masks.len()];
     for (at, class) in classes.iter().enumerate() {
         for &member in &class.members {
-            members[choice.subtable_of(at, &planner.words.compress(&member.mask.bits))]
-                .push(member);
+            let home = kept.iter().find(|(subtable, _)| *subtable == member.home);
+            let home = home.map(|(_, hash_mask)| &hash_mask[..]);
+            let mask = planner.words.compress(&member.mask.bits);
+            members[choice.subtable_of(at, &mask, home)].push(member);
         }
     }
     let all = census.iter().map(|c| HalfSet::of(&c.mask)).fold(HalfSet::default(), HalfSet::union);
@@ -284,14 +306,20 @@ struct Candidate {
 /// The hash masks that were chosen for a table.
 struct Choice {
     hash_masks: Vec<Bits>,
-    /// For each mask that was planned for, the index of its hash mask; `None` if no rule of the
-    /// mask was in the sample.
+    /// For each mask that was planned for, the number of rows that it adds to a lookup under each hash mask; `None` if it does
+    /// not contain the hash mask, or if no rule of the mask was in the sample.
+    rows_of: Vec<Vec<Option<f64>>>,
+    /// The index of the best hash mask of each mask that was planned for.
     subtables: Vec<Option<usize>>,
     rows: f64,
 }
 
 impl Choice {
-    fn subtable_of(&self, place: usize, mask: &[u64]) -> usize {
+    /// The index of the hash mask for a mask of the class `place`, whose rules are under the hash mask `home` now.
+    fn subtable_of(&self, place: usize, mask: &[u64], home: Option<&[u64]>) -> usize {
+        if let Some(stays) = home.and_then(|home| self.stays(place, home)) {
+            return stays;
+        }
         if let Some(&Some(subtable)) = self.subtables.get(place)
             && ones(&self.hash_masks[subtable]) > 0
         {
@@ -299,6 +327,15 @@ impl Choice {
         }
         let fitting = (0..self.hash_masks.len()).filter(|&g| contains(mask, &self.hash_masks[g]));
         fitting.max_by_key(|&g| ones(&self.hash_masks[g])).expect("no bits fit every mask")
+    }
+
+    /// The index of the hash mask `home`, if it was chosen and is nearly as good for the masks of the class `place` as the best
+    /// one.
+    fn stays(&self, place: usize, home: &[u64]) -> Option<usize> {
+        let at = self.hash_masks.iter().position(|hash_mask| hash_mask == home)?;
+        let rows = self.rows_of.get(place)?;
+        let best = (*self.subtables.get(place)?)?;
+        (rows[at]? <= 2.0 * rows[best]? + FEW_ROWS).then_some(at)
     }
 }
 
@@ -348,7 +385,8 @@ impl Planner {
         hubs.into_iter().take(HUBS).map(|(part, _)| part).collect()
     }
 
-    fn choose(&self) -> Choice {
+    /// Chooses hash masks, those in `kept` as long as others are not much better.
+    fn choose(&self, kept: &[(u16, Bits)]) -> Choice {
         let mut meter = Meter::new(self.rules.len());
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut known: HashSet<Bits> = HashSet::new();
@@ -365,9 +403,12 @@ impl Planner {
         for hub in self.hubs() {
             add(hub, &mut candidates);
         }
+        for (_, hash_mask) in kept {
+            add(hash_mask.clone(), &mut candidates);
+        }
         let mut worst: Vec<usize> = (0..self.masks.len()).collect();
-        let mut chosen = choose(&candidates, self.masks.len());
-        for _ in 0..ROUNDS {
+        let mut chosen = choose(&candidates, vec![0], self.masks.len());
+        for round in 0.. {
             worst.truncate(PAIRED);
             let known = candidates.len();
             for (i, &a) in worst.iter().enumerate() {
@@ -383,14 +424,35 @@ impl Planner {
             if candidates.len() == known {
                 break;
             }
-            chosen = choose(&candidates, self.masks.len());
+            chosen = choose(&candidates, vec![0], self.masks.len());
             let (rows, _) = served(&candidates, &chosen, self.masks.len());
+            let costs_much = rows.iter().sum::<f64>() * ROW > PROBE;
+            if round + 1 >= if costs_much { MAX_ROUNDS } else { ROUNDS } {
+                break;
+            }
             worst = (0..self.masks.len()).collect();
             worst.sort_by(|&a, &b| rows[b].total_cmp(&rows[a]));
         }
+        if !kept.is_empty() {
+            let is_kept = |c: &Candidate| kept.iter().any(|(_, mask)| *mask == c.hash_mask);
+            let first = std::iter::once(0);
+            let others = (1..candidates.len()).filter(|&at| is_kept(&candidates[at]));
+            let with_kept = choose(&candidates, first.chain(others).collect(), self.masks.len());
+            let cost = |chosen: &[usize]| cost(&candidates, chosen, self.masks.len());
+            if cost(&with_kept) <= KEPT * cost(&chosen) {
+                chosen = with_kept;
+            }
+        }
         let (rows, subtables) = served(&candidates, &chosen, self.masks.len());
+        let mut rows_of = vec![vec![None; chosen.len()]; self.masks.len()];
+        for (subtable, &c) in chosen.iter().enumerate() {
+            candidates[c]
+                .rows
+                .iter()
+                .for_each(|&(mask, rows)| rows_of[mask][subtable] = Some(rows));
+        }
         let hash_masks = chosen.iter().map(|&c| candidates[c].hash_mask.clone()).collect();
-        Choice { hash_masks, subtables, rows: rows.iter().sum() }
+        Choice { hash_masks, rows_of, subtables, rows: rows.iter().sum() }
     }
 }
 
@@ -498,10 +560,17 @@ fn hash(key: &[u64], words: &[(usize, u64)]) -> u64 {
     })
 }
 
-/// Chooses candidates until no further one saves more than its probe costs. The first candidate is
-/// always chosen.
-fn choose(candidates: &[Candidate], masks: usize) -> Vec<usize> {
-    let mut chosen = vec![0];
+/// What a lookup costs if some candidates are chosen, in nanoseconds.
+fn cost(candidates: &[Candidate], chosen: &[usize], masks: usize) -> f64 {
+    let (rows, subtables) = served(candidates, chosen, masks);
+    let is_used = |subtable: &usize| subtables.contains(&Some(*subtable));
+    let probes = (0..chosen.len()).filter(is_used).count();
+    rows.iter().sum::<f64>() * ROW + probes as f64 * PROBE
+}
+
+/// Adds candidates to those that are `chosen` until no further one saves more than its probe costs, and leaves out those that
+/// save less. The first candidate is chosen always.
+fn choose(candidates: &[Candidate], mut chosen: Vec<usize>, masks: usize) -> Vec<usize> {
     let (mut current, _) = served(candidates, &chosen, masks);
     while chosen.len() < MAX_SUBTABLES {
         let saved = |c: &Candidate| -> f64 {

@@ -117,6 +117,11 @@ impl Subtable {
         self.len
     }
 
+    /// Whether buckets have more than `rows` rows on average.
+    pub(super) fn is_crowded(&self, rows: usize) -> bool {
+        self.len > rows * self.buckets.len()
+    }
+
     /// Hashes a packed key in the bits of the hash mask.
     ///
     /// This is multilinear hashing (Lemire and Kaser 2014). Two keys that differ in the hash mask

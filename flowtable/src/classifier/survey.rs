@@ -7,7 +7,7 @@
 
 use super::Classifier;
 use super::plan::{Census, MASKS, Plan, RARE, SAMPLE, plan};
-use flow::PipelineKey;
+use flow::{PipelineKey, PipelineMask};
 use std::cmp::Reverse;
 
 /// Keys of some announced rules of one mask.
@@ -31,6 +31,8 @@ pub struct Survey {
     /// Whether `slots` has every slot of the table.
     is_complete: bool,
     coming: Vec<Coming>,
+    /// The subtables with their hash masks, which a plan keeps unless others are much better. None if it need not keep any.
+    kept: Vec<(u16, PipelineMask)>,
 }
 
 impl Survey {
@@ -70,14 +72,22 @@ impl Survey {
                 self.census[at].sample.extend(sample);
             }
         }
-        plan(self.census, is_for_expected, self.seed)
+        plan(self.census, &self.kept, is_for_expected, self.seed)
     }
 }
 
 impl<T> Classifier<T> {
     /// Begins a survey if the table [needs a plan](Self::needs_plan).
     pub fn survey(&self, is_idle: bool) -> Option<Survey> {
-        self.needs_plan(is_idle).then(|| self.begin_survey(Vec::new()))
+        self.needs_plan(is_idle).then(|| {
+            let mut survey = self.begin_survey(Vec::new());
+            // Who adds rules has to wait for those that move. In idle time the best plan is worth them.
+            if !is_idle {
+                let hash_mask = |at: u16| *self.subtables[usize::from(at)].hash_mask();
+                survey.kept.extend(self.order.iter().map(|&(_, at)| (at, hash_mask(at))));
+            }
+            survey
+        })
     }
 
     /// Begins a survey in which the announced rules `coming` count.
@@ -90,7 +100,15 @@ impl<T> Classifier<T> {
             true => (0..slots).collect(),
             false => (0..SAMPLE as u64).map(random).collect(),
         };
-        Survey { seed, census: Vec::new(), next_mask: 0, slots, is_complete, coming }
+        Survey {
+            seed,
+            census: Vec::new(),
+            next_mask: 0,
+            slots,
+            is_complete,
+            coming,
+            kept: Vec::new(),
+        }
     }
 
     /// Counts the rules of `budget` further masks. Returns whether masks may be left.
@@ -106,6 +124,7 @@ impl<T> Classifier<T> {
                     rules: known.planned_rules(),
                     sample: Vec::new(),
                     slots: known.sample().collect(),
+                    home: known.home.subtable,
                 });
             }
         }
