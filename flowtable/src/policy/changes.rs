@@ -45,7 +45,7 @@ const LEARNED: usize = 1 << 12;
 const BRIDGES: usize = 64;
 
 /// A change of one rule, or of a whole table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RuleChange {
     /// The generation that begins with the change.
     pub generation: u64,
@@ -117,7 +117,7 @@ impl LatestChange<'_> {
 #[derive(Debug, Default)]
 struct Log {
     /// The latest changes, in the order of their generations.
-    rules: VecDeque<Arc<RuleChange>>,
+    rules: VecDeque<RuleChange>,
     /// Changes up to this generation may be missing.
     complete_since: u64,
 }
@@ -189,7 +189,7 @@ impl Changes {
                 {
                     log.complete_since = lost.generation;
                 }
-                log.rules.push_back(Arc::new(RuleChange { generation, rule }));
+                log.rules.push_back(RuleChange { generation, rule });
             }
             self.advance(log, generation);
         });
@@ -404,7 +404,7 @@ pub(crate) struct Watched(Box<[Watch]>);
 /// A worker's copy of the latest changes of rules.
 #[derive(Debug, Default)]
 pub(crate) struct RecentRules {
-    rules: VecDeque<Arc<RuleChange>>,
+    rules: VecDeque<RuleChange>,
     complete_since: u64,
     read_until: u64,
     /// Summaries of the latest changes, the one of the fewest changes first.
@@ -442,11 +442,11 @@ impl Default for Summary {
 
 impl Summary {
     /// Makes the summary cover further changes.
-    fn extend<'a>(&mut self, changes: impl Iterator<Item = &'a Arc<RuleChange>>) {
+    fn extend<'a>(&mut self, changes: impl Iterator<Item = &'a RuleChange>) {
         for rule in changes.map(|change| &change.rule) {
             self.tables.insert(rule.table);
             let mut own = [(0, 0); FLOW_WORDS];
-            for &(word, mask, value) in &rule.words {
+            for &(word, mask, value) in rule.words.iter() {
                 own[usize::from(word)] = (mask, value);
             }
             if self.changes == 0 {

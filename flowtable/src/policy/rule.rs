@@ -338,14 +338,15 @@ impl Rule {
 pub struct RuleMatch {
     /// The rule's table.
     pub table: TableRef,
-    /// Index, mask and masked value of each word; the words with most mask bits first.
-    pub(super) words: Box<[(u8, u64, u64)]>,
+    /// Index, mask and masked value of each word; the words with most mask bits first. Shared by the log of changes and by the
+    /// workers' copies of it.
+    pub(super) words: Arc<[(u8, u64, u64)]>,
 }
 
 impl RuleMatch {
     /// Covers every packet that is looked up in a table.
     pub fn whole_table(table: TableRef) -> Self {
-        Self { table, words: Box::default() }
+        Self { table, words: Arc::default() }
     }
 
     /// Covers the packets of a match, of which `matched` has the words that its mask looks at. `no_of` returns the datapath's
