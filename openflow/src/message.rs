@@ -242,6 +242,18 @@ impl OfMessage {
         Ok(decode_body(header, body, encoding)?)
     }
 
+    /// Decodes one whole message that is a flow mod, and appends the flow mod to a list, where it can stay: a flow mod is long, and
+    /// better not copied. Returns whether the message is one and can be decoded. If not, the list is as it was.
+    pub fn append_flow_mod(bytes: &[u8], encoding: Encoding, flow_mods: &mut Vec<FlowMod>) -> bool {
+        flow_mods.push(flow_mod::blank());
+        let last = flow_mods.last_mut();
+        let is_decoded = last.is_some_and(|last| Self::decode_flow_mod(bytes, encoding, last));
+        if !is_decoded {
+            flow_mods.pop();
+        }
+        is_decoded
+    }
+
     /// Decodes one whole message that is a flow mod into one that is [`blank`](flow_mod::blank). As [`decode`](Self::decode), but a
     /// standard flow mod, of which a controller may send millions, takes no memory for itself.
     ///

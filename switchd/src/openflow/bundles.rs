@@ -3,6 +3,7 @@
 //! A bundle keeps its messages as they came. A commit decodes and prepares them one after the other in one transaction of
 //! the policy, and publishes that: no frame sees a part of a bundle. Port mods are checked before, and carried out behind it.
 
+use super::bundle_pieces::{Piece, each_piece};
 use super::{port_mods, refuse};
 use crate::switch::OnBridge;
 use flow::flow_mod::FlowMod;
@@ -38,6 +39,8 @@ pub(super) struct Bundles {
     open: HashMap<u32, Bundle>,
     /// Bytes of all messages.
     bytes: usize,
+    /// The flow mod that is being checked: room that is used again for each.
+    checked: Vec<FlowMod>,
 }
 
 struct Bundle {
@@ -175,12 +178,7 @@ impl Bundles {
         if !MessageKind::of(&message).is_ok_and(can_be) {
             return Err(ErrorCode::BundleUnsupported);
         }
-        match OfMessage::decode(&message, encoding).map_err(|error| error.0)? {
-            OfMessage::FlowMod(flow_mod) => check_flow_mod(&flow_mod, encoding.version)?,
-            OfMessage::PacketOut(packet_out) => check_packet_out(&packet_out, encoding.version)?,
-            OfMessage::GroupMod(_) | OfMessage::PortMod(_) => {}
-            _ => return Err(ErrorCode::BundleUnsupported),
-        }
+        self.check(&message, encoding)?;
         if !self.open.contains_key(&id) {
             self.begin(id, flags, bytes)?;
         }
@@ -201,6 +199,21 @@ impl Bundles {
         };
         self.discard(id);
         Err(error)
+    }
+
+    /// Whether a message can be part of a bundle: the bundle may still be refused when it is committed.
+    fn check(&mut self, message: &[u8], encoding: Encoding) -> Result<(), ErrorCode> {
+        self.checked.clear();
+        if OfMessage::append_flow_mod(message, encoding, &mut self.checked) {
+            return self.checked.iter().try_for_each(|it| check_flow_mod(it, encoding.version));
+        }
+        match OfMessage::decode(message, encoding).map_err(|error| error.0)? {
+            OfMessage::FlowMod(flow_mod) => check_flow_mod(&flow_mod, encoding.version)?,
+            OfMessage::PacketOut(packet_out) => check_packet_out(&packet_out, encoding.version)?,
+            OfMessage::GroupMod(_) | OfMessage::PortMod(_) => {}
+            _ => return Err(ErrorCode::BundleUnsupported),
+        }
+        Ok(())
     }
 }
 
@@ -261,36 +274,23 @@ impl Bundle {
         transaction.expect(&sample, self.messages.len());
         let now = on.now();
         let mut packets = Vec::new();
-        // Flow mods that stand together are applied together, which is faster.
-        let mut together: Vec<FlowMod> = Vec::new();
-        let mut first = 0;
-        const TOGETHER: usize = 256;
-        for (index, message) in self.messages.iter().enumerate() {
-            let decoded =
-                OfMessage::decode(message, encoding).map_err(|error| failed(message, error.0))?;
-            let is_flow_mod = matches!(decoded, OfMessage::FlowMod(_));
-            if !is_flow_mod || together.len() >= TOGETHER {
-                transaction.apply_all(&together, now).map_err(|(at, error)| {
-                    failed(&self.messages[first + at], refuse::error_code(&error))
-                })?;
-                together.clear();
-            }
-            match decoded {
-                OfMessage::FlowMod(flow_mod) => {
-                    if together.is_empty() {
-                        first = index;
-                    }
-                    together.push(*flow_mod);
+        each_piece::<FailedCommit>(&self.messages, encoding, |piece| {
+            match piece.map_err(|(at, code)| failed(&self.messages[at], code))? {
+                Piece::FlowMods { first, flow_mods } => {
+                    transaction.apply_all(&flow_mods, now).map_err(|(at, error)| {
+                        failed(&self.messages[first + at], refuse::error_code(&error))
+                    })?;
+                    return Ok(Some(flow_mods));
                 }
-                OfMessage::GroupMod(group_mod) => transaction
+                Piece::Other { at, message: OfMessage::GroupMod(group_mod) } => transaction
                     .apply_group(&group_mod, now)
-                    .map_err(|error| failed(message, refuse::error_code(&error)))?,
-                OfMessage::PacketOut(packet_out) => packets.push((*packet_out, message)),
-                _ => {}
+                    .map_err(|error| failed(&self.messages[at], refuse::error_code(&error)))?,
+                Piece::Other { at, message: OfMessage::PacketOut(packet_out) } => {
+                    packets.push((*packet_out, &self.messages[at]));
+                }
+                Piece::Other { .. } => {}
             }
-        }
-        transaction.apply_all(&together, now).map_err(|(at, error)| {
-            failed(&self.messages[first + at], refuse::error_code(&error))
+            Ok(None)
         })?;
         for (packet, message) in &packets {
             transaction

@@ -8,6 +8,7 @@
 //! What a message wants goes through the same door as what `ofctl` wants ([`crate::bridge`]); nothing is decided here.
 
 mod acceptor;
+mod bundle_pieces;
 mod bundles;
 mod connection;
 mod controller;
