@@ -49,7 +49,8 @@ impl<T> Classifier<T> {
         let known = self.masks.get(number);
         let (home, halves) = (known.home.subtable, known.halves);
         let from = &self.subtables[usize::from(home)];
-        if !from.is_crowded(CROWD) || from.len() < LARGE || from.len() % PATIENCE != 0 {
+        let is_time = from.len() >= LARGE && from.len().is_multiple_of(PATIENCE);
+        if !is_time || !from.is_crowded(CROWD) {
             return;
         }
         let hashed = ones(from.hash_mask());

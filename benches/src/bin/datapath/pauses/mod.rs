@@ -7,7 +7,8 @@
 //! The worker has the last processor for itself, the daemon and `ofctl` have the others. On a shared or virtual
 //! machine the core may run something that is nobody's of these. The time in which the worker could have run and had no core
 //! is therefore left out of what the switch is to answer for. How often the scheduler took the worker off its core, and the
-//! gaps while nothing happens, are told as well.
+//! gaps while nothing happens, are told as well. A hypervisor may take the core away, too, of which the machine does not know:
+//! the gaps while another core counts and the switch does nothing say what to expect of that.
 
 mod daemon;
 mod steps;

@@ -13,6 +13,7 @@ use benches::interrupt;
 use flow::compose::compose;
 use std::fmt::Write;
 use std::fs;
+use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ const ADD_GROUPS: &[&str] = &["add-groups", "GROUPS"];
 const ADD_RULES: &[&str] = &["add-flows", "RULES"];
 /// How long a step without work takes.
 const REST: Duration = Duration::from_millis(700);
+/// How long another processor counts: about as long as the longest steps take.
+const COUNTING: Duration = Duration::from_secs(3);
 /// Freeing and expiring are waited for, but not longer than this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,6 +63,8 @@ enum Before {
 enum Work {
     /// The daemon is left alone, for the pause that it has by itself.
     Rest,
+    /// The daemon is left alone, and another processor counts.
+    Count,
     /// The daemon's monitor frees the rules and groups that were removed.
     Free,
     /// The daemon's monitor removes rules, all of which have outlived their timeout, and frees them.
@@ -75,6 +80,7 @@ impl Step {
         command("adding groups", ADD_GROUPS),
         command("adding rules", ADD_RULES),
         step("loaded", Work::Rest),
+        step("another core counts", Work::Count),
         command("dump-flows", &["dump-flows"]),
         command("dump-flows of a cookie", &["dump-flows", "cookie=7/-1"]),
         command("dump-flows of a group", &["dump-flows", "out_group=7"]),
@@ -116,7 +122,7 @@ impl Step {
 
     /// Whether a pause is to be short: something happens, other than in the steps that are there to compare with.
     pub(super) fn has_goal(&self) -> bool {
-        self.work != Work::Rest
+        !matches!(self.work, Work::Rest | Work::Count)
     }
 
     /// Brings about what the step needs.
@@ -145,6 +151,7 @@ impl Step {
     pub(super) fn run(&self, daemon: &Daemon, inputs: &Inputs) -> anyhow::Result<()> {
         match self.work {
             Work::Rest => std::thread::sleep(REST),
+            Work::Count => count(),
             Work::Free => wait_for("all that was removed to be freed", || daemon.is_tidy())?,
             Work::Expire => {
                 wait_for("all rules to expire", || daemon.is_tidy() && daemon.is_empty())?
@@ -235,5 +242,13 @@ impl Inputs {
         let mut with_version = vec!["-OOpenFlow15"];
         with_version.extend(words.iter().map(String::as_str));
         ofctl(&daemon.socket, &with_version).map(drop)
+    }
+}
+
+/// Keeps one of the other processors busy, and asks nothing of the kernel or the switch.
+fn count() {
+    let start = Instant::now();
+    while start.elapsed() < COUNTING {
+        black_box((0..10_000_u64).map(black_box).sum::<u64>());
     }
 }
