@@ -306,7 +306,15 @@ impl Worker {
             Poll::Busy => true,
             Poll::Adaptive => {
                 let now = Instant::now();
-                patience.lasts(now - last_frame) || self.answers.are_near(now)
+                if patience.lasts(now - last_frame) {
+                    return true;
+                }
+                let waits = self.answers.are_near(now);
+                if waits {
+                    // The controller may need this processor for the answer.
+                    std::thread::yield_now();
+                }
+                waits
             }
             Poll::Block => false,
         }
