@@ -23,8 +23,9 @@ pub struct FloodProgram {
     program: OwnedFd,
     /// [`FLOOD_DEVICES`] words for each list.
     lists: SharedWords,
-    /// Lists that nobody has.
+    /// The places of lists that no thread has: the numbers below [`FLOOD_LISTS`] that no [`FloodList`] names.
     free: Mutex<Vec<usize>>,
+    /// Copies that devices have accepted so far, from all lists.
     copies: AtomicU64,
 }
 
@@ -46,7 +47,7 @@ impl FloodProgram {
         Some(FloodList { program: Arc::clone(self), place })
     }
 
-    /// Copies that devices have accepted.
+    /// How many copies devices have accepted so far.
     pub fn copies(&self) -> u64 {
         self.copies.load(Ordering::Relaxed)
     }
@@ -93,7 +94,7 @@ impl FloodList {
             program.lists.at(first + count).store(device.into(), Ordering::Relaxed);
             count += 1;
         }
-        bpf::run(program.program.as_fd(), frame, [first as u32, count as u32])?;
+        bpf::run(program.as_fd(), frame, [first as u32, count as u32])?;
         let mut accepted = count;
         for i in 0..count {
             let returned = program.lists.at(first + i).load(Ordering::Relaxed) as i64;

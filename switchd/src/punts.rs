@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 const TURN: usize = 64;
 /// How many packets a worker hands on itself, behind one batch.
 const FEW: u64 = 4;
-/// The shortest time between two batches behind which a worker hands packets on itself. A packet-in takes it
-/// some microseconds.
+/// A worker hands packets on itself at most once in this time. Behind other batches it leaves them in its queue, because a
+/// packet-in takes some microseconds of its time.
 const PAUSE: Duration = Duration::from_micros(25);
 
 /// Somebody is awake, and looks at the queues after the duty has become another one. The values of [`PuntBell::duty`] are
@@ -77,11 +77,11 @@ impl PuntBell {
     }
 }
 
-/// A worker's way to controllers.
+/// By which one worker gives packets to controllers. Owned by the worker.
 pub(crate) struct PuntPort {
     shared: Arc<Shared>,
     queue: Arc<PuntQueue>,
-    /// When the worker has handed packets on itself.
+    /// When the worker has tried last to hand packets on itself; `None` before the first time.
     latest: Option<Instant>,
 }
 
@@ -114,16 +114,10 @@ struct Shared {
     queues: Vec<Arc<PuntQueue>>,
     bell: PuntBell,
     takers: Mutex<HashMap<BridgeId, Weak<dyn PuntTaker>>>,
-    /// Whoever takes packets holds the lock, so that packets keep their order.
-    taking: Mutex<Taking>,
+    /// A packet that was taken from a queue and not handed on, which comes before those in the queues. Whoever takes packets
+    /// holds the lock, so that packets keep their order.
+    taking: Mutex<Option<Punt>>,
     is_over: AtomicBool,
-}
-
-/// What those who take packets leave to one another.
-#[derive(Default)]
-struct Taking {
-    /// A packet that was taken and not handed on. It comes before those in the queues.
-    first: Option<Punt>,
 }
 
 impl Punts {
@@ -147,7 +141,7 @@ impl Punts {
         Ok(Self { shared, thread })
     }
 
-    /// The way of a worker to controllers.
+    /// By which the worker number `worker`, counted from 0, gives packets to controllers.
     pub(crate) fn port(&self, worker: usize) -> PuntPort {
         let (shared, queue) = (Arc::clone(&self.shared), Arc::clone(&self.shared.queues[worker]));
         PuntPort { shared, queue, latest: None }
@@ -214,17 +208,17 @@ impl Shared {
 
     /// Hands a turn of each worker's packets on. Returns whether there were any.
     fn hand_on(&self) -> bool {
-        let mut taking = self.taking.lock();
+        let mut left = self.taking.lock();
         let mut any = false;
         let mut hand_on = |punt: Punt| {
             any = true;
-            // The taker is called without the lock.
+            // The list of takers is not locked while the taker works.
             let taker = self.takers.lock().get(&punt.meta.bridge).and_then(Weak::upgrade);
             if let Some(taker) = taker {
                 taker.take(punt);
             }
         };
-        taking.first.take().into_iter().for_each(&mut hand_on);
+        left.take().into_iter().for_each(&mut hand_on);
         for queue in &self.queues {
             std::iter::from_fn(|| queue.take()).take(TURN).for_each(&mut hand_on);
         }
@@ -233,12 +227,9 @@ impl Shared {
 
     /// Gives the packets of a queue to controllers, [`FEW`] of them at most. Waits for nobody. Returns whether none is left.
     fn hand_on_at_once(&self, queue: &PuntQueue) -> bool {
-        let Some(mut taking) = self.taking.try_lock() else {
+        let Some(mut left) = self.taking.try_lock().filter(|left| left.is_none()) else {
             return false;
         };
-        if taking.first.is_some() {
-            return false;
-        }
         for _ in 0..FEW {
             let Some(punt) = queue.take() else {
                 return true;
@@ -246,25 +237,22 @@ impl Shared {
             let bridge = punt.meta.bridge;
             let taker =
                 self.takers.try_lock().map(|takers| takers.get(&bridge).and_then(Weak::upgrade));
-            let left = match taker {
+            *left = match taker {
                 // Nobody serves the bridge any more.
                 Some(None) => None,
                 Some(Some(taker)) => taker.take_at_once(punt).err(),
                 None => Some(punt),
             };
             if left.is_some() {
-                taking.first = left;
                 return false;
             }
         }
         queue.is_empty()
     }
 
-    /// Whether no packet waits.
+    /// Whether no packet waits to be taken. Waits for whoever takes packets at the moment, and may leave one.
     fn is_empty(&self) -> bool {
-        // Whoever has the lock says later what is left.
-        let first_waits = self.taking.lock().first.is_some();
-        !first_waits && self.queues.iter().all(|queue| queue.is_empty())
+        self.taking.lock().is_none() && self.queues.iter().all(|queue| queue.is_empty())
     }
 
     /// Gives the duty to the thread of this module, whether it sleeps or is about to.

@@ -205,7 +205,7 @@ pub(crate) struct Worker {
     pub(crate) sender: Transmitter,
     pub(crate) poll: Poll,
     pub(crate) stats: Arc<WorkerStats>,
-    /// The way of packets to controllers.
+    /// By which the worker gives packets to controllers.
     pub(crate) punts: PuntPort,
     /// What controllers are expected to send back.
     pub(crate) answers: Answers,
@@ -306,18 +306,20 @@ impl Worker {
             Poll::Busy => true,
             Poll::Adaptive => {
                 let now = Instant::now();
-                if patience.lasts(now - last_frame) {
-                    return true;
-                }
-                let waits = self.answers.are_near(now);
-                if waits {
-                    // The controller may need this processor for the answer.
-                    std::thread::yield_now();
-                }
-                waits
+                patience.lasts(now - last_frame) || self.looks_for_answer(now)
             }
             Poll::Block => false,
         }
+    }
+
+    /// Whether the worker looks for the answer of a controller instead of sleeping.
+    fn looks_for_answer(&mut self, now: Instant) -> bool {
+        let is_near = self.answers.are_near(now);
+        if is_near {
+            // The controller may need this processor for the answer.
+            std::thread::yield_now();
+        }
+        is_near
     }
 
     fn obey(&mut self, command: Command) -> bool {

@@ -279,6 +279,14 @@ fn numbered(number: u32) -> Vec<u8> {
     frame
 }
 
+/// A switch that gives frames made by [`numbered`] to a controller, and the controller.
+fn numbers_to_controller() -> (Served, Client) {
+    let served = Served::start(&["dl_type=0x1111,actions=CONTROLLER"]);
+    let mut client = served.connect(OfVersion::OpenFlow13);
+    client.monitor(NXT2, false);
+    (served, client)
+}
+
 fn number_of(packet_in: &PacketIn) -> u32 {
     u32::from_be_bytes(*packet_in.packet[22..].first_chunk().unwrap())
 }
@@ -286,9 +294,7 @@ fn number_of(packet_in: &PacketIn) -> u32 {
 #[test]
 fn packet_ins_keep_their_order_and_come_whole_beside_replies() {
     const ALL: u32 = 500;
-    let served = Served::start(&["dl_type=0x1111,actions=CONTROLLER"]);
-    let mut client = served.connect(OfVersion::OpenFlow13);
-    client.monitor(NXT2, false);
+    let (served, mut client) = numbers_to_controller();
     let (mut packet_ins, mut echoes) = (0, 0);
     let mut take = |message| match message {
         OfMessage::PacketIn(packet_in) => {
@@ -317,9 +323,7 @@ fn packet_ins_keep_their_order_and_come_whole_beside_replies() {
 fn packet_ins_wait_for_a_controller_that_does_not_read() {
     // More than a socket holds.
     const ALL: u32 = 1500;
-    let served = Served::start(&["dl_type=0x1111,actions=CONTROLLER"]);
-    let mut client = served.connect(OfVersion::OpenFlow13);
-    client.monitor(NXT2, false);
+    let (served, mut client) = numbers_to_controller();
     for number in 0..ALL {
         served.far[0].inject(&numbered(number));
         served.counts_of(1, u64::from(number) + 1);

@@ -17,7 +17,7 @@ use zerocopy::FromZeros;
 const LARGE: usize = 1024;
 /// Number of rows of a bucket, on average, from which masks leave a subtable.
 const CROWD: usize = 64;
-/// Of this number of rules that are added to a crowded subtable, one has its mask leave.
+/// A mask leaves a crowded subtable only when the number of the subtable's rules is a multiple of this.
 const PATIENCE: usize = 16;
 /// Number of subtables that are made for masks which leave, between two plans, at most. Each one costs every lookup a probe.
 const MAX_PATCHES: usize = 16;

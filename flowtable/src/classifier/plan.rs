@@ -65,8 +65,8 @@ const PROBE: f64 = 60.0;
 const ROW: f64 = 3.0;
 /// Rules do not move for fewer rows of a lookup than these.
 const FEW_ROWS: f64 = 0.05;
-/// The present hash masks are kept, perhaps with others beside them, unless they cost more than this many times as much as the
-/// best ones.
+/// A plan keeps the present hash masks, perhaps with others beside them, unless lookups cost more than this many times
+/// what they cost with the best hash masks.
 const KEPT: f64 = 1.5;
 
 /// A mask with its number of rules and some of their keys. Announced rules count.
@@ -329,8 +329,7 @@ impl Choice {
         fitting.max_by_key(|&g| ones(&self.hash_masks[g])).expect("no bits fit every mask")
     }
 
-    /// The index of the hash mask `home`, if it was chosen and is nearly as good for the masks of the class `place` as the best
-    /// one.
+    /// The index of the hash mask `home`; `None` if it was not chosen, or if the class `place` has a much better one.
     fn stays(&self, place: usize, home: &[u64]) -> Option<usize> {
         let at = self.hash_masks.iter().position(|hash_mask| hash_mask == home)?;
         let rows = self.rows_of.get(place)?;

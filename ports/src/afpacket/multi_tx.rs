@@ -77,6 +77,12 @@ impl Group {
 struct Groups(Vec<Group>);
 
 impl Groups {
+    /// Puts a copy into a group of its own, behind all others, which the socket sends. Returns the group's number.
+    fn add_single(&mut self, id: FrameId) -> usize {
+        self.0.push(Group { id, copies: 1, suits_program: false });
+        self.0.len() - 1
+    }
+
     /// Counts a copy of a frame into a group behind `last`, that of the port's frame before. Returns the group's number.
     fn count(&mut self, last: Option<usize>, id: FrameId, suits_program: bool) -> usize {
         let first = last.map_or(0, |last| last + 1);
@@ -122,8 +128,10 @@ impl Default for FloodSender {
 impl FloodSender {
     /// Takes a frame for the port that the caller calls `port`; false if it has to be sent by the port's own
     /// queue. The frame's bytes must not change until [`FloodSender::finish`]. The frames of a port come one after the other.
+    /// `is_flooded` says that frames have several copies: only then the copies of this one are looked for.
     pub fn add(
         &mut self,
+        is_flooded: bool,
         target: &FloodTarget,
         port: usize,
         batch: &mut Batch<'_>,
@@ -133,7 +141,7 @@ impl FloodSender {
         let frame = batch.frame_mut(id);
         // A frame that the port refuses, or that is to be cut, is left to its queue.
         let Ok(Way::Direct(mut header)) = prepare(frame, takes, mtu) else { return false };
-        let has_list = self.has_list_of(target);
+        let has_list = is_flooded && self.has_list_of(target);
         // A sum for all copies costs less than a packet for each.
         if has_list && is_for_a_group(frame) && !header.is_gso() && packet::complete(frame).is_ok()
         {
@@ -152,8 +160,12 @@ impl FloodSender {
         if self.socket.is_none() {
             self.socket = Some(Arc::clone(&target.socket));
         }
-        let last = self.copies.last().filter(|last| last.port == port).map(|last| last.group);
-        let group = self.groups.count(last, id, suits_program);
+        let group = if has_list {
+            let last = self.copies.last().filter(|last| last.port == port);
+            self.groups.count(last.map(|last| last.group), id, suits_program)
+        } else {
+            self.groups.add_single(id)
+        };
         let is_up = target.status.is_link_up();
         self.copies.push(Copy { port, id, ifindex: target.ifindex, mtu, is_up, group });
         true
@@ -165,7 +177,7 @@ impl FloodSender {
         self.failures.drain(..).for_each(|(port, id, failure)| failed(port, id, failure));
     }
 
-    /// Whether there is a list of the program of this target.
+    /// Whether this sender has a list of the program of this target.
     fn has_list_of(&mut self, target: &FloodTarget) -> bool {
         let Some(program) = &target.program else { return false };
         if self.list.is_none() {
@@ -198,7 +210,7 @@ impl FloodSender {
         (self.copies, self.groups) = (copies, groups);
     }
 
-    /// Has the program send copies of one frame; false if it has sent none.
+    /// Has the program send copies of one frame. Returns false if the kernel has not run the program, and no copy was sent.
     fn run(&mut self, copies: &[Copy], batch: &Batch<'_>) -> bool {
         let Self { list, failures, .. } = self;
         let Some(list) = list else { return false };

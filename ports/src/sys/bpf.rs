@@ -1,5 +1,5 @@
-//! eBPF programs and maps that somebody else has loaded (bpf(2)): memory of maps, links to devices, filters of sockets, single
-//! runs.
+//! eBPF programs and maps that somebody else has loaded (bpf(2)): the memory of maps, links to devices, filters of
+//! sockets, and runs of a program on a frame.
 
 use super::check;
 use super::packet::set;
@@ -70,6 +70,7 @@ pub(crate) fn attach(
 
 /// The start of `union bpf_attr` for `BPF_PROG_TEST_RUN`, as far as it is not zero.
 #[repr(C)]
+#[derive(Default)]
 struct TestRun {
     prog_fd: u32,
     retval: u32,
@@ -100,24 +101,18 @@ struct SkBuff {
 /// has not run then.
 pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8], cb: [u32; 2]) -> io::Result<()> {
     let context = SkBuff { before: [0; 12], cb: [cb[0], cb[1], 0, 0, 0] };
-    let request = TestRun {
+    let mut request = TestRun {
         prog_fd: program.as_raw_fd() as u32,
-        retval: 0,
         data_size_in: frame.len() as u32,
-        data_size_out: 0,
         data_in: frame.as_ptr() as u64,
-        data_out: 0,
         repeat: 1,
-        duration: 0,
         ctx_size_in: size_of::<SkBuff>() as u32,
-        ctx_size_out: 0,
         ctx_in: &raw const context as u64,
-        ctx_out: 0,
+        ..TestRun::default()
     };
-    // SAFETY: the request, the frame and the context are valid for reads of the sizes given during the call. The kernel writes
-    // the result into the request, which is why it is passed as memory that may be written.
+    // SAFETY: the request, the frame and the context are valid for reads of the sizes given during the call, and the request, in
+    // which the kernel leaves the result, for writes.
     let done = unsafe {
-        let mut request = request;
         libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut request, size_of::<TestRun>())
     };
     check(done as libc::c_int).map(drop)

@@ -101,8 +101,8 @@ const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u64;
 
 /// Restricts all threads of the process, and the programs that they start. With `is_logged` the other calls work, and the
-/// kernel logs them. Entering network namespaces is allowed if `enters_namespaces`, and using loaded eBPF programs
-/// if `uses_programs`.
+/// kernel logs them. `enters_namespaces` allows to enter network namespaces, and `uses_programs` to attach eBPF programs
+/// that were loaded before, and to run them.
 ///
 /// # Errors
 /// The kernel has no seccomp or refuses.

@@ -9,25 +9,25 @@ use openflow::{Encoding, ErrorCode, OfMessage};
 
 /// How many flow mods a piece has at most: about as many as a processor's cache has room for.
 const FLOW_MODS: usize = 64;
-/// The number of messages from which a thread decodes them.
+/// The number of messages of a bundle from which another thread decodes them.
 const MANY: usize = 1024;
-/// How many pieces wait to be applied at most.
+/// How many decoded pieces wait to be applied at most.
 const WAITING: usize = 4;
 
 /// Messages of a bundle that are applied in one go.
 pub(super) enum Piece {
-    /// Flow mods that follow one another, the first of which is the message number `first` of the bundle.
+    /// Flow mods whose messages follow one another.
     FlowMods {
-        /// The number of the message that the first flow mod was.
+        /// The number of the first flow mod's message in the bundle, counted from 0.
         first: usize,
         /// The flow mods of this message and of those behind it.
         flow_mods: Vec<FlowMod>,
     },
-    /// Another message.
+    /// A message that is no flow mod.
     Other {
-        /// The number of the message.
+        /// The number of the message in the bundle, counted from 0.
         at: usize,
-        /// What the message says.
+        /// The decoded message.
         message: OfMessage,
     },
 }
@@ -45,25 +45,19 @@ pub(super) fn each_piece<E>(
     encoding: Encoding,
     mut apply: impl FnMut(Result<Piece, Undecoded>) -> Result<Option<Vec<FlowMod>>, E>,
 ) -> Result<(), E> {
-    let mut pieces = Pieces { messages, encoding, next: 0, spare: Vec::new() };
+    let pieces = || Pieces { messages, encoding, next: 0, spare: Vec::new() };
     if messages.len() < MANY {
-        while let Some(piece) = pieces.next_piece() {
-            pieces.spare.extend(apply(piece)?);
-        }
-        return Ok(());
+        return pieces().each(apply);
     }
     std::thread::scope(|scope| {
         let (to_apply, decoded) = channel::bounded(WAITING);
         let (give_back, used) = channel::bounded(2 * WAITING);
-        let decode = move || pieces.decode_all(&to_apply, &used);
+        let decoder = pieces();
+        let decode = move || decoder.decode_all(&to_apply, &used);
         let name = "openflow-decode".to_owned();
         if std::thread::Builder::new().name(name).spawn_scoped(scope, decode).is_err() {
             // There is no thread to be had: what it would have decoded is decoded here.
-            let mut pieces = Pieces { messages, encoding, next: 0, spare: Vec::new() };
-            while let Some(piece) = pieces.next_piece() {
-                pieces.spare.extend(apply(piece)?);
-            }
-            return Ok(());
+            return pieces().each(apply);
         }
         for piece in decoded {
             if let Some(list) = apply(piece)? {
@@ -80,11 +74,22 @@ struct Pieces<'a> {
     messages: &'a [Vec<u8>],
     encoding: Encoding,
     next: usize,
-    /// Lists to be filled.
+    /// Lists that were applied, and are filled again.
     spare: Vec<Vec<FlowMod>>,
 }
 
 impl Pieces<'_> {
+    /// Decodes and applies one piece after the other, on this thread.
+    fn each<E>(
+        mut self,
+        mut apply: impl FnMut(Result<Piece, Undecoded>) -> Result<Option<Vec<FlowMod>>, E>,
+    ) -> Result<(), E> {
+        while let Some(piece) = self.next_piece() {
+            self.spare.extend(apply(piece)?);
+        }
+        Ok(())
+    }
+
     /// Decodes all pieces for somebody else, who gives back lists. Ends early if nobody wants further pieces.
     fn decode_all(
         mut self,

@@ -238,7 +238,7 @@ struct Woken {
 /// The sending side of a connection.
 pub(super) struct Wire<'a> {
     transport: &'a mut dyn Transport,
-    /// Lent to others while the thread sleeps; `None` if it was not needed so far.
+    /// What the thread lends to others while it sleeps; `None` while it is lent, and before it is needed for the first time.
     second_writer: Option<Box<dyn Write + Send>>,
     member: &'a Member,
     pub(super) session: Session,

@@ -404,7 +404,7 @@ impl Member {
         self.outbox.put(message, bytes)
     }
 
-    /// The way to the peer while the thread sleeps.
+    /// By which others write to the peer while the connection's thread sleeps.
     pub(super) fn line(&self) -> &Line {
         &self.line
     }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::io::Write;
 
-/// The line of one connection.
+/// The line of one connection: lent, or with the connection's thread.
 #[derive(Debug, Default)]
 pub(super) struct Line(Mutex<Lent>);
 
@@ -25,11 +25,11 @@ struct Lent {
     rest: Vec<u8>,
 }
 
-/// How messages get to a peer.
+/// What is needed to send messages to a peer.
 pub(super) struct Way {
-    /// Returns [`WouldBlock`](std::io::ErrorKind::WouldBlock) rather than wait.
+    /// Takes the bytes of messages. Returns [`WouldBlock`](std::io::ErrorKind::WouldBlock) rather than wait.
     pub(super) stream: Box<dyn Write + Send>,
-    /// The form that messages have.
+    /// The version of OpenFlow and the extensions in which the peer reads messages.
     pub(super) encoding: Encoding,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Debug for Way {
     }
 }
 
-/// The thread may be sending, or somebody else is.
+/// A message cannot be written past the connection's thread: the thread is awake, somebody else writes, or messages wait.
 #[derive(Debug, thiserror::Error)]
 #[error("messages have to go through the outbox")]
 pub(super) struct NotFree;
@@ -56,11 +56,11 @@ impl Line {
         (lent.way.take(), std::mem::take(&mut lent.rest))
     }
 
-    /// Writes a message that nobody asked for, if the thread sleeps and nothing waits in front of the message, and if `admits`
-    /// says so then.
+    /// Writes a message that nobody asked for, if the thread sleeps and nothing waits in front of the message. `admits` is asked
+    /// just before: if it returns false, the message is not sent, and that is no error.
     ///
     /// # Errors
-    /// The line is not free. `admits` was not called.
+    /// The line is not free. Nothing was written, and `admits` was not called.
     pub(super) fn write(
         &self,
         outbox: &Outbox,

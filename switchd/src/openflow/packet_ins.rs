@@ -55,7 +55,7 @@ impl PuntTaker for Hub {
     }
 
     fn take_at_once(&self, punt: Punt) -> Result<(), Punt> {
-        // Whoever keeps a state, or tells several peers, has more to do than a worker has time for.
+        // To keep the state of a paused packet, or to tell several peers, takes more time than a worker has.
         if punt.paused.is_some() {
             return Err(punt);
         }
@@ -80,7 +80,8 @@ impl PuntTaker for Hub {
     }
 }
 
-/// The message about a packet.
+/// The packet-in that tells of a packet. `continuation` is what a controller sends back to have a paused packet go on; it is
+/// empty for others.
 fn packet_in(
     packet: Vec<u8>,
     meta: &ControllerMeta,

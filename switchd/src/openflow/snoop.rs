@@ -171,7 +171,7 @@ pub(super) struct Snooped {
     inner: Box<dyn Transport>,
     snoopers: Arc<Snoopers>,
     received: Cutter,
-    /// One of both writers has it, while it writes.
+    /// What was sent so far of a message. This writer and the second one lock it in turn.
     sent: Arc<Mutex<Cutter>>,
 }
 

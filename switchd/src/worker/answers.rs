@@ -2,7 +2,7 @@
 //!
 //! A controller that answers each packet with a packet-out does so within some 50 µs if it is on the same machine. Until then
 //! the worker has nothing to do, and to wake it takes longer than everything that it does with the packet. So the worker
-//! looks for up to [`LONGEST`], but only while that pays: controllers that answer late, or not at all, or by a flow mod, would make
+//! looks for up to [`LONGEST`], and offers its processor to others at each look, but only while that pays: controllers that answer late, or not at all, or by a flow mod, would make
 //! it occupy its processor for nothing.
 //!
 //! ```text
@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The longest time of looking for the next answer: some times what a controller on the same machine takes.
+/// How long a worker looks for the next answer at most: about four times what a controller on the same machine takes for it.
 const LONGEST: Duration = Duration::from_micros(200);
 /// Answers in time that make up for one that did not come in time.
 const ANSWERS_FOR_A_WASTED_WAIT: i8 = 2;
@@ -32,7 +32,7 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// Takes in that packets are given to controllers.
+    /// Notes that the worker has given packets to controllers at the time `now`.
     pub(crate) fn expect(&mut self, packets: u64, now: Instant) {
         self.give_up(now);
         // The first packet counts, so that a stream of packets without answers does not keep the worker awake.
@@ -40,7 +40,7 @@ impl Answers {
         self.awaited = Some((awaited.saturating_add(packets), since));
     }
 
-    /// Takes in that a controller has sent a packet.
+    /// Notes that a packet-out of a controller came at the time `now`.
     pub(crate) fn come(&mut self, now: Instant) {
         self.give_up(now);
         if let Some((awaited, _)) = self.awaited {

@@ -141,9 +141,10 @@ impl Transmitter {
             let ids = egress.queue(port_no);
             // Few frames for each: with many, the port's own queue has a call for all of them. The copies of a frame cost less
             // together than such calls, however many frames there are.
-            let is_worth_it = ids.len() <= MOST_EACH || has_many_outputs && target.copies_at_once();
-            let taken = if is_worth_it {
-                ids.iter().take_while(|id| flood.add(target, place, batch, **id)).count()
+            let is_flooded = has_many_outputs && target.copies_at_once();
+            let taken = if is_flooded || ids.len() <= MOST_EACH {
+                let mut add = |id| flood.add(is_flooded, target, place, batch, id);
+                ids.iter().take_while(|id| add(**id)).count()
             } else {
                 0
             };

@@ -25,7 +25,8 @@ fn sent(client: &mut Client) -> anyhow::Result<Vec<(String, u64, u64)>> {
     Ok(stats.into_iter().map(|p| (p.name, p.tx_packets, p.tx_dropped + p.tx_errors)).collect())
 }
 
-/// With a kernel cache, its program has sent so many copies.
+/// Checks that the kernel cache has sent at least this number of copies of frames since the switch started. Checks nothing if the
+/// switch has no kernel cache.
 fn check_program(client: &mut Client, at_least: u64) -> anyhow::Result<()> {
     let kernel = caches(client)?.kernel;
     ensure!(kernel.is_none_or(|kernel| kernel.flood_copies >= at_least), "{kernel:?}");

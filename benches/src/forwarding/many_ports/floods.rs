@@ -30,12 +30,12 @@ const PERIOD: Duration = Duration::from_millis(5);
 const BURST: usize = 10;
 /// Floods run this long before anything is measured, so that what may pass at once is used up.
 const SETTLING: Duration = Duration::from_millis(1500);
-/// The floods that are compared: how many ports flood at once, and the share of the hosts' rate that is wanted without a kernel
-/// cache.
+/// The floods that are compared: how many ports flood at once, the name of the row, and the least share of the hosts' rate
+/// that a switch without a kernel cache is to keep beside the flood.
 const FLOODS: [(usize, &str, f64); 2] = [(1, "1 port floods", 0.9), (8, "8 ports flood", 0.65)];
-/// The same with a kernel cache, which makes the copies.
+/// The names of the rows in which the kernel cache of the switch makes the copies, for each of the floods.
 const WITH_KERNEL: [&str; 2] = ["1 port, kernel cache", "8 ports, kernel cache"];
-/// The share of the hosts' rate that is wanted with a kernel cache.
+/// The least share of the hosts' rate that a switch with a kernel cache is to keep beside a flood.
 const KEPT: f64 = 0.9;
 /// The yardstick: the same copies without a switch, for each of the floods.
 const ALONE: [&str; 2] = ["kernel alone, as 1 port", "kernel alone, as 8 ports"];
@@ -90,6 +90,7 @@ pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     Ok((table, goals))
 }
 
+/// The columns of the table.
 struct Columns {
     copies: ColumnId,
     share: ColumnId,
@@ -98,6 +99,7 @@ struct Columns {
     rate: ColumnId,
 }
 
+/// The rows of a switch: without a flood, and for each of the floods that of the yardstick and that of the switch.
 struct Rows {
     calm: RowId,
     yardsticks: [RowId; 2],

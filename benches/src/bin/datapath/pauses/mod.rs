@@ -29,8 +29,8 @@ use std::time::Duration;
 use steps::{Inputs, Step};
 use worker::Worker;
 
-/// Microseconds that a worker's longest pause is to stay below, while something happens, without the time in which it had no
-/// core.
+/// Microseconds that a worker's longest pause is to stay below while something happens. The time in which the worker had
+/// no core does not count.
 const PAUSE: f64 = 1000.0;
 /// Until the worker's own start is over.
 const WARM_UP: Duration = Duration::from_millis(200);
