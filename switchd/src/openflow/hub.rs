@@ -7,10 +7,10 @@ use super::hubs::Hubs;
 use super::journal::{Author, Journal, Place, Subject};
 use super::line::Line;
 use super::lists;
-use super::monitors::Resumption;
 use super::outbox::{Full, Outbox};
 use super::packet_in_limit::PacketInLimit;
 use super::packet_ins::{Listener, Paused, ToldMeta};
+use super::resumption::Resumption;
 use super::tables;
 use super::views::Views;
 use crate::server::event_fd;
@@ -265,30 +265,36 @@ impl Hub {
         }
     }
 
-    /// When a pause of a monitor may end.
-    pub(super) fn resume_at(&self) -> Instant {
-        self.resumption.lock().at()
+    /// When a pause of a monitor may end; `None`: at once.
+    pub(super) fn resume_at(&self) -> Option<Instant> {
+        self.resumption.lock().at(self.changed())
     }
 
     /// Whether a connection may end its pause now.
     pub(super) fn begin_to_resume(&self) -> bool {
-        self.resumption.lock().begin()
+        self.resumption.lock().begin(self.changed(), Instant::now())
+    }
+
+    /// Has connections wait with the ends of their pauses for a moment while changes come, because another one looks at all
+    /// rules.
+    pub(super) fn look_goes_on(&self) {
+        self.resumption.lock().look_goes_on(Instant::now());
+    }
+
+    /// Has connections wait with the ends of their pauses while changes come, because a look at all rules took `time` of the
+    /// processor.
+    pub(super) fn rest_behind(&self, time: Duration) {
+        self.resumption.lock().rest_behind(time, Instant::now());
+    }
+
+    /// When the latest entry of the journal was made.
+    fn changed(&self) -> Instant {
+        self.hubs.epoch() + self.journal.latest()
     }
 
     /// What the monitors of the members look at.
     pub(super) fn views(&self) -> &Views {
         &self.views
-    }
-
-    /// Has connections wait with the ends of their pauses for a moment, because another one looks at all rules while more changes
-    /// come.
-    pub(super) fn look_goes_on(&self) {
-        self.resumption.lock().look_goes_on();
-    }
-
-    /// Has connections wait with the ends of their pauses, because a look at all rules took `time` while more changes came.
-    pub(super) fn rest_behind(&self, time: Duration) {
-        self.resumption.lock().rest_behind(time);
     }
 
     /// Tells every connection that wants to know that a port came, went or changed.

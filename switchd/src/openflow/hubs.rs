@@ -48,6 +48,11 @@ impl Hubs {
         }
     }
 
+    /// When the clock of the journals' entries began.
+    pub(super) fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
     /// Has the hub of a bridge hear of the bridge's changes until the hub is dropped.
     pub(super) fn open(&self, bridge: BridgeId, hub: &Arc<Hub>) {
         let mut of_bridges = self.of_bridges.lock();

@@ -40,6 +40,8 @@ struct Log {
     all_steps: u64,
     /// The number behind the latest entry that removed rules.
     behind_removal: u64,
+    /// When the latest entry was made, on the switch's monotonic clock.
+    latest: Duration,
     places: Vec<Arc<Place>>,
 }
 
@@ -60,6 +62,13 @@ pub(super) struct Entry {
     pub(super) at: Duration,
     /// What monitors tell of the transaction.
     pub(super) tellings: Tellings,
+}
+
+impl Entry {
+    /// The sum of the steps of all entries before it.
+    fn before(&self) -> u64 {
+        self.all_steps - self.effects.steps() as u64
+    }
 }
 
 /// The message that caused a change.
@@ -141,6 +150,7 @@ impl Journal {
         let number = log.end();
         log.steps += effects.steps();
         log.all_steps += effects.steps() as u64;
+        log.latest = at;
         let (effects, author) = (Arc::clone(effects), Author::current());
         let all_steps = log.all_steps;
         let tellings = Tellings::default();
@@ -174,13 +184,18 @@ impl Journal {
         log.trim();
     }
 
-    /// The next entries for a place, at most `count`. They count as read.
-    pub(super) fn take(&self, place: &Place, count: usize) -> Vec<Arc<Entry>> {
+    /// The next entries for a place, at most `count`, and no more than have `steps` steps together, unless the first one alone
+    /// has more. They count as read.
+    pub(super) fn take(&self, place: &Place, count: usize, steps: u64) -> Vec<Arc<Entry>> {
         let mut log = self.log.lock();
         let mut next = place.next.lock();
         // A place that was cut off may be in front of the first entry.
         let skipped = next.saturating_sub(log.first) as usize;
-        let entries: Vec<_> = log.entries.iter().skip(skipped).take(count).cloned().collect();
+        let mut left = log.entries.iter().skip(skipped).take(count).peekable();
+        let end = left
+            .peek()
+            .map_or(0, |first| first.before().saturating_add(steps).max(first.all_steps));
+        let entries: Vec<_> = left.take_while(|entry| entry.all_steps <= end).cloned().collect();
         if let Some(last) = entries.last() {
             let was_oldest = *next == log.first;
             *next = last.number + 1;
@@ -213,6 +228,11 @@ impl Journal {
     /// The number that the next entry gets.
     pub(super) fn end_number(&self) -> u64 {
         self.log.lock().end()
+    }
+
+    /// When the latest entry was made, on the switch's monotonic clock: 0 if there has been none.
+    pub(super) fn latest(&self) -> Duration {
+        self.log.lock().latest
     }
 
     /// Wakes the connections that have something to read. Returns their number.

@@ -28,6 +28,7 @@ mod port_mods;
 mod queues;
 mod refuse;
 mod requests;
+mod resumption;
 mod service;
 mod snoop;
 mod standalone;

@@ -19,6 +19,7 @@
 
 use super::hub::{Hub, Member};
 use super::journal::{Author, Entry, Place, Subject};
+use super::resumption::processor_time;
 use super::teller::reason;
 use super::views::View;
 use crate::switch::OnBridge;
@@ -36,12 +37,14 @@ use openflow::{
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The largest number of monitors of one connection.
 const MAX_MONITORS: usize = 1024;
 /// How many entries are gathered at a time.
 const TAKEN: usize = 32;
+/// How many changes of rules are gathered at a time. So few that a thread which lags behind tells little before it pauses.
+const TAKEN_STEPS: u64 = 256;
 /// How many bytes wait for the peer when a pause begins.
 const PAUSE_AT: usize = 128 << 10;
 /// How many changes of rules the thread is behind when a pause begins.
@@ -352,7 +355,7 @@ impl Monitors {
         let Some(place) = self.place.clone() else {
             return false;
         };
-        let entries = self.hub.journal().take(&place, TAKEN);
+        let entries = self.hub.journal().take(&place, TAKEN, TAKEN_STEPS);
         // Behind what is told now: a large transaction alone is no reason for a pause.
         let lag = self.hub.journal().lag_steps(&place);
         for entry in &entries {
@@ -483,7 +486,7 @@ impl Monitors {
     /// When a pause can end, if the peer has read everything: `None` if there is none.
     pub(super) fn resume_at(&self) -> Option<Instant> {
         let is_paused = matches!(self.state, State::Paused(_)) && self.ready.is_empty();
-        is_paused.then(|| self.hub.resume_at())
+        is_paused.then(|| self.hub.resume_at().unwrap_or_else(Instant::now))
     }
 
     /// Ends the pause: tells which rules have come or changed since it began. Call it once everything has been sent and
@@ -501,6 +504,7 @@ impl Monitors {
         if !hub.begin_to_resume() {
             return Ok(());
         }
+        let before = processor_time();
         let filter = self.only_filter();
         let (walk, mut unread) = {
             // While nobody else can commit, the journal has every change up to the version that the walk shows, and none
@@ -509,7 +513,7 @@ impl Monitors {
             (on.bridge().walk(&filter), hub.journal().lag(&place) as usize)
         };
         while unread > 0 {
-            let entries = hub.journal().take(&place, TAKEN.min(unread));
+            let entries = hub.journal().take(&place, TAKEN.min(unread), u64::MAX);
             if entries.is_empty() {
                 break;
             }
@@ -519,8 +523,6 @@ impl Monitors {
                 send(vec![Arc::unwrap_or_clone(message)])?;
             }
         }
-        let (began, end) = (Instant::now(), hub.journal().end_number());
-        let mut sending = Duration::ZERO;
         let mut parts = ReplyParts::flow_updates(encoding, 0);
         let event = |id: &u32, rule: &Rule| {
             let monitor = self.of_id.get(id)?;
@@ -533,27 +535,16 @@ impl Monitors {
             }
         };
         self.tell_rules(walk, &mut parts, encoding, event, |parts| {
-            if hub.journal().end_number() > end {
-                hub.look_goes_on();
-            }
+            hub.look_goes_on();
             // A list of nothing is not sent.
-            let parts: Vec<_> = parts.into_iter().filter(|part| part.len() > EMPTY_REPLY).collect();
-            if parts.is_empty() {
-                return Ok(());
-            }
-            let start = Instant::now();
-            let sent = send(parts);
-            sending += start.elapsed();
-            sent
+            send(parts.into_iter().filter(|part| part.len() > EMPTY_REPLY).collect())
         })?;
         send(vec![pause_message(encoding, true)])?;
         self.state = State::Telling;
         place.rest(false);
         // Nobody has woken this thread for what came meanwhile.
         self.member.outbox().wake();
-        if hub.journal().end_number() > end {
-            hub.rest_behind(began.elapsed().saturating_sub(sending));
-        }
+        hub.rest_behind(processor_time().saturating_sub(before));
         Ok(())
     }
 }
@@ -566,47 +557,5 @@ impl Drop for Monitors {
         if let Some(place) = &self.place {
             self.hub.end_place(place);
         }
-    }
-}
-
-/// When pauses of a bridge's monitors may end. A pause ends with a look at all rules, so that a flood of changes, which lets
-/// a hundred monitors pause, must not make them look all the time.
-#[derive(Debug, Default)]
-pub(super) struct Resumption {
-    /// Not before; `None` at once.
-    next: Option<Instant>,
-}
-
-impl Resumption {
-    /// How many times as long as a look took nobody looks again.
-    const REST: u32 = 10;
-    /// The shortest time between two looks.
-    const STEP: Duration = Duration::from_millis(1);
-    /// How long others wait for a look that goes on, from each sign that it does.
-    const PATIENCE: Duration = Duration::from_millis(10);
-
-    /// When a pause may end.
-    pub(super) fn at(&self) -> Instant {
-        self.next.unwrap_or_else(Instant::now)
-    }
-
-    /// Whether a pause may end now. If so, the next one may after a short time.
-    pub(super) fn begin(&mut self) -> bool {
-        let now = Instant::now();
-        let is_time = self.next.is_none_or(|next| next <= now);
-        if is_time {
-            self.next = Some(now + Self::STEP);
-        }
-        is_time
-    }
-
-    /// Takes into account that a look goes on, while more changes come. A look that waits for its peer goes not on.
-    pub(super) fn look_goes_on(&mut self) {
-        self.next = Some(Instant::now() + Self::PATIENCE);
-    }
-
-    /// Takes into account that a look took `time`, while more changes came.
-    pub(super) fn rest_behind(&mut self, time: Duration) {
-        self.next = Some(Instant::now() + time * Self::REST);
     }
 }

@@ -121,7 +121,7 @@ impl Teller {
         let mut last = 0;
         while gone.len() < TOGETHER {
             if self.taken.is_empty() {
-                self.taken.extend(self.hub.journal().take(&place, TAKEN));
+                self.taken.extend(self.hub.journal().take(&place, TAKEN, u64::MAX));
             }
             let Some(entry) = self.taken.pop_front() else {
                 break;
