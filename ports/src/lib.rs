@@ -50,12 +50,89 @@ pub use sys::xdp;
 
 use spec::{PortOptions, Target};
 use std::io::{self, ErrorKind};
-use tunnel::{Endpoints, TunnelGroup};
+use tunnel::{Endpoints, TunnelGroup, TunnelTarget};
 
-/// Opens `target` as the port `name`.
+/// A target that is ready to be opened as a port. Dropping it puts its device back as it was.
+pub struct Ready(ReadyTarget);
+
+enum ReadyTarget {
+    /// A device of the system.
+    Device {
+        device: Box<afpacket::Device>,
+        /// The inode of the network namespace that the target names; `None` if it names none.
+        netns: Option<u64>,
+    },
+    /// A TAP device, which is made when it is opened.
+    Tap {
+        device: String,
+        kind: PortKind,
+    },
+    Tunnel(Box<TunnelTarget>),
+    Dummy,
+}
+
+/// Makes `target` ready to be opened as a port. Of a device of the system, all is done that needs no packet sockets.
 ///
-/// The device is looked for in the calling thread's network namespace unless the target names
-/// another one, and stays open wherever the thread goes.
+/// Whoever opens many ports makes them all ready before any is opened: for each change of a device the kernel looks at every
+/// packet socket of the network namespace.
+///
+/// The device is looked for in the calling thread's network namespace unless the target names another one.
+///
+/// # Errors
+/// What is missing or in the way, by name; nothing was changed then.
+pub fn make_ready(target: &Target, options: &PortOptions) -> Result<Ready, PortError> {
+    let ready_device = |device: afpacket::Device, netns| {
+        let device = Box::new(device);
+        ReadyTarget::Device { device, netns }
+    };
+    let tap = |device: &String, kind| ReadyTarget::Tap { device: device.clone(), kind };
+    Ok(Ready(match target {
+        Target::System { device } => ready_device(afpacket::make_ready(device, options)?, None),
+        Target::Netns { netns, device } => {
+            let (device, inode) = in_netns(netns, || afpacket::make_ready(device, options))?;
+            ready_device(device, Some(inode))
+        }
+        Target::Tap { device } => tap(device, PortKind::Tap),
+        Target::Internal { device } => tap(device, PortKind::Internal),
+        Target::Tunnel(tunnel) => ReadyTarget::Tunnel(tunnel.clone()),
+        Target::Dummy => ReadyTarget::Dummy,
+    }))
+}
+
+impl Ready {
+    /// Opens the port `name`. Its device stays open wherever the calling thread goes.
+    ///
+    /// # Errors
+    /// What is missing or in the way, by name; the device is as it was before it was made ready.
+    pub fn open(
+        self,
+        name: &str,
+        options: &PortOptions,
+        allotment: Allotment,
+    ) -> Result<Port, PortError> {
+        match self.0 {
+            ReadyTarget::Device { device, netns } => {
+                let port = device.open(name, options, allotment)?;
+                Ok(Port { netns, ..port })
+            }
+            ReadyTarget::Tap { device, kind } => tap::open(name, &device, kind, options, allotment),
+            // With sockets of its own, which no other port shares.
+            ReadyTarget::Tunnel(tunnel) => Endpoints::default().open_port(
+                &tunnel,
+                TunnelGroup::default(),
+                allotment.mac.unwrap_or_default(),
+                allotment.tx,
+                false,
+            ),
+            ReadyTarget::Dummy => {
+                let options = dummy::DummyOptions { workers: allotment.tx, ..Default::default() };
+                dummy::open(name, options).map(|(port, _far_end)| port)
+            }
+        }
+    }
+}
+
+/// Opens `target` as the port `name`: [`make_ready`] and [`Ready::open`] together.
 ///
 /// # Errors
 /// What is missing or in the way, by name; nothing was changed then.
@@ -65,28 +142,7 @@ pub fn open(
     options: &PortOptions,
     allotment: Allotment,
 ) -> Result<Port, PortError> {
-    match target {
-        Target::System { device } => afpacket::open(name, device, options, allotment),
-        Target::Netns { netns, device } => {
-            in_netns(netns, || afpacket::open(name, device, options, allotment))
-        }
-        Target::Tap { device } => tap::open(name, device, PortKind::Tap, options, allotment),
-        Target::Internal { device } => {
-            tap::open(name, device, PortKind::Internal, options, allotment)
-        }
-        // With sockets of its own, which no other port shares.
-        Target::Tunnel(tunnel) => Endpoints::default().open_port(
-            tunnel,
-            TunnelGroup::default(),
-            allotment.mac.unwrap_or_default(),
-            allotment.tx,
-            false,
-        ),
-        Target::Dummy => {
-            let options = dummy::DummyOptions { workers: allotment.tx, ..Default::default() };
-            dummy::open(name, options).map(|(port, _far_end)| port)
-        }
-    }
+    make_ready(target, options)?.open(name, options, allotment)
 }
 
 /// Makes the port `name` of a port of the same `target` that another process hands over, and which that process
@@ -104,7 +160,9 @@ pub fn take_over(
     match target {
         Target::System { device } => afpacket::take_over(name, device, options, allotment, handed),
         Target::Netns { netns, device } => {
-            in_netns(netns, || afpacket::take_over(name, device, options, allotment, handed))
+            let take_over = || afpacket::take_over(name, device, options, allotment, handed);
+            let (port, inode) = in_netns(netns, take_over)?;
+            Ok(Port { netns: Some(inode), ..port })
         }
         Target::Tap { device } => tap::take_over(name, device, PortKind::Tap, allotment, handed),
         Target::Internal { device } => {
@@ -114,11 +172,11 @@ pub fn take_over(
     }
 }
 
-/// Has a port opened by a thread in the network namespace called `netns`.
-fn in_netns(
+/// Has a thread in the network namespace called `netns` run `f`. Returns what `f` returns, and the inode of the namespace.
+fn in_netns<R: Send>(
     netns: &str,
-    open: impl FnOnce() -> Result<Port, PortError> + Send,
-) -> Result<Port, PortError> {
+    f: impl FnOnce() -> Result<R, PortError> + Send,
+) -> Result<(R, u64), PortError> {
     let enter = |source: io::Error| match source.kind() {
         ErrorKind::NotFound => privileges::to_enter(netns)
             .err()
@@ -127,6 +185,5 @@ fn in_netns(
     };
     let namespace = netns::Netns::named(netns).map_err(enter)?;
     let inode = namespace.inode().map_err(enter)?;
-    let port = namespace.run(open).map_err(enter)??;
-    Ok(Port { netns: Some(inode), ..port })
+    Ok((namespace.run(f).map_err(enter)??, inode))
 }

@@ -38,6 +38,16 @@ pub(crate) fn for_each<T: Send>(things: Vec<T>, f: impl Fn(T) + Sync) {
     });
 }
 
+/// As [`for_each`], and returns what the calls returned, in any order.
+pub(crate) fn map<T: Send, R: Send>(things: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let results = Mutex::new(Vec::with_capacity(things.len()));
+    for_each(things, |thing| {
+        let result = f(thing);
+        results.lock().push(result);
+    });
+    results.into_inner()
+}
+
 /// Drops things, many at a time, while `f` runs on the calling thread. Returns when both are done.
 pub(crate) fn drop_beside<T: Send>(things: Vec<T>, f: impl FnOnce()) {
     scope(|scope| {
@@ -105,6 +115,9 @@ mod tests {
         });
         assert_eq!(sum.into_inner(), (0..THREADS).sum::<usize>());
         for_each(Vec::<u8>::new(), |_| unreachable!("there is nothing to do"));
+        let mut doubled = map((0..1000).collect(), |n: usize| 2 * n);
+        doubled.sort_unstable();
+        assert!(doubled.into_iter().eq((0..1000).map(|n| 2 * n)));
     }
 
     #[test]

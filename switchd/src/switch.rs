@@ -15,6 +15,7 @@ mod handover;
 mod inject;
 mod links;
 mod on_bridge;
+mod opening;
 mod ports;
 mod reconcile;
 mod restore;

@@ -26,6 +26,7 @@ pub use rings::RxOpener;
 
 use crate::commons::Commons;
 use crate::egress::Takes;
+use crate::flood_socket::FloodSocket;
 use crate::handover::{HandedDevice, HandedPort};
 use crate::kernel_hooks::{DeviceHook, Direction, NO_HOOKS};
 use crate::lock::Lock;
@@ -67,21 +68,29 @@ impl Default for Allotment {
     }
 }
 
-/// Opens the device called `device`, in the calling thread's network namespace, as the port `name`.
+/// A device that is ready to be a port: shielded, unless the user does not want that, and up. Dropping it puts the device back
+/// as it was.
+pub(crate) struct Device {
+    guard: SystemGuard,
+    /// The device before it was made ready.
+    link: Link,
+    shield: Shield,
+    warnings: Vec<String>,
+    /// The socket by which the port will send floods. That the process may open packet sockets shows before the device is
+    /// changed.
+    socket: Arc<FloodSocket>,
+    /// The executor that another process has attached.
+    hook: Option<OwnedFd>,
+}
+
+/// Makes the device called `device`, in the calling thread's network namespace, ready to be a port.
 ///
 /// # Errors
 /// What keeps the device from being a port; it is as it was before.
-pub fn open(
-    name: &str,
-    device: &str,
-    options: &PortOptions,
-    allotment: Allotment,
-) -> Result<Port, PortError> {
+pub(crate) fn make_ready(device: &str, options: &PortOptions) -> Result<Device, PortError> {
     let commons = Commons::here()?;
     let link = find(&commons, device)?;
-    // Whether the process may open packet sockets shows before the device is changed. The socket is used
-    // later: to close it here would wait for the kernel (`synchronize_net`).
-    let socket = socket::socket().map_err(os("open a packet socket for", device))?;
+    let socket = commons.flood_socket(0).map_err(os("open a packet socket for", device))?;
     let lock = Lock::take(commons.inode(), device, link.index)?;
     let (shield, enslaved, warnings) = shield_device(&commons, &link, options, !link.is_up)?;
     let guard = SystemGuard {
@@ -100,15 +109,7 @@ pub fn open(
         let operation = || format!("set \"{device}\" up");
         guard.commons.set_up(link.index, true).map_err(|e| e.renamed(operation))?;
     }
-    let device = Device { guard, link, shield, warnings, sockets: vec![socket], hook: None };
-    let ring = allotment.ring;
-    device.into_port(name, options, allotment, |opener| {
-        let (mut rx, memory) = opener.open_here(ring)?;
-        for queue in &mut rx {
-            queue.set_open(true)?;
-        }
-        Ok((rx, memory))
-    })
+    Ok(Device { guard, link, shield, warnings, socket, hook: None })
 }
 
 /// Makes the port `name` of the device called `device`, in the calling thread's network namespace, of what another
@@ -143,7 +144,8 @@ pub(crate) fn take_over(
         _lock: lock,
     };
     let HandedPort { queues, hook, .. } = handed;
-    let device = Device { guard, link, shield, warnings: Vec::new(), sockets: Vec::new(), hook };
+    let socket = guard.commons.flood_socket(0).map_err(os("send to", device))?;
+    let device = Device { guard, link, shield, warnings: Vec::new(), socket, hook };
     let port = device.into_port(name, options, allotment, |opener| opener.take_over(queues))?;
     Ok(Port { warnings: Vec::new(), ..port })
 }
@@ -159,23 +161,34 @@ fn find(commons: &Arc<Commons>, device: &str) -> Result<Link, PortError> {
     }
 }
 
-/// A device that is ready to be a port.
-struct Device {
-    guard: SystemGuard,
-    /// The device before it was made ready.
-    link: Link,
-    shield: Shield,
-    warnings: Vec<String>,
-    /// Sockets that have been opened already, to send.
-    sockets: Vec<OwnedFd>,
-    /// The executor that another process has attached.
-    hook: Option<OwnedFd>,
-}
-
 /// Receive queues, and the memory of them all.
 type Receiving = (Vec<Box<dyn RxQueue>>, RxMemory);
 
 impl Device {
+    /// Opens the queues of the device, which becomes the port `name`.
+    ///
+    /// # Errors
+    /// The device has gone, or the kernel has no memory left; the device is as it was before it was made ready.
+    pub(crate) fn open(
+        self,
+        name: &str,
+        options: &PortOptions,
+        allotment: Allotment,
+    ) -> Result<Port, PortError> {
+        let (commons, device) = (Arc::clone(&self.guard.commons), self.guard.device.clone());
+        let ring = allotment.ring;
+        let open = || {
+            self.into_port(name, options, allotment, |opener| {
+                let (mut rx, memory) = opener.open_here(ring)?;
+                for queue in &mut rx {
+                    queue.set_open(true)?;
+                }
+                Ok((rx, memory))
+            })
+        };
+        commons.run(open).map_err(os("enter the network namespace of", &device))?
+    }
+
     /// Opens the queues. `receive` opens those to receive.
     fn into_port(
         self,
@@ -184,7 +197,7 @@ impl Device {
         allotment: Allotment,
         receive: impl FnOnce(&RxOpener) -> Result<Receiving, PortError>,
     ) -> Result<Port, PortError> {
-        let Self { guard, link, shield, mut warnings, mut sockets, hook } = self;
+        let Self { guard, link, shield, mut warnings, socket: asking, hook } = self;
         let kernel_hook = match &allotment.hooks {
             None => Err(NO_HOOKS.to_owned()),
             Some(_) if shield != Shield::Shielded => {
@@ -199,11 +212,8 @@ impl Device {
         let status = PortStatus::new(link.is_running(), link.mtu, bypass);
         status.set_qdisc(&link.qdisc);
         status.set_far_peer(link.has_far_peer);
-        // The port's own socket asks: the routing socket is busy with the requests of other ports.
-        status.set_takes(match sockets.first() {
-            Some(socket) => takes(netlink::features(socket.as_fd(), &link.name), &link),
-            None => takes(guard.features(&link), &link),
-        });
+        // Not the routing socket, which is busy with the requests of other ports.
+        status.set_takes(takes(netlink::features(asking.as_fd(), &link.name), &link));
 
         let flood_program = match (&allotment.hooks, options.qdisc) {
             // The program goes through the queueing discipline.
@@ -221,8 +231,8 @@ impl Device {
         let (rx, rx_memory) = receive(&opener)?;
         let mut queues = Queues { rx, tx: Vec::new() };
         for place in 0..allotment.tx {
-            let mut open = || {
-                let socket = sockets.pop().map_or_else(socket::socket, Ok)?;
+            let open = || {
+                let socket = socket::socket()?;
                 socket::bind(socket.as_fd(), link.index, false)?;
                 let flood = FloodTarget {
                     socket: guard.commons.flood_socket(place)?,

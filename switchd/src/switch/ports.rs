@@ -8,7 +8,7 @@
 //! pipeline first, which makes every cached flow look again, then the workers, and its numbers are free
 //! only when all of them have let go.
 
-use super::handover::Taken;
+use super::opening::ReadyPort;
 use super::reconcile::Tolerance;
 use super::{Switch, stable_mac};
 use crate::desired::{self, Kind};
@@ -17,11 +17,11 @@ use crate::port_slot::{PortSlot, PortState, Retry};
 use crate::worker::{Command, Detached};
 use ::ports::spec::Target;
 use ::ports::tunnel::{EndpointQueues, Membership};
-use ::ports::{Allotment, Port, PortError, PortKind, Queues, RingSize, RxQueue};
+use ::ports::{Port, PortError, PortKind, Queues, RingSize, RxQueue};
 use crossbeam::channel;
 use flow::types::{MacAddr, PortNo};
 use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo, TunnelEgress};
-use flowtable::policy::{BridgeId, PortRef};
+use flowtable::policy::PortRef;
 use std::sync::Arc;
 
 /// A port that was taken from the workers. Dropping this value closes the port's sockets, which takes longer than a
@@ -76,8 +76,8 @@ impl Switch {
         slots.insert(index, slot);
     }
 
-    /// Opens the device of a port that has a place. A port whose device cannot be opened gets the device later if
-    /// `tolerance` covers the reason.
+    /// Opens the device of a port that has a place, if it is ready ([`Switch::make_ready`]). A port whose device cannot be opened
+    /// gets the device later if `tolerance` covers the reason.
     ///
     /// # Errors
     /// The device cannot be opened, and `tolerance` does not cover the reason. The port has its place still, and is
@@ -86,13 +86,14 @@ impl Switch {
         &self,
         at: PortRef,
         spec: &desired::Port,
+        ready: Result<ReadyPort, PortError>,
         tolerance: Tolerance,
     ) -> Result<(), PortError> {
         let is_ours = |s: &PortSlot| s.at() == at && s.is_opening && s.spec.name == spec.name;
         let ring = self.slots.lock().iter().find(|s| is_ours(s)).map(|s| s.ring);
         let ring = ring.unwrap_or_default();
         // Takes a while, in which others may add ports, too.
-        let opened = self.open(at.bridge, spec, ring);
+        let opened = ready.and_then(|ready| self.open(at.bridge, spec, ring, ready));
         let mut slots = self.slots.lock();
         let Some(slot) = slots.iter_mut().find(|s| is_ours(s)) else {
             // Somebody has removed it meanwhile.
@@ -186,47 +187,6 @@ impl Switch {
         {
             let error = anyhow::Error::from(error);
             slot.warn(format_args!("{error:#}"));
-        }
-    }
-
-    /// Opens the device of a port of a bridge, with receive rings of this size unless its options say another one.
-    pub(super) fn open(
-        &self,
-        bridge: BridgeId,
-        spec: &desired::Port,
-        ring: RingSize,
-    ) -> Result<Port, PortError> {
-        let group = bridge.get();
-        let bridge = self.policy.bridge(bridge).name();
-        let Some(target) = spec.kind.target() else {
-            return Err(PortError::NoDevice { device: spec.name.clone() });
-        };
-        let allotment = Allotment {
-            rx: self.rx_queues(spec),
-            tx: self.workers.len(),
-            ring,
-            mac: (target.is_tap() || target.is_tunnel())
-                .then(|| stable_mac::of_port(&bridge, &spec.name)),
-            hooks: self.kernel.hooks_for(target, &spec.options),
-        };
-        let taken = self.taken.take(&bridge, &spec.name);
-        if let Target::Tunnel(tunnel) = target {
-            // Another program, which has the same sockets open, does not hand them over: both can receive for the same UDP port.
-            let shares_port = !matches!(taken, Taken::Not);
-            let mac = allotment.mac.unwrap_or_default();
-            return self.endpoints.open_port(tunnel, group, mac, allotment.tx, shares_port);
-        }
-        match taken {
-            Taken::Not => ::ports::open(&spec.name, target, &spec.options, allotment),
-            Taken::Port(handed) => {
-                ::ports::take_over(&spec.name, target, &spec.options, allotment, handed)
-            }
-            // It has nothing that could be handed over.
-            Taken::Nothing if *target == Target::Dummy => {
-                ::ports::open(&spec.name, target, &spec.options, allotment)
-            }
-            // The other program has no device for it.
-            Taken::Nothing => Err(PortError::NoDevice { device: spec.name.clone() }),
         }
     }
 

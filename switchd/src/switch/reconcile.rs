@@ -7,6 +7,7 @@
 //! Opening or closing a device takes milliseconds, and many devices at once take no longer. The lock on the wanted
 //! state is not held meanwhile, so that neither other changes nor readers of the state wait.
 
+use super::opening::ReadyPort;
 use super::ports::Closing;
 use super::{StartError, Switch};
 use crate::desired::{
@@ -308,8 +309,13 @@ impl Switch {
         let failed = Mutex::new(None::<(usize, StartError)>);
         let place_of = |opening: &Opening| self.port_ref(&opening.bridge, opening.number);
         let places: Vec<PortRef> = opening.iter().map(place_of).collect();
-        parallel::for_each(opening.into_iter().enumerate().collect(), |(place, opening)| {
-            let Err(source) = self.open_one(&opening, tolerance) else { return };
+        let opening = opening.into_iter().enumerate().collect();
+        let ready = parallel::map(opening, |(place, opening): (usize, Opening)| {
+            let ready = self.make_ready(place_of(&opening).bridge, &opening.port);
+            (place, opening, ready)
+        });
+        parallel::for_each(ready, |(place, opening, ready)| {
+            let Err(source) = self.open_one(&opening, ready, tolerance) else { return };
             let mut failed = failed.lock();
             if failed.as_ref().is_none_or(|(first, _)| place < *first) {
                 *failed = Some((place, StartError::Port { port: opening.port.name, source }));
@@ -320,10 +326,15 @@ impl Switch {
     }
 
     /// Opens a port. If that fails, the port is not wanted any more.
-    fn open_one(&self, opening: &Opening, tolerance: Tolerance) -> Result<(), PortError> {
+    fn open_one(
+        &self,
+        opening: &Opening,
+        ready: Result<ReadyPort, PortError>,
+        tolerance: Tolerance,
+    ) -> Result<(), PortError> {
         let Opening { bridge, port, number } = opening;
         let at = self.port_ref(bridge, *number);
-        let opened = self.open_installed(at, port, tolerance);
+        let opened = self.open_installed(at, port, ready, tolerance);
         if opened.is_err() {
             let mut desired = self.desired.lock();
             if desired.port_mut(bridge, *number).is_some_and(|p| p.name == port.name) {

@@ -33,8 +33,10 @@ impl Switch {
     /// Opens the devices of ports, many at once. Not to be called with the lock on the ports.
     pub(super) fn open_again(&self, ports: Vec<Reopening>) {
         let places: Vec<PortRef> = ports.iter().map(|port| port.at).collect();
-        parallel::for_each(ports, |Reopening { at, spec, ring }| {
-            let opened = self.open(at.bridge, &spec, ring);
+        let make_ready = |port: Reopening| (self.make_ready(port.at.bridge, &port.spec), port);
+        let ready = parallel::map(ports, make_ready);
+        parallel::for_each(ready, |(ready, Reopening { at, spec, ring })| {
+            let opened = ready.and_then(|ready| self.open(at.bridge, &spec, ring, ready));
             let mut slots = self.slots.lock();
             let is_it =
                 |s: &&mut PortSlot| s.at() == at && s.is_opening && s.spec.name == spec.name;
