@@ -122,7 +122,7 @@ fn watch(switch: &Switch, stop: &EventFd) {
             switch.look_after_away();
             switch.sweep();
             switch.tell_of_omitted_lines();
-            spare_memory.look(switch.cached_flow_count());
+            spare_memory.look(switch.cached_flow_count(), switch.policy().rule_count());
             // All of this takes the locks that commands and frames take.
             watchdog.is_well();
         }

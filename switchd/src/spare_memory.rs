@@ -1,34 +1,43 @@
-//! Gives memory back to the system when caches have emptied.
+//! Gives memory back to the system when caches or tables have emptied.
 //!
-//! A cached flow has a kilobyte and more in several pieces. When many flows have been freed, their memory lies between
-//! pieces that are in use, and the allocator keeps it. The monitor looks at the number of cached flows and has the
-//! allocator give memory back when most of them have gone.
+//! A cached flow has a kilobyte and more in several pieces, and a rule has some hundred bytes. When many of them have been
+//! freed, their memory lies between pieces that are in use, and the allocator keeps it. The monitor looks at their numbers
+//! and has the allocator give memory back when most flows or most rules have gone.
 
-/// A smaller number of flows is not worth a walk through the heaps.
+/// A smaller number of flows or rules is not worth a walk through the heaps.
 const MANY: usize = 8192;
 
-/// Remembers how many flows the caches had.
+/// Remembers how many cached flows and rules there were.
 #[derive(Debug, Default)]
 pub(crate) struct SpareMemory {
-    /// The largest number of cached flows since memory was given back.
-    peak: usize,
+    flows: Peak,
+    rules: Peak,
 }
 
+/// The largest number of something since memory was given back.
+#[derive(Debug, Default)]
+struct Peak(usize);
+
 impl SpareMemory {
-    /// Gives memory back if the caches of all workers, which have `flows` flows now, had many more.
-    pub(crate) fn look(&mut self, flows: usize) {
-        if self.is_due(flows) {
+    /// Gives memory back if there were many more flows in the caches of all workers, or many more rules, than there are now.
+    pub(crate) fn look(&mut self, flows: usize, rules: usize) {
+        let has_lost_flows = self.flows.has_fallen(flows);
+        let has_lost_rules = self.rules.has_fallen(rules);
+        if has_lost_flows || has_lost_rules {
             ports::give_back_memory();
         }
     }
+}
 
-    fn is_due(&mut self, flows: usize) -> bool {
-        self.peak = self.peak.max(flows);
-        let is_due = self.peak - flows >= MANY && flows < self.peak / 2;
-        if is_due {
-            self.peak = flows;
+impl Peak {
+    /// Whether most of many have gone, now that there are `number`. The peak is `number` then.
+    fn has_fallen(&mut self, number: usize) -> bool {
+        self.0 = self.0.max(number);
+        let has_fallen = self.0 - number >= MANY && number < self.0 / 2;
+        if has_fallen {
+            self.0 = number;
         }
-        is_due
+        has_fallen
     }
 }
 
@@ -37,10 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_given_back_when_most_flows_have_gone() {
-        let mut memory = SpareMemory::default();
+    fn a_peak_has_fallen_when_most_of_many_have_gone() {
+        let mut peak = Peak::default();
         let mut check =
-            |flows: usize, expected| assert_eq!(memory.is_due(flows), expected, "{flows}");
+            |number: usize, expected| assert_eq!(peak.has_fallen(number), expected, "{number}");
         check(MANY - 1, false);
         check(0, false);
         check(100_000, false);

@@ -281,8 +281,10 @@ fn deleted_rules_are_freed_once_nobody_can_see_them() {
     let p = policy(&["priority=1,actions=1", "priority=2,tcp,actions=2"]);
     delete(&p, "tcp");
     assert_eq!(p.bridge(BridgeId::FIRST).snapshot().tables().removed_len(), 1);
+    assert_eq!(p.rule_count(), 2);
     while p.purge() {}
     assert_eq!(p.bridge(BridgeId::FIRST).snapshot().tables().removed_len(), 0);
+    assert_eq!(p.rule_count(), 1);
     assert_eq!(outputs(&p.translate(&key("in_port=4,tcp")).actions), [1]);
 }
 

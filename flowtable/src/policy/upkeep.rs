@@ -51,6 +51,12 @@ impl Freed {
 }
 
 impl Policy {
+    /// The number of rules of all bridges that take memory: those in tables, and those that were removed and wait to be freed.
+    pub fn rule_count(&self) -> usize {
+        let (tables, _) = self.tables.read();
+        tables.iter().map(|(_, tables)| tables.rule_count()).sum()
+    }
+
     /// The number of rules, groups and hosts that were looked at under one hold of a lock: the
     /// largest since the last call. `None` in builds without debug assertions, which do not count.
     pub fn take_longest_hold(&self) -> Option<u64> {
@@ -249,6 +255,12 @@ impl Tables {
     /// Whether rules are being moved to where a plan wants them; purging goes on with it.
     pub fn is_moving(&self) -> bool {
         self.tables.iter().flatten().any(|t| t.classifier.is_moving())
+    }
+
+    /// Number of rules in all tables, with those that were removed and wait to be freed.
+    fn rule_count(&self) -> usize {
+        let classifiers = self.tables.iter().flatten().map(|table| &table.classifier);
+        classifiers.map(|classifier| classifier.len() + classifier.removed_len()).sum()
     }
 
     /// Number of removed rules, groups and meters that wait to be freed.

@@ -20,8 +20,8 @@ use ::ports::tunnel::{EndpointQueues, Membership};
 use ::ports::{Port, PortError, PortKind, Queues, RingSize, RxQueue};
 use crossbeam::channel;
 use flow::types::{MacAddr, PortNo};
-use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo, TunnelEgress};
 use flowtable::policy::PortRef;
+use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo, TunnelEgress};
 use std::sync::Arc;
 
 /// A port that was taken from the workers. Dropping this value closes the port's sockets, which takes longer than a
