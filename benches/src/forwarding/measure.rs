@@ -4,7 +4,8 @@ use super::processes::{self, on_core};
 use super::{Figure, Network};
 use clap::ValueEnum;
 use lab::traffic::{Calls, RoundTrips, TcpLoad};
-use lab::{FrameSocket, FrameSource, Host, InterfaceCounters};
+use lab::{FrameSocket, FrameSource, Host, InterfaceCounters, Netlink};
+use ports::netlink::{ChainChange, DropTable};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -154,14 +155,15 @@ fn frames(
     duration: Duration,
 ) -> anyhow::Result<Vec<f64>> {
     let Network { a, b, .. } = network;
-    // The receiving kernel drops what is for another MAC address first thing, so that its work hardly
-    // counts; a frame from that address tells the switch where it is.
+    // The receiving kernel drops everything first thing, so that its work hardly counts. The frames are for a MAC address that is
+    // not the host's; a frame from that address tells the switch where it is.
     let sink = [2, 0, 0, 0, 0, 0xee];
     let receiver = b.run(|| FrameSocket::open_to_send(b.interface()))??;
     receiver.send(&udp_frame(a.mac(), sink, 60, 1))?;
     let frames: Vec<_> =
         (0..flows).map(|flow| udp_frame(sink, a.mac(), size, flow as u16)).collect();
     let is_slow = network.slow_source.is_some();
+    let _drops = drop_at_once(b)?;
     let mut generator = a.run(|| Generator::open(a, is_slow, frames))??;
     let switch = network.pids();
     let others = processes::senders();
@@ -186,6 +188,19 @@ fn frames(
         }
         Ok(values)
     })
+}
+
+/// Has the host drop what it receives before its stack looks at it, until the returned value is dropped. The stack drops a frame
+/// for another MAC address soon, but takes every frame that the kernel hands over to it (`bpf_redirect_peer`) for its own.
+/// `None`: the kernel has no nftables.
+fn drop_at_once(host: &Host) -> anyhow::Result<Option<DropTable>> {
+    host.run(|| {
+        let index = Netlink::open()?.link(host.interface())?.index;
+        let device = host.interface().to_owned();
+        let Ok(mut table) = DropTable::make() else { return Ok(None) };
+        let failed = table.change_all(&[ChainChange::Add { index, device }]).pop();
+        failed.map_or(Ok(Some(table)), |error| Err(error.into()))
+    })?
 }
 
 /// Why frames have to come from a packet socket. It is asked for the most flows, as many frames may

@@ -21,7 +21,7 @@ pub use events::{Events, LinkEvent};
 pub use features::Features;
 pub(crate) use features::features;
 pub use link::{Link, link_message};
-pub(crate) use nftables::{ChainChange, DropTable};
+pub use nftables::{ChainChange, DropTable};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,

@@ -43,7 +43,7 @@ const PRIORITY: u32 = i32::MAX as u32;
 
 /// A change of one chain.
 #[derive(Clone, Debug)]
-pub(crate) enum ChainChange {
+pub enum ChainChange {
     /// Drop what this device receives.
     Add {
         /// The interface number, after which the chain is called.
@@ -60,7 +60,7 @@ pub(crate) enum ChainChange {
 
 /// A table of chains, each of which drops what one device receives.
 #[derive(Debug)]
-pub(crate) struct DropTable {
+pub struct DropTable {
     socket: Socket,
     name: String,
     sequence: u32,
@@ -72,7 +72,7 @@ impl DropTable {
     ///
     /// # Errors
     /// The kernel has no nftables, or none of which tables have owners (before Linux 5.12), or the privilege is missing.
-    pub(crate) fn make() -> Result<Self, NetlinkError> {
+    pub fn make() -> Result<Self, NetlinkError> {
         let make = || {
             let mut socket = Socket::new(NETLINK_NETFILTER)?;
             // No other socket of the namespace has the number at the same time.
@@ -92,7 +92,7 @@ impl DropTable {
 
     /// Makes changes in their order. Returns the errors of those that the kernel refused; all others were made.
     /// `ENOENT`: the device has gone.
-    pub(crate) fn change_all(&mut self, changes: &[ChainChange]) -> Vec<NetlinkError> {
+    pub fn change_all(&mut self, changes: &[ChainChange]) -> Vec<NetlinkError> {
         let mut errors = Vec::new();
         for some in changes.chunks(AT_ONCE) {
             if self.change(some).is_err() {
