@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -105,6 +105,8 @@ pub struct KernelCache {
     epoch: Duration,
     lookups: Arc<LookupCounts>,
     inner: Mutex<Inner>,
+    /// Frames that were forwarded or dropped in the kernel, as far as they were collected.
+    hits: AtomicU64,
     /// The number of changes of ports, as far as flows are concerned that were refused: they are looked at again.
     era: AtomicU32,
     /// Wakes the thread that frees places and attaches executors.
@@ -297,6 +299,7 @@ impl KernelCache {
             epoch,
             lookups,
             inner: Mutex::new(inner),
+            hits: AtomicU64::new(0),
             era: AtomicU32::new(1),
             cleaner,
             freeing: Mutex::default(),
@@ -401,21 +404,21 @@ impl KernelCache {
     }
 
     fn collect_all(&self, inner: &mut Inner) {
-        let Inner { entries, counts, .. } = inner;
-        for (place, entry) in entries.iter_mut().enumerate() {
+        for (place, entry) in inner.entries.iter_mut().enumerate() {
             let Some(entry) = entry else { continue };
-            counts.hits += self.collect_one(place, entry);
+            self.collect_one(place, entry);
         }
     }
 
-    /// Adds what is new of one place. Returns the number of packets.
-    fn collect_one(&self, place: usize, entry: &mut Entry) -> u64 {
+    /// Adds what is new of one place.
+    fn collect_one(&self, place: usize, entry: &mut Entry) {
         let count = self.maps.count(place);
         let packets = count.packets - entry.told.0;
         let bytes = count.bytes - entry.told.1;
         if packets == 0 && bytes == 0 {
-            return 0;
+            return;
         }
+        self.hits.fetch_add(packets, Ordering::Relaxed);
         entry.told = (count.packets, count.bytes);
         entry.used = Duration::from_nanos(count.used_ns).saturating_sub(self.epoch).max(entry.used);
         entry.flow.count_in_kernel(packets, bytes, entry.used);
@@ -433,7 +436,6 @@ impl KernelCache {
             // The worker has given it up, and does not tell of it any more.
             entry.flow.push_stats(&self.lookups);
         }
-        packets
     }
 
     /// The periodic work: counts, and makes room. `now` is on the switch's clock.
@@ -503,7 +505,7 @@ impl KernelCache {
             let Some(mut entry) = inner.entries.get_mut(index).and_then(Option::take) else {
                 continue;
             };
-            inner.counts.hits += self.collect_one(index, &mut entry);
+            self.collect_one(index, &mut entry);
             inner.programs.give_back(entry.program);
             inner.masks.give_back(&self.maps, entry.mask);
             inner.free.push(place);
@@ -558,6 +560,7 @@ impl KernelCache {
             flows: live as u64,
             max_flows: FLOWS as u64 - 1,
             masks: inner.masks.len() as u64,
+            hits: self.hits.load(Ordering::Relaxed),
             unmarked: self.maps.count(0).packets,
             flood_copies: self.hooks.flood.copies(),
             ..inner.counts
@@ -802,6 +805,10 @@ impl KernelFlows for KernelCache {
             };
             self.place(inner, flow, is_in_time);
         }
+    }
+
+    fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
     }
 }
 

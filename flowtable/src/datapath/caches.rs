@@ -3,6 +3,7 @@
 
 use super::cached_flow::{CachedFlow, MaskedHash};
 use super::flow_table::{self, FlowTable};
+use super::kernel_flows::KernelFlows;
 use super::registry::FlowRegistry;
 use super::signatures::{self, KeyHasher, Signatures};
 use super::{CacheConfig, CacheStats, Moment};
@@ -173,10 +174,17 @@ impl Caches {
     }
 
     /// Ends a batch in which signatures named the flow of `hits` frames. `is_full` says whether the batch had as
-    /// many frames as a batch can have.
-    pub(super) fn end_batch(&mut self, now: Duration, hits: u64, is_full: bool) {
+    /// many frames as a batch can have, and `kernel` has flows in the kernel, if there is one.
+    pub(super) fn end_batch(
+        &mut self,
+        now: Duration,
+        hits: u64,
+        is_full: bool,
+        kernel: Option<&dyn KernelFlows>,
+    ) {
         self.stats[CacheMetric::Hits].add(hits);
-        self.budget.saw_batch(now, hits, is_full);
+        let in_kernel = || kernel.map_or(0, KernelFlows::hits);
+        self.budget.saw_batch(now, hits, is_full, in_kernel);
         self.stats[CacheMetric::Protecting].set(self.budget.protects().into());
         self.flows.end_batch();
     }

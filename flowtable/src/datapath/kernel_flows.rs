@@ -27,6 +27,10 @@ pub trait KernelFlows: fmt::Debug + Send + Sync {
         flows: &mut dyn Iterator<Item = &Arc<CachedFlow>>,
         is_in_time: &dyn Fn() -> bool,
     );
+
+    /// How many frames the kernel has forwarded or dropped so far, as far as they have been counted: they are counted twice a
+    /// second at least. Called by workers: it must not wait.
+    fn hits(&self) -> u64;
 }
 
 /// What a cached flow knows of its part in the kernel.

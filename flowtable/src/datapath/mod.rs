@@ -335,7 +335,7 @@ impl Datapath {
         }
         self.rounds.found.clear();
         self.shortcuts.end_batch();
-        self.caches.end_batch(now, tally.hits, n == MAX_BATCH);
+        self.caches.end_batch(now, tally.hits, n == MAX_BATCH, self.kernel.as_deref());
         counters.rx_packets.add(n as u64);
         counters.rx_bytes.add(bytes);
         tally.done

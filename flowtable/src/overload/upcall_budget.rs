@@ -17,7 +17,9 @@
 //! reserve, because nothing tells it from the flood.
 //!
 //! A worker without established traffic has nothing to protect: it refuses no packet, so that a
-//! cold cache fills as fast as possible. Protection begins when the established traffic outweighs
+//! cold cache fills as fast as possible. Frames that the kernel forwards are established traffic,
+//! too: a flood that keeps the worker busy takes the processor from them, and from their hosts.
+//! Protection begins when the established traffic outweighs
 //! the upcalls for a millisecond. A flood that begins later cannot end it by its rate, and a short
 //! moment with new flows only does not end it either. If the flood was there first, protection
 //! begins after a second in which the worker could not keep up.
@@ -43,6 +45,8 @@ const MOMENT: Duration = Duration::from_millis(1);
 const WHILE: Duration = Duration::from_millis(100);
 /// See [`MOMENT`] and [`WHILE`].
 const MUCH: u64 = 4;
+/// The kernel forwards nothing any more if its count has been the same for so long. It is counted anew twice a second.
+const STANDSTILL: Duration = Duration::from_secs(1);
 /// Protection also begins after this number of successive periods of [`WHILE`] in which the worker
 /// could not keep up and had more than one hit for each two upcalls.
 const LONG: u32 = 10;
@@ -89,9 +93,40 @@ pub(crate) struct UpcallBudget {
 struct Traffic {
     moment: Tally,
     period: Tally,
+    kernel: KernelTraffic,
     /// Number of successive periods in which upcalls kept the worker from its established traffic.
     crowded: u32,
     protects: bool,
+}
+
+/// Frames that the kernel forwards, beside all workers. They are counted now and then, so that what came between two counts is
+/// taken for evenly spread.
+#[derive(Debug, Default)]
+struct KernelTraffic {
+    /// The latest count, and when it was another one than before.
+    count: u64,
+    counted: Duration,
+    /// Frames in a second.
+    rate: f64,
+}
+
+impl KernelTraffic {
+    /// Takes into account what the count is at `now`.
+    fn see(&mut self, now: Duration, count: u64) {
+        let elapsed = now.saturating_sub(self.counted);
+        if count != self.count {
+            let frames = count.saturating_sub(self.count) as f64;
+            self.rate = if elapsed.is_zero() { 0.0 } else { frames / elapsed.as_secs_f64() };
+            (self.count, self.counted) = (count, now);
+        } else if elapsed > STANDSTILL {
+            self.rate = 0.0;
+        }
+    }
+
+    /// The number of frames in a time of this length.
+    fn frames_in(&self, time: Duration) -> u64 {
+        (self.rate * time.as_secs_f64()) as u64
+    }
 }
 
 /// What the worker has done since a point in time.
@@ -246,18 +281,28 @@ impl UpcallBudget {
     }
 
     /// Counts a batch: `hits` is its number of frames that hit the cache, `is_full` whether it had
-    /// as many frames as a batch can have.
+    /// as many frames as a batch can have. `in_kernel` tells how many frames the kernel has forwarded
+    /// so far, and is asked once in a [`MOMENT`] at most.
     #[inline]
-    pub(crate) fn saw_batch(&mut self, now: Duration, hits: u64, is_full: bool) {
-        let Traffic { moment, period, crowded, protects } = &mut self.traffic;
+    pub(crate) fn saw_batch(
+        &mut self,
+        now: Duration,
+        hits: u64,
+        is_full: bool,
+        in_kernel: impl FnOnce() -> u64,
+    ) {
+        let Traffic { moment, period, kernel, crowded, protects } = &mut self.traffic;
         moment.count(hits, is_full);
         period.count(hits, is_full);
         if let Some(seen) = moment.end(now, MOMENT) {
-            *protects |= seen.hits > MUCH * seen.upcalls;
+            kernel.see(now, in_kernel());
+            let hits = seen.hits + kernel.frames_in(now.saturating_sub(seen.start));
+            *protects |= hits > MUCH * seen.upcalls;
         }
         if let Some(seen) = period.end(now, WHILE) {
-            *protects &= MUCH * seen.hits >= seen.upcalls;
-            let is_crowded = 2 * seen.full > seen.batches && 2 * seen.hits >= seen.upcalls;
+            let hits = seen.hits + kernel.frames_in(now.saturating_sub(seen.start));
+            *protects &= MUCH * hits >= seen.upcalls;
+            let is_crowded = 2 * seen.full > seen.batches && 2 * hits >= seen.upcalls;
             *crowded = if is_crowded { *crowded + 1 } else { 0 };
             *protects |= *crowded >= LONG;
         }
@@ -333,6 +378,11 @@ mod tests {
         Source { mac: MacAddr([2, 0, a, b, c, d]), ..HOST }
     }
 
+    /// A worker sees a batch while nothing is in the kernel.
+    fn saw(budget: &mut UpcallBudget, now: Duration, hits: u64, is_full: bool) {
+        budget.saw_batch(now, hits, is_full, || 0);
+    }
+
     /// A stranger asks.
     fn admit(budget: &mut UpcallBudget, ms: u64, source: Source) -> bool {
         budget.admit(at(ms), source, || false).is_some()
@@ -341,8 +391,8 @@ mod tests {
     /// A budget of 1,000 upcalls a second and 100 at once, in front of busy caches.
     fn busy() -> UpcallBudget {
         let mut budget = UpcallBudget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
-        budget.saw_batch(at(0), 1000, true);
-        budget.saw_batch(at(1), 1000, true);
+        saw(&mut budget, at(0), 1000, true);
+        saw(&mut budget, at(1), 1000, true);
         budget
     }
 
@@ -385,7 +435,7 @@ mod tests {
                 let payer = payer.inspect(|payer| budget.charge(*payer, work));
                 count += usize::from(ms > 3000 && payer.is_some());
             }
-            budget.saw_batch(at(ms), 1000, true);
+            saw(&mut budget, at(ms), 1000, true);
         }
         count
     }
@@ -442,7 +492,7 @@ mod tests {
         let mut budget = UpcallBudget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
         for ms in 0..50 {
             assert!((0..1000).all(|n| admit(&mut budget, ms, random_source(n))));
-            budget.saw_batch(at(ms), 500, true);
+            saw(&mut budget, at(ms), 500, true);
         }
     }
 
@@ -452,13 +502,13 @@ mod tests {
         let established = |n| Source { mac: random_source(n).mac, ..HOST };
         for ms in 2..5 {
             (0..1000).for_each(|n| _ = budget.admit(at(ms), established(n), || true));
-            budget.saw_batch(at(ms), 0, true);
+            saw(&mut budget, at(ms), 0, true);
         }
         assert!(budget.protects());
         // It ends with the traffic.
         for ms in 5..300 {
             (0..100).for_each(|n| _ = admit(&mut budget, ms, random_source(n)));
-            budget.saw_batch(at(ms), 0, true);
+            saw(&mut budget, at(ms), 0, true);
         }
         assert!(!budget.protects());
     }
@@ -469,7 +519,7 @@ mod tests {
             let mut budget = UpcallBudget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
             for ms in 0..1200 {
                 (0..32).for_each(|n| _ = admit(&mut budget, ms, random_source(n)));
-                budget.saw_batch(at(ms), 32, is_full);
+                saw(&mut budget, at(ms), 32, is_full);
                 assert!(ms > 900 || !budget.protects());
             }
             assert_eq!(budget.protects(), is_full);
@@ -479,7 +529,25 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_is_refused() {
         let mut budget = UpcallBudget::new(None);
-        budget.saw_batch(at(5), 1_000_000, true);
+        saw(&mut budget, at(5), 1_000_000, true);
         assert!((0..10_000).all(|_| admit(&mut budget, 6, HOST)));
+    }
+
+    #[test]
+    fn what_the_kernel_forwards_is_protected_from_a_flood() {
+        let mut budget = UpcallBudget::new(Some(UpcallLimit { rate: 1000, burst: 100 }));
+        // 1,000 new flows a second, 100 of which are refused if there is something to protect, while the kernel
+        // forwards 100,000 frames a second until the fourth second, and counts them twice a second.
+        let mut protects = Vec::new();
+        for ms in 0..6000 {
+            admit(&mut budget, ms, HOST);
+            let in_kernel = || ms.min(4000) / 500 * 500 * 100;
+            budget.saw_batch(at(ms), 0, false, in_kernel);
+            if ms % 500 == 499 {
+                protects.push(budget.protects());
+            }
+        }
+        let expected = [false, true, true, true, true, true, true, true, true, true, false, false];
+        assert_eq!(protects, expected);
     }
 }
