@@ -39,7 +39,7 @@ fn main() -> anyhow::Result<()> {
     for option in options {
         match option.as_str() {
             "miss" => caches = CacheConfig::OFF,
-            "normal" => actions = vec![Action::Output { port: OfPort::NORMAL }],
+            "normal" => actions = vec![Action::output(OfPort::NORMAL)],
             "pop" => actions = pop_label(),
             other => bail!("\"{other}\" is none of miss, normal and pop"),
         }

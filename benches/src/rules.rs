@@ -30,7 +30,7 @@ pub fn matching(set: impl FnOnce(&mut PipelineKey, &mut PipelineMask)) -> Match 
 
 /// The actions `output:PORT`.
 pub fn output(port: u16) -> Vec<Action> {
-    vec![Action::Output { port: OfPort(port) }]
+    vec![Action::output(OfPort(port))]
 }
 
 /// `pop_mpls:0x0800,resubmit(,1)`: table 1 needs to see what is behind the label, so the frame is looked

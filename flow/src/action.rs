@@ -118,6 +118,11 @@ pub enum Action {
     Output {
         /// A port of the bridge, or a reserved port such as `NORMAL` or `FLOOD`.
         port: OfPort,
+        /// How many bytes a packet-in would carry. The number has no effect, because a packet-in is an
+        /// [`Action::Controller`]. The rule keeps it, since controllers expect back the action that they have sent.
+        /// Text leaves it out.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        max_len: u16,
     },
     /// `controller:MAX_LEN` or `controller(...)`: sends the packet to a controller in a packet-in.
     Controller {
@@ -432,6 +437,11 @@ impl<'a> Nested<'a> {
 }
 
 impl Action {
+    /// `output:PORT`, as text says it.
+    pub const fn output(port: OfPort) -> Self {
+        Self::Output { port, max_len: 0 }
+    }
+
     /// The actions inside `clone(...)`, `write_actions(...)` or `ct(exec(...))`.
     pub fn nested(&self) -> Nested<'_> {
         match self {
@@ -623,7 +633,7 @@ impl Action {
             | Self::PopMpls(_) => Writes::Labels,
             Self::Ct(_) | Self::CtClear => Writes::Connection,
             Self::Resubmit { .. } | Self::GotoTable(_) => Writes::Anything,
-            Self::Output { port } if port == OfPort::TABLE => Writes::Anything,
+            Self::Output { port, .. } if port == OfPort::TABLE => Writes::Anything,
             // The field may name `TABLE`.
             Self::OutputReg { .. } => Writes::Anything,
             Self::Output { .. }
@@ -643,6 +653,12 @@ impl Action {
             | Self::Conjunction(_) => Writes::Nothing,
         }
     }
+}
+
+/// Whether JSON leaves a number out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// The largest size of a list of actions, and of a group with all its buckets, in bytes as [`list_size`] counts them.

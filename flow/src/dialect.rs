@@ -196,7 +196,7 @@ impl Writer<'_> {
             Action::Enqueue { port, queue } if version >= OpenFlow11 => {
                 self.out.extend([
                     Action::SetQueue(*queue),
-                    Action::Output { port: *port },
+                    Action::output(*port),
                     Action::PopQueue,
                 ]);
             }

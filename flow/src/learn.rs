@@ -144,7 +144,7 @@ impl Learner {
                     let port = OfPort(value(LearnSource::Field(src)) as u16);
                     let special = [OfPort::IN_PORT, OfPort::FLOOD, OfPort::LOCAL, OfPort::ALL];
                     if port < OfPort::MAX || special.contains(&port) {
-                        actions.push(Action::Output { port });
+                        actions.push(Action::output(port));
                     }
                 }
             }

@@ -422,7 +422,7 @@ impl Switch {
 
     /// The rule that a new bridge has unless controllers or `fail_mode=secure` are wanted: what it does until it is told otherwise.
     pub(crate) fn default_rule() -> FlowMod {
-        let actions = vec![Action::Output { port: OfPort::NORMAL }];
+        let actions = vec![Action::output(OfPort::NORMAL)];
         FlowMod {
             table: Some(TableId::default()),
             ..FlowMod::new(FlowCommand::Add, 0, Match::any(), actions)

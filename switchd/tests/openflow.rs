@@ -226,6 +226,36 @@ fn message_14(kind: u8, xid: u8, body: &[u8]) -> Vec<u8> {
     [&[5, kind], &len.to_be_bytes()[..], &[0, 0, 0, xid], body].concat()
 }
 
+/// Ryu's tests of switches and OFTest compare rules and groups with those that they have sent.
+#[test]
+fn rules_and_groups_are_told_with_the_actions_that_a_controller_has_sent() {
+    let served = Served::start();
+    let mut stream = UnixStream::connect(served.socket()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(&message_14(0, 1, &[])).unwrap();
+    // An output to port 2 with the `max_len` OFPCML_MAX, which Ryu writes into every output.
+    let output = [0, 0, 0, 16, 0, 0, 0, 2, 0xff, 0xe5, 0, 0, 0, 0, 0, 0];
+    let apply = [&[0, 4, 0, 24, 0, 0, 0, 0], &output[..]].concat();
+    let everything = [0, 1, 0, 4, 0, 0, 0, 0];
+    let fixed =
+        [&[0; 16][..], &[0, 0, 0, 0, 0, 0, 0, 5], &[0xff; 12], &[0; 4], &everything].concat();
+    let bucket = [&[0, 32, 0, 0][..], &[0xff; 8], &[0; 4], &output].concat();
+    let group = [&[0, 0, 0, 0, 0, 0, 0, 9][..], &bucket].concat();
+    let rules = [&[0, 1, 0, 0, 0, 0, 0, 0, 0xff, 0, 0, 0][..], &[0xff; 8], &[0; 20], &everything];
+    stream.write_all(&message_14(14, 2, &[fixed, apply.clone()].concat())).unwrap();
+    stream.write_all(&message_14(15, 3, &group)).unwrap();
+    stream.write_all(&message_14(18, 4, &rules.concat())).unwrap();
+    stream.write_all(&message_14(18, 5, &[0, 7, 0, 0, 0, 0, 0, 0])).unwrap();
+    for (kind, end) in [(0, &[][..]), (19, &apply), (19, &bucket)] {
+        let mut message = vec![0; 8];
+        stream.read_exact(&mut message).unwrap();
+        message.resize(usize::from(u16::from_be_bytes([message[2], message[3]])), 0);
+        stream.read_exact(&mut message[8..]).unwrap();
+        assert_eq!(message[1], kind, "{message:?}");
+        assert!(message.ends_with(end), "{message:?}");
+    }
+}
+
 /// Asserts that a new connection gets the reply to a barrier.
 fn assert_others_are_served(served: &Served) {
     let mut other = UnixStream::connect(served.socket()).unwrap();

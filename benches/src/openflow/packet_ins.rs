@@ -88,7 +88,7 @@ fn prepare(client: &mut Client) -> anyhow::Result<()> {
         mask.bits.headers.dl_dst = [0xff; 6];
     });
     let forward = FlowMod::new(Command::Add, 10, established, output(2));
-    let punt = Action::Output { port: OfPort::CONTROLLER };
+    let punt = Action::output(OfPort::CONTROLLER);
     let miss = FlowMod::new(Command::Add, 0, flow::Match::any(), vec![punt]);
     for rule in [forward, miss] {
         client.send(&OfMessage::FlowMod(Box::new(rule)))?;

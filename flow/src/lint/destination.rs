@@ -18,7 +18,7 @@ pub(super) fn check(
         let mut seen: Vec<Problem> = Vec::new();
         each_action(r.actions, &mut |action| {
             let problem = match action {
-                Action::Output { port }
+                Action::Output { port, .. }
                 | Action::OutputTrunc { port, .. }
                 | Action::Enqueue { port, .. } => missing_port(*port, around),
                 Action::Group(group) => around

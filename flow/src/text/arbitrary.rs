@@ -181,7 +181,7 @@ fn simple_action() -> impl Strategy<Value = Action> {
         });
     let real_port = || (1u16..0xff00).prop_map(OfPort);
     let outputs = prop_oneof![
-        output.prop_map(|port| Action::Output { port }),
+        output.prop_map(Action::output),
         to_controller,
         subfield()
             .prop_filter("fits a port", |s| s.n_bits <= 64)

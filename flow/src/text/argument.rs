@@ -116,7 +116,7 @@ impl<'a> Argument<'a> {
         }
         let fault = match self.port(self.text) {
             Ok(OfPort::CONTROLLER) => return Ok(plain_controller(u16::MAX)),
-            Ok(port) => return Ok(Action::Output { port }),
+            Ok(port) => return Ok(Action::output(port)),
             Err(fault) => fault,
         };
         let is_field = self.text.contains('[')

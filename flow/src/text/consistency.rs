@@ -162,7 +162,7 @@ impl Checker {
     fn one(&self, action: &Action, sketch: &Sketch<'_>) -> Result<Option<Prerequisite>, Problem> {
         let mut needed = None;
         match action {
-            Action::Output { port } | Action::OutputTrunc { port, .. } => output_port(*port)?,
+            Action::Output { port, .. } | Action::OutputTrunc { port, .. } => output_port(*port)?,
             Action::Enqueue { port, .. } => {
                 let is_queue_port = matches!(*port, OfPort::IN_PORT | OfPort::LOCAL);
                 if *port >= OfPort::MAX && !is_queue_port {

@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn instructions_stand_behind_actions() {
-        let output = Action::Output { port: OfPort(1) };
+        let output = Action::output(OfPort(1));
         let goto = Action::GotoTable(TableId::default());
         let check = |list: &[Action], nesting| check(list, nesting).map_err(|(i, _)| i);
         assert_eq!(check(&[output.clone(), goto.clone()], Nesting::Outermost), Ok(()));

@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(out.in_port, OfPort(2));
         assert_eq!(out.packet.len(), 42);
         assert_eq!((out.state.metadata.get(), out.state.regs[3].get()), (5, 7));
-        let output = |port| Action::Output { port };
+        let output = Action::output;
         assert_eq!(out.actions, [output(OfPort(1)), output(OfPort::TABLE)]);
         assert_eq!(read("packet=UDP,actions=drop").unwrap().in_port, OfPort::CONTROLLER);
         assert_eq!(read("packet=UDP,in_port=none,actions=").unwrap().in_port, OfPort::NONE);

@@ -242,7 +242,7 @@ impl<'a> ActionParser<'a> {
         let may_be_port = pair.delimiter == Delimiter::None || self.context.lenient;
         let port = port::parse(pair.key, self.context.ports, self.context.lenient);
         if let (true, Ok(port)) = (may_be_port, port) {
-            return Ok(Action::Output { port });
+            return Ok(Action::output(port));
         }
         if name == "apply_actions" {
             return Err(Fault::new("apply_actions is the default instruction")

@@ -302,7 +302,7 @@ impl Rule {
     /// that truncates does not count.
     pub fn outputs_to(&self, port: OfPort) -> bool {
         any_action(&self.actions, &mut |a| match a {
-            Action::Output { port: p } | Action::Enqueue { port: p, .. } => *p == port,
+            Action::Output { port: p, .. } | Action::Enqueue { port: p, .. } => *p == port,
             Action::Controller { .. } => port == OfPort::CONTROLLER,
             _ => false,
         })

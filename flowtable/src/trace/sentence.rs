@@ -16,7 +16,7 @@ pub fn action_sentence(action: &Action, options: &PrintOptions<'_>) -> String {
         text
     };
     match action {
-        Action::Output { port } => output(*port, names),
+        Action::Output { port, .. } => output(*port, names),
         Action::OutputTrunc { port, max_len } => {
             format!("{}, cut to {max_len} bytes", output(*port, names))
         }

@@ -536,7 +536,7 @@ fn output(port: OfPort, max_len: u16) -> Action {
             pause: false,
             meter_id: None,
         },
-        _ => Action::Output { port },
+        _ => Action::Output { port, max_len },
     }
 }
 

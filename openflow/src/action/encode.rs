@@ -28,7 +28,7 @@ impl Writing<'_> {
     fn action(&mut self, action: &Action) {
         let (is_10, is_11) = (self.version == OpenFlow10, self.version >= OpenFlow11);
         match action {
-            Action::Output { port } => self.output(*port, 0),
+            Action::Output { port, max_len } => self.output(*port, *max_len),
             Action::Controller { .. } => self.controller(action),
             Action::OutputReg { src, max_len } => self.output_reg(*src, *max_len),
             Action::OutputTrunc { port, max_len } => self.nicira(nx::OUTPUT_TRUNC, |out| {

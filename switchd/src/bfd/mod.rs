@@ -240,7 +240,7 @@ fn send(switch: &Switch, port: &WatchedPort, discriminator: u32, packet: &[u8; 2
         in_port: OfPort::NONE,
         packet: frame::compose(frames, port.mac, discriminator, packet),
         state,
-        actions: vec![Action::Output { port: port.at.port }],
+        actions: vec![Action::output(port.at.port)],
     };
     // What becomes of it shows at the other end.
     let _ = bridge.begin_to_inject(packet);

@@ -58,10 +58,10 @@ impl IneffectiveParts {
         let mut has_queue = false;
         for action in actions {
             match action {
-                Action::Output { port: OfPort::CONTROLLER } | Action::Controller { .. } => {
+                Action::Output { port: OfPort::CONTROLLER, .. } | Action::Controller { .. } => {
                     self.has_controller = true;
                 }
-                Action::Output { port } | Action::OutputTrunc { port, .. } => {
+                Action::Output { port, .. } | Action::OutputTrunc { port, .. } => {
                     self.output(*port, has_queue);
                 }
                 Action::Enqueue { port, queue } => {

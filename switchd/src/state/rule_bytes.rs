@@ -17,7 +17,7 @@
 //! actions                 up to the end: a byte for the kind of each action, and its arguments
 //! ```
 //!
-//! Numbers are little-endian. An action is 1 and the port of an `output` (`u16`), 2 and the number of a `group` (`u32`), 3 and
+//! Numbers are little-endian. An action is 1 and the port of an `output` without a `max_len` (`u16`), 2 and the number of a `group` (`u32`), 3 and
 //! the table of a `goto_table` (`u8`), or 0, a size (`u32`), and as many bytes of the action's JSON.
 //! The form is part of the journal's format: a journal with another form gets another number of the format.
 
@@ -211,7 +211,7 @@ fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
 
 fn write_action(out: &mut Vec<u8>, action: &Action) {
     match action {
-        Action::Output { port } => {
+        Action::Output { port, max_len: 0 } => {
             let [low, high] = port.0.to_le_bytes();
             out.extend_from_slice(&[kind::OUTPUT, low, high]);
         }
@@ -335,7 +335,7 @@ fn take_rule<'a>(
 
 fn take_action(from: &mut &[u8]) -> Option<Action> {
     Some(match array::<1>(from)?[0] {
-        kind::OUTPUT => Action::Output { port: OfPort(u16::from_le_bytes(*array(from)?)) },
+        kind::OUTPUT => Action::output(OfPort(u16::from_le_bytes(*array(from)?))),
         kind::GROUP => Action::Group(GroupId(u32::from_le_bytes(*array(from)?))),
         kind::GOTO_TABLE => Action::GotoTable(TableId::new(array::<1>(from)?[0])?),
         kind::JSON => serde_json::from_slice(take_sized(from)?).ok()?,

@@ -8,6 +8,7 @@ use crate::bridge::{groups, hosts, meters};
 use crate::desired::{Bridge, Desired, Port, SslFiles, file};
 use crate::switch::{Config, StartError, Switch};
 use flow::Match;
+use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::text::write_group;
 use flow::text::{
@@ -88,6 +89,31 @@ fn change_meter(switch: &Switch, command: MeterCommand, text: &str) {
     let request = parse_meter(text, command).expect(text);
     meters::change(switch.on("br0").unwrap(), &[request]).unwrap();
     switch.wait_until_kept().unwrap();
+}
+
+#[test]
+fn a_rule_keeps_the_numbers_that_only_controllers_see() {
+    let folder = Folder::new();
+    let configured = Desired { bridges: vec![Bridge::new("br0")], ..Desired::default() };
+    let outputs = |max_len| vec![Action::Output { port: OfPort(1), max_len }];
+    {
+        let switch = start(&folder, &configured);
+        let flow_mod = |priority, max_len| {
+            FlowMod::new(Command::Add, priority, Match::any(), outputs(max_len))
+        };
+        let rules = [flow_mod(1, 0), flow_mod(2, 0xffe5)];
+        switch.on("br0").unwrap().bridge().apply(&rules, switch.now()).unwrap();
+        switch.wait_until_kept().unwrap();
+    }
+    let switch = start(&folder, &configured);
+    let every = FlowMod::new(Command::Delete, 0, Match::any(), Vec::new());
+    let mut walk = switch.on("br0").unwrap().bridge().walk(&every);
+    let mut kept = Vec::new();
+    while walk.next_slice(|entry| kept.push((entry.priority, entry.value.actions.to_vec()))) {}
+    // Without a controller, the bridge has a rule with the priority 0.
+    kept.retain(|(priority, _)| *priority > 0);
+    kept.sort_by_key(|(priority, _)| *priority);
+    assert_eq!(kept, [(1, outputs(0)), (2, outputs(0xffe5))]);
 }
 
 /// Everything of a switch that is to survive, in words.

@@ -39,7 +39,7 @@ pub fn write_actions(out: &mut String, actions: &[Action], options: &PrintOption
 pub fn write_action(out: &mut String, action: &Action, options: &PrintOptions<'_>) {
     let names = options.ports;
     match action {
-        Action::Output { port } => output(out, *port, names),
+        Action::Output { port, max_len: _ } => output(out, *port, names),
         Action::Controller { .. } => controller(out, action),
         Action::OutputReg { src, .. } => with_subfield(out, "output:", *src),
         Action::OutputTrunc { port, max_len } => {

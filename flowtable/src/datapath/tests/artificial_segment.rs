@@ -41,7 +41,7 @@ fn add(policy: &Policy, table: u8, value: u64, actions: Vec<Action>) {
 }
 
 fn output(port: u16) -> Vec<Action> {
-    vec![Action::Output { port: OfPort(port) }]
+    vec![Action::output(OfPort(port))]
 }
 
 fn cached(policy: &Policy, key: &FlowKey) -> CachedFlow {

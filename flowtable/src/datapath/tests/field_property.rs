@@ -75,7 +75,7 @@ fn rule(table: u8, priority: u16, matching: Match, actions: Vec<Action>) -> Flow
 }
 
 fn output(port: u16) -> Action {
-    Action::Output { port: OfPort(port) }
+    Action::output(OfPort(port))
 }
 
 fn set(field: FieldId, value: u128, mask: u128) -> Action {
@@ -130,7 +130,7 @@ fn rules(packet: &PipelineKey, field: FieldId, case: &Case) -> Vec<FlowMod> {
         rule(0, 8, matching(packet, field, c, false), vec![output(4)]),
         rule(0, 7, matching(packet, field, d, true), actions),
         rule(0, 6, matching(packet, other, c, true), vec![Action::DecTtl(vec![]), resubmit]),
-        rule(0, 1, Match::any(), vec![Action::Output { port: OfPort::NORMAL }]),
+        rule(0, 1, Match::any(), vec![Action::output(OfPort::NORMAL)]),
         rule(1, 9, matching(&written, other, a, false), vec![output(2)]),
         rule(1, 8, matching(&written, field, c, true), vec![output(1)]),
         rule(1, 7, matching(&written, reg(0), d, true), vec![Action::StripVlan, output(3)]),

@@ -82,7 +82,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
 
     fn action(&mut self, action: &Action, rest: &[Action]) -> Result<(), Stop> {
         match action {
-            Action::Output { port } => self.output(*port),
+            Action::Output { port, .. } => self.output(*port),
             Action::Controller { max_len, reason, controller_id, userdata, pause, meter_id } => {
                 // Messages have such an action as an output, whose reason depends on where the action is.
                 let (controller_id, meter_id) = (*controller_id, *meter_id);
@@ -381,7 +381,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                     output = super::OFPP_UNSET;
                     break;
                 }
-                Action::Output { port } => output = widen(*port),
+                Action::Output { port, .. } => output = widen(*port),
                 _ => {}
             }
         }
