@@ -153,11 +153,11 @@ pub(crate) fn flow_line<'a>(
         name: rule.name().map(|name| &**name),
         label: rule.label().map(|label| &**label),
         learned_by: rule.learned_by.as_ref().map(|teacher| &*teacher.text),
-        duration: now.saturating_sub(rule.stats.created()),
+        duration: now.saturating_sub(rule.created()),
         packets,
         bytes,
         idle_age: now.saturating_sub(rule.stats.used()),
-        hard_age: now.saturating_sub(rule.stats.modified()),
+        hard_age: now.saturating_sub(rule.modified()),
     }
 }
 

@@ -144,7 +144,7 @@ impl Policy {
         let (tables, version) = self.tables.read();
         let rule = tables.of(learned.bridge).has_learned(learned, version);
         if let Some(rule) = rule {
-            rule.stats.touch_until(now);
+            rule.touch_until(now);
         }
         rule.is_some()
     }

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A rule. Immutable: a modification replaces it by another one that shares its [`RuleStats`].
+/// A rule. Immutable: a modification replaces it by another one that shares its [`RuleStats`], and so does an addition
+/// that does not reset the counters.
 #[derive(Debug)]
 pub struct Rule {
     /// The bridge that has the rule.
@@ -37,8 +38,12 @@ pub struct Rule {
     pub names: Option<Box<RuleNames>>,
     /// The rule that made this one of a packet. `None` for a rule that somebody has added.
     pub learned_by: Option<Box<Teacher>>,
-    /// The counters and times, which a modified rule shares with the rule before it.
+    /// The counters, which the rule may share with those that had its place before.
     pub stats: Arc<RuleStats>,
+    /// When the rule was added, and when it was changed.
+    pub(super) times: RuleTimes,
+    /// The version of the tables that has the rule first. Modifications do not change it.
+    pub added_in: Version,
     /// The version of the tables from which on the rule has these actions and this cookie.
     pub since: Version,
 }
@@ -84,48 +89,59 @@ pub struct RuleNames {
     pub label: Option<Arc<str>>,
 }
 
-/// Counters and times of a rule. Times are on the switch's monotonic clock.
+/// When a rule was added and changed, on the switch's monotonic clock.
+#[derive(Debug)]
+pub(super) struct RuleTimes {
+    created_ms: AtomicU64,
+    modified_ms: AtomicU64,
+}
+
+impl RuleTimes {
+    /// A rule that was added at `created`, and changed last at `modified`.
+    pub(super) fn new(created: Duration, modified: Duration) -> Self {
+        let ms = |time: Duration| AtomicU64::new(time.as_millis() as u64);
+        Self { created_ms: ms(created), modified_ms: ms(modified) }
+    }
+}
+
+/// What a rule has counted, and when, on the switch's monotonic clock.
 #[derive(Debug)]
 pub struct RuleStats {
     packets: AtomicU64,
     bytes: AtomicU64,
     used_ms: AtomicU64,
-    created_ms: AtomicU64,
-    modified_ms: AtomicU64,
     /// What `fin_timeout` has shortened the timeouts to, as [`Timeouts::to_bits`] has it; 0 if it has not.
     shortened: AtomicU32,
     counts_packets: bool,
     counts_bytes: bool,
-    added_in: Version,
 }
 
 impl RuleStats {
-    /// Makes counters of zero for a rule that is added at `now`, and is there from version `added_in` of the tables on.
-    pub fn new(now: Duration, added_in: Version) -> Self {
-        let now = now.as_millis() as u64;
+    /// Makes counters of zero for a rule that is added at `now`. Those that the flags exclude stay zero.
+    pub fn new(now: Duration, flags: FlowFlags) -> Self {
         Self {
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            used_ms: AtomicU64::new(now),
-            created_ms: AtomicU64::new(now),
-            modified_ms: AtomicU64::new(now),
+            used_ms: AtomicU64::new(now.as_millis() as u64),
             shortened: AtomicU32::new(0),
-            counts_packets: true,
-            counts_bytes: true,
-            added_in,
+            counts_packets: !flags.no_packet_counts,
+            counts_bytes: !flags.no_byte_counts,
         }
     }
 
-    /// The version of the tables that has the rule first. Modifications do not change it.
-    pub fn added_in(&self) -> Version {
-        self.added_in
-    }
-
-    /// These counters, of which those that the flags of a rule exclude stay zero.
-    pub fn counting(mut self, flags: FlowFlags) -> Self {
-        self.counts_packets = !flags.no_packet_counts;
-        self.counts_bytes = !flags.no_byte_counts;
-        self
+    /// The counters of a rule with these flags that takes the place of the rule with these counters, and goes on
+    /// counting.
+    pub(super) fn inherit(self: &Arc<Self>, flags: FlowFlags) -> Arc<Self> {
+        let heir = Self::new(self.used(), flags);
+        let counts_alike =
+            (heir.counts_packets, heir.counts_bytes) == (self.counts_packets, self.counts_bytes);
+        // The new rule has its own timeouts, which nothing has shortened.
+        if counts_alike && self.shortened.load(Ordering::Relaxed) == 0 {
+            return Arc::clone(self);
+        }
+        let (packets, bytes) = self.totals();
+        heir.add(packets, bytes, self.used());
+        Arc::new(heir)
     }
 
     /// Adds traffic that was last seen at `used`.
@@ -154,47 +170,6 @@ impl RuleStats {
     pub fn used(&self) -> Duration {
         Duration::from_millis(self.used_ms.load(Ordering::Relaxed))
     }
-
-    /// The time when the rule was added.
-    pub fn created(&self) -> Duration {
-        Duration::from_millis(self.created_ms.load(Ordering::Relaxed))
-    }
-
-    /// The time when the rule's actions or timeouts were last changed.
-    pub fn modified(&self) -> Duration {
-        Duration::from_millis(self.modified_ms.load(Ordering::Relaxed))
-    }
-
-    /// Adds what the rule has counted in another process, and takes over the times that it has there. The clocks of both
-    /// processes began at the same time.
-    pub fn take_over(&self, before: &RuleTotals) {
-        let RuleTotals { packets, bytes, created, modified, used } = *before;
-        // A rule without traffic has been used last in the other process. What a worker adds meanwhile tells a later
-        // time with the next packets.
-        if self.packets.load(Ordering::Relaxed) == 0 {
-            self.used_ms.store(used.as_millis() as u64, Ordering::Relaxed);
-        }
-        self.add(packets, bytes, used);
-        self.created_ms.store(created.as_millis() as u64, Ordering::Relaxed);
-        self.touch(modified);
-    }
-
-    /// The counters and times at this moment.
-    pub fn to_totals(&self) -> RuleTotals {
-        let (packets, bytes) = self.totals();
-        let (created, modified, used) = (self.created(), self.modified(), self.used());
-        RuleTotals { packets, bytes, created, modified, used }
-    }
-
-    /// Notes that the rule was changed at `now`, unless a later change has been noted.
-    pub fn touch_until(&self, now: Duration) {
-        self.modified_ms.fetch_max(now.as_millis() as u64, Ordering::Relaxed);
-    }
-
-    /// Notes that the rule was changed at `now`.
-    pub fn touch(&self, now: Duration) {
-        self.modified_ms.store(now.as_millis() as u64, Ordering::Relaxed);
-    }
 }
 
 /// Counters and times of a rule at one moment.
@@ -213,6 +188,42 @@ pub struct RuleTotals {
 }
 
 impl Rule {
+    /// The time when the rule was added.
+    pub fn created(&self) -> Duration {
+        Duration::from_millis(self.times.created_ms.load(Ordering::Relaxed))
+    }
+
+    /// The time when the rule's actions or timeouts were last changed.
+    pub fn modified(&self) -> Duration {
+        Duration::from_millis(self.times.modified_ms.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the rule was changed at `now`, unless a later change has been noted.
+    pub fn touch_until(&self, now: Duration) {
+        self.times.modified_ms.fetch_max(now.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Adds what the rule has counted in another process, and takes over the times that it has there. The clocks of both
+    /// processes began at the same time.
+    pub fn take_over(&self, before: &RuleTotals) {
+        let RuleTotals { packets, bytes, created, modified, used } = *before;
+        // A rule without traffic has been used last in the other process. What a worker adds meanwhile tells a later
+        // time with the next packets.
+        if self.stats.packets.load(Ordering::Relaxed) == 0 {
+            self.stats.used_ms.store(used.as_millis() as u64, Ordering::Relaxed);
+        }
+        self.stats.add(packets, bytes, used);
+        self.times.created_ms.store(created.as_millis() as u64, Ordering::Relaxed);
+        self.times.modified_ms.store(modified.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// The counters and times at this moment.
+    pub fn to_totals(&self) -> RuleTotals {
+        let (packets, bytes) = self.stats.totals();
+        let (created, modified, used) = (self.created(), self.modified(), self.stats.used());
+        RuleTotals { packets, bytes, created, modified, used }
+    }
+
     /// The rule's place in its bridge.
     pub fn place(&self) -> RuleRef {
         (self.table, self.id)
@@ -278,7 +289,7 @@ impl Rule {
         let after = |seconds: u16, since: Duration| {
             (seconds != 0).then(|| since + Duration::from_secs(seconds.into()))
         };
-        let modified = self.stats.modified();
+        let modified = self.modified();
         let hard = after(self.hard_timeout(), modified);
         let idle = after(self.idle_timeout(), self.stats.used().max(modified));
         hard.into_iter().chain(idle).min()
@@ -289,9 +300,9 @@ impl Rule {
         let over = |since: Duration, seconds: u16| {
             seconds != 0 && now.saturating_sub(since) >= Duration::from_secs(u64::from(seconds))
         };
-        if over(self.stats.modified(), self.hard_timeout()) {
+        if over(self.modified(), self.hard_timeout()) {
             Some(Expiry::Hard)
-        } else if over(self.stats.used().max(self.stats.modified()), self.idle_timeout()) {
+        } else if over(self.stats.used().max(self.modified()), self.idle_timeout()) {
             Some(Expiry::Idle)
         } else {
             None

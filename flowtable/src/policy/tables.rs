@@ -13,7 +13,7 @@ use super::meters::{MeterEntry, Meters};
 use super::parted_map::PartedMap;
 use super::recent_actions::RecentActions;
 use super::rule::Removal;
-use super::rule::{Rule, RuleNames, RuleRef, RuleStats, Timeouts};
+use super::rule::{Rule, RuleNames, RuleRef, RuleStats, RuleTimes, Timeouts};
 use super::table_settings::{Limits, VacancyChange};
 use super::upkeep::Freed;
 use crate::classifier::{Classifier, Entry, MaskHint, RuleId, Version};
@@ -504,8 +504,12 @@ impl Tables {
             self.make_room(change, table)?;
         }
         self.check_name(fm, replaced.map(|id| (table, id)), version)?;
-        // An add starts the counters anew, as OpenFlow 1.0 §4.6 says, with or without reset_counts.
-        let stats = Arc::new(RuleStats::new(now, version).counting(fm.flags));
+        // The counters stay (OpenFlow 1.3.5 §6.4), unless the flag says otherwise, as it does in OpenFlow 1.0 and 1.1.
+        let old = replaced.filter(|_| !fm.flags.reset_counts).and_then(|id| self.rule((table, id)));
+        let stats = match old {
+            Some(old) => old.value.stats.inherit(fm.flags),
+            None => Arc::new(RuleStats::new(now, fm.flags)),
+        };
         if let Some(id) = replaced {
             self.remove(change, &[(table, id)], Removal::Replaced);
         }
@@ -524,6 +528,8 @@ impl Tables {
             names: names_of(fm),
             learned_by,
             stats,
+            times: RuleTimes::new(now, now),
+            added_in: version,
             since: version,
         };
         self.insert(change, (table, hint), &fm.matching, fm.priority, rule);
@@ -563,7 +569,6 @@ impl Tables {
         if fm.flags.reset_counts {
             old.stats.reset();
         }
-        old.stats.touch(now);
         let actions = self.recent_actions.share(&fm.actions);
         let learned_by = change.teacher.clone().map(Box::new).or_else(|| old.learned_by.clone());
         let since = change.version;
@@ -579,6 +584,8 @@ impl Tables {
             names: old.names.clone(),
             learned_by,
             stats: Arc::clone(&old.stats),
+            times: RuleTimes::new(old.created(), now),
+            added_in: old.added_in,
             since,
         };
         self.remove_step(change, at, None);

@@ -431,7 +431,7 @@ impl Monitors {
         while walk.next_slice(|effect| slice.extend(Changed::of(effect))) {
             for changed in slice.drain(..) {
                 let is_removal = matches!(changed.event, MonitorEvent::Removed(_));
-                let is_known = |version| changed.rule.stats.added_in() <= version;
+                let is_known = |version| changed.rule.added_in <= version;
                 if known.is_some_and(|version| !is_removal || !is_known(version)) {
                     continue;
                 }
@@ -526,7 +526,7 @@ impl Monitors {
         let mut parts = ReplyParts::flow_updates(encoding, 0);
         let event = |id: &u32, rule: &Rule| {
             let monitor = self.of_id.get(id)?;
-            let is_new = rule.stats.added_in() > paused;
+            let is_new = rule.added_in > paused;
             let is_told = rule.since > paused && rule.since > monitor.since;
             match (is_told, is_new && monitor.flags.add) {
                 (false, _) => None,

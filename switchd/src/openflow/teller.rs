@@ -180,7 +180,7 @@ impl Gone {
     fn message(&self, encoding: Encoding) -> OfMessage {
         let Self { rule, matching, priority, reason, at } = self;
         let (packets, bytes) = rule.stats.totals();
-        let age = at.saturating_sub(rule.stats.created());
+        let age = at.saturating_sub(rule.created());
         OfMessage::FlowRemoved(Box::new(FlowRemoved {
             matching: dialect::matching(matching, encoding.version).into_owned(),
             priority: *priority,

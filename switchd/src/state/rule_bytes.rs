@@ -77,7 +77,7 @@ pub(super) struct WrittenRule<'a> {
 impl<'a> WrittenRule<'a> {
     /// A rule of a bridge. `now` is the switch's clock at this moment.
     pub(super) fn of(rule: &'a Rule, priority: u16, matching: &'a Match, now: Duration) -> Self {
-        let end = rule.stats.modified() + Duration::from_secs(rule.hard_timeout().into());
+        let end = rule.modified() + Duration::from_secs(rule.hard_timeout().into());
         Self {
             table: rule.table,
             priority,

@@ -199,8 +199,7 @@ fn give_rules(switch: &Switch) -> serde_json::Result<Vec<u8>> {
         let mut walk = bridge.walk(&every);
         while walk.next_slice(|rule| {
             let (table, priority, matching) = place_of(&rule);
-            let RuleTotals { packets, bytes, created, modified, used } =
-                rule.value.stats.to_totals();
+            let RuleTotals { packets, bytes, created, modified, used } = rule.value.to_totals();
             rules.push(GivenRule {
                 table,
                 priority,
@@ -228,7 +227,7 @@ fn take_rules(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
         let mut walk = bridge.walk(&every);
         while walk.next_slice(|rule| {
             if let Some(before) = by_place.get(&place_of(&rule)) {
-                rule.value.stats.take_over(before);
+                rule.value.take_over(before);
             }
         }) {}
     })
