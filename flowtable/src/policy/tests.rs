@@ -12,6 +12,7 @@ mod tunnels;
 
 use super::effects::tests::told;
 use super::*;
+use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::key::{FlowKey, PipelineKey};
 use flow::text::{ParseContext, parse_flow, parse_group, parse_match};
@@ -19,7 +20,7 @@ use flow::types::{MacAddr, OfPort, OfVersion, PortNo, TableId};
 use flow::verdict::{DpAction, DropReason};
 use mac_table::MacKey;
 use packet::{MappedOption, OptionMap};
-use ports::{PortInfo, VlanMode};
+use ports::{PortConfig, PortInfo, VlanMode};
 
 const NOW: Duration = Duration::from_secs(1);
 
@@ -199,6 +200,26 @@ fn what_a_port_does_not_receive_is_counted_by_the_rule_that_it_meets() {
     };
     assert_eq!(met("in_port=1,tcp"), (1, 0));
     assert_eq!(met("in_port=1,arp"), (0, 1));
+}
+
+#[test]
+fn a_packet_out_may_come_from_a_port_that_is_down_but_not_from_one_that_receives_nothing() {
+    let p = policy(&["actions=2"]);
+    let bridge = p.bridge(BridgeId::FIRST);
+    let packet = parse_match("in_port=1,tcp", &ParseContext::default()).unwrap();
+    let sent = |change: fn(&mut PortConfig)| {
+        bridge.with_ports(|ports| {
+            let config = &mut ports.get_mut(OfPort(1)).unwrap().config;
+            *config = PortConfig::default();
+            change(config);
+        });
+        let table = [Action::output(OfPort::TABLE), Action::output(OfPort(3))];
+        let translation = bridge.translate_packet_out(packet.key(), &table);
+        (outputs(&translation.actions), translation.drop)
+    };
+    assert_eq!(sent(|config| config.down = true), (vec![2, 3], None));
+    let refused = (vec![], Some(DropReason::PortNoReceive));
+    assert_eq!(sent(|config| config.no_recv = true), refused);
 }
 
 #[test]

@@ -224,7 +224,8 @@ pub fn translate_packet_out(
     ctx.bridge = bridge;
     (ctx.is_packet_out, ctx.cookie) = (true, NO_COOKIE);
     match ctx.ports().get(ctx.in_port()) {
-        Some(port) if !port.receives() => ctx.fail(DropReason::PortNoReceive),
+        // A port that is down receives nothing, but a controller may still send a packet as if it had come from there.
+        Some(port) if port.config.no_recv => ctx.fail(DropReason::PortNoReceive),
         _ => ctx.start_with(actions),
     }
     ctx.finish()
