@@ -193,6 +193,7 @@ pub(crate) fn decode_into(
 
 /// Reads the flow mod of OpenFlow 1.0.
 fn decode_10(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorCode> {
+    let is_exact = matching::is_exact_10(input);
     let matching = matching::decode_10(&mut input)?;
     let cookie = input.u64()?;
     let Head { mut flow_mod, permitted, buffer, flags } =
@@ -200,6 +201,10 @@ fn decode_10(mut input: Input<'_>, encoding: Encoding) -> Result<FlowMod, ErrorC
             let (buffer, out_port, flags) = (input.u32()?, input.u16()?, input.u16()?);
             Ok((buffer, out_port, flags, matching, None))
         })?;
+    if is_exact {
+        // A rule without wildcards has the highest priority, whatever its message says (OpenFlow 1.0 §3.4).
+        flow_mod.priority = u16::MAX;
+    }
     flow_mod.actions = action::decode_list(action_input(input), OpenFlow10)?;
     action::check_rule(&flow_mod.actions)?;
     set_flags(&mut flow_mod, flags, OpenFlow10)?;

@@ -208,6 +208,28 @@ fn a_burst_counts_without_the_flag_that_announces_it() {
     assert!(!meter.has_burst);
 }
 
+#[test]
+fn a_rule_of_1_0_without_wildcards_has_the_highest_priority() {
+    let priority = |wildcards: u32, command: u8| {
+        let mut bytes = vec![1, 14, 0, 72, 0, 0, 0, 9];
+        bytes.extend(wildcards.to_be_bytes());
+        bytes.extend([0; 44]);
+        bytes.extend([0, command, 0, 0, 0, 0, 0, 5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+        match OfMessage::decode(&bytes, encoding(OfVersion::OpenFlow10)).unwrap() {
+            OfMessage::FlowMod(flow_mod) => flow_mod.priority,
+            other => panic!("{other:?}"),
+        }
+    };
+    // The bits behind the last field mean nothing.
+    for wildcards in [0, 1 << 22, 1 << 31] {
+        assert_eq!((0..5).map(|command| priority(wildcards, command)).max(), Some(u16::MAX));
+        assert_eq!((0..5).map(|command| priority(wildcards, command)).min(), Some(u16::MAX));
+    }
+    for bit in 0..22 {
+        assert_eq!(priority(1 << bit, 0), 5, "wildcard {bit}");
+    }
+}
+
 proptest! {
     #![proptest_config(config(2_000))]
 

@@ -21,6 +21,11 @@ const OXM: u16 = 1;
 /// Size in bytes of the type and the length of a match.
 const HEADER_SIZE: usize = 4;
 
+/// Whether the match of OpenFlow 1.0 that comes next leaves out no field and no bit.
+pub(crate) fn is_exact_10(input: Input<'_>) -> bool {
+    standard::is_exact_10(input)
+}
+
 /// Reads the match of OpenFlow 1.0.
 pub(crate) fn decode_10(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
     standard::decode_10(input)

@@ -40,6 +40,7 @@ mod wild10 {
     pub(super) const NW_DST_SHIFT: u32 = 14;
     pub(super) const DL_VLAN_PCP: u32 = 1 << 20;
     pub(super) const NW_TOS: u32 = 1 << 21;
+    pub(super) const ALL: u32 = (1 << 22) - 1;
 }
 
 /// The bits of `wildcards` in 1.1.
@@ -132,6 +133,11 @@ impl Common {
             builder.set(dst, port.into(), full);
         }
     }
+}
+
+/// Whether the match of OpenFlow 1.0 that comes next leaves out no field and no bit.
+pub(super) fn is_exact_10(mut input: Input<'_>) -> bool {
+    input.u32().is_ok_and(|wildcards| wildcards & wild10::ALL == 0)
 }
 
 /// Reads the match of OpenFlow 1.0.
