@@ -97,7 +97,9 @@ pub(crate) fn decode_mod(
         if ids.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(ErrorCode::BadBucket);
         }
-        (buckets, place, decode_properties(input)?)
+        let selection =
+            decode_properties(input, |method| check_method(method, kind_number, command))?;
+        (buckets, place, selection)
     } else {
         // As in Open vSwitch, the commands of OpenFlow 1.5 for buckets work here, too: they insert in front of
         // all others, and remove all.
@@ -300,7 +302,14 @@ fn decode_buckets_15(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Buc
                         watched_port(port::decode_32(value.u32()?, ErrorCode::GroupBadWatch)?);
                 }
                 bucket_property::WATCH_GROUP => watch_group = watched_group(GroupId(value.u32()?)),
+                EXPERIMENTER_PROPERTY => {
+                    decode_experimenter(&mut value)?;
+                    return Err(ErrorCode::PropertyBadExpType);
+                }
                 _ => return Err(ErrorCode::BadProperty),
+            }
+            if kind != bucket_property::WEIGHT && !value.is_empty() {
+                return Err(ErrorCode::BadPropertyLength);
             }
         }
         if id > Bucket::MAX_ID {
@@ -355,35 +364,69 @@ fn put_buckets_15(out: &mut Encoder, buckets: &[Bucket], kind: GroupType, versio
     }
 }
 
-fn decode_properties(mut input: Input<'_>) -> Result<Selection, ErrorCode> {
+/// Checks a selection method of a group mod that has these numbers of a type and of a command.
+fn check_method(method: &str, kind: u8, command: u16) -> Result<(), ErrorCode> {
+    let has_method = matches!(command, command::ADD | command::MODIFY | command::ADD_OR_MODIFY);
+    let is_select = self::kind(kind)? == GroupType::Select;
+    match has_method && is_select && matches!(method, "hash" | "dp_hash") {
+        true => Ok(()),
+        false => Err(ErrorCode::BadPropertyValue),
+    }
+}
+
+/// Reads the properties of a group. `check` looks at the name of a selection method.
+fn decode_properties(
+    mut input: Input<'_>,
+    check: impl Fn(&str) -> Result<(), ErrorCode>,
+) -> Result<Selection, ErrorCode> {
     let mut selection = Selection::default();
     while !input.is_empty() {
         let (kind, mut value) = decode_property(&mut input)?;
         if kind != EXPERIMENTER_PROPERTY {
             return Err(ErrorCode::BadProperty);
         }
-        if (value.u32()?, value.u32()?) != (NETRONOME, SELECTION_METHOD) {
-            return Err(ErrorCode::BadPropertyVendor);
+        if decode_experimenter(&mut value)? != (NETRONOME, SELECTION_METHOD) {
+            return Err(ErrorCode::PropertyBadExpType);
         }
         value.skip(4)?;
         selection.method = value.name::<METHOD_SIZE>()?;
+        check(&selection.method)?;
         selection.param = value.u64()?;
         selection.fields = decode_selected_fields(value)?;
+        if selection.method == "dp_hash" && !selection.fields.is_empty() {
+            return Err(ErrorCode::BadPropertyValue);
+        }
     }
     Ok(selection)
 }
 
-/// Reads the fields of a selection method: headers that are followed by a mask if they say so.
-fn decode_selected_fields(mut input: Input<'_>) -> Result<Vec<(FieldId, u128)>, ErrorCode> {
-    let mut fields = Vec::new();
+/// Reads the experimenter of a property, and what the experimenter calls the property.
+fn decode_experimenter(value: &mut Input<'_>) -> Result<(u32, u32), ErrorCode> {
+    Ok((value.u32()?, value.u32()?))
+}
+
+/// Reads the fields of a selection method: headers, each with the mask of the bits that count.
+fn decode_selected_fields(input: Input<'_>) -> Result<Vec<(FieldId, u128)>, ErrorCode> {
+    let mut input = Input::new(input.rest(), ErrorCode::BadMatchLength);
+    let mut fields: Vec<(FieldId, u128)> = Vec::new();
     while !input.is_empty() {
         let header = FieldHeader::decode(&mut input)?;
         let id = header.field.ok_or(ErrorCode::BadField)?;
-        if header.has_mask || header.size != id.def().wire_len() {
-            return Err(ErrorCode::BadPropertyValue);
+        let (def, legal) = (id.def(), id.full_mask());
+        if header.has_mask {
+            return Err(ErrorCode::BadMask);
         }
-        let mask = input.integer(header.size)? & id.full_mask();
-        fields.push((id, mask));
+        if header.size != def.wire_len() {
+            return Err(ErrorCode::BadField);
+        }
+        let mask = input.integer(header.size)?;
+        if !def.maskable && mask & legal != 0 && mask & legal != legal {
+            return Err(ErrorCode::BadMask);
+        }
+        if fields.iter().any(|(other, _)| *other == id) {
+            return Err(ErrorCode::DuplicateField);
+        }
+        fields.push((id, mask & legal));
     }
     Ok(fields)
 }
@@ -425,7 +468,7 @@ pub(crate) fn decode_desc(input: &mut Input<'_>, version: OfVersion) -> Result<G
     let buckets_len = usize::from(entry.u16()?);
     entry.skip(6)?;
     let buckets = decode_buckets_15(entry.part(buckets_len, ErrorCode::BadLength)?, version)?;
-    Ok(Group { id, kind, selection: decode_properties(entry)?, buckets })
+    Ok(Group { id, kind, selection: decode_properties(entry, |_| Ok(()))?, buckets })
 }
 
 /// Whether a description of a group has ids of buckets and a selection method: in OpenFlow 1.5, and in Nicira's message for
