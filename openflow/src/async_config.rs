@@ -208,6 +208,11 @@ impl AsyncConfig {
         *mask = if is_on { *mask | INVALID_TTL } else { *mask & !INVALID_TTL };
     }
 
+    /// Whether packets whose TTL is over go to the controller as master or equal.
+    pub fn has_invalid_ttl(&self) -> bool {
+        self.0[AsyncKind::PacketIn as usize][1] & INVALID_TTL != 0
+    }
+
     /// All masks, as a reply says them.
     pub fn masks(&self) -> AsyncMasks {
         AsyncMasks(self.0.map(|pair| pair.map(Some)))

@@ -431,6 +431,27 @@ fn port_mac(served: &Served, number: u16) -> MacAddr {
 }
 
 #[test]
+fn who_chooses_among_messages_asks_for_them() {
+    let served = Served::start();
+    for version in [OfVersion::OpenFlow10, OfVersion::OpenFlow13, OfVersion::OpenFlow14] {
+        let mut controller = Controller::connect(&served, version);
+        let nothing = SwitchConfig::default();
+        controller.send(&OfMessage::SetConfig(nothing));
+        // A reason of packet-ins is the flag for the TTL, which versions up to 1.2 have.
+        let masks = [(AsyncKind::PacketIn, 1 << 2), (AsyncKind::PortStatus, 7)];
+        masks.iter().for_each(|&(kind, mask)| controller.set_async(kind, false, mask));
+        controller.send(&OfMessage::GetConfigRequest);
+        let OfMessage::GetConfigReply(config) = controller.next() else { panic!() };
+        let has_flag = version == OfVersion::OpenFlow10;
+        assert_eq!((config.miss_send_len, config.invalid_ttl), (128, has_flag), "{version:?}");
+        let (port, _far) = dummy::open("p3", DummyOptions::default()).unwrap();
+        served.switch.add_open_port(DEFAULT_BRIDGE, port).unwrap();
+        assert!(served.switch.remove_port(DEFAULT_BRIDGE, OfPort(3)));
+        assert!(!controller.until_barrier().is_empty(), "{version:?}");
+    }
+}
+
+#[test]
 fn ports_that_come_and_go_are_told_to_who_asked() {
     let served = Served::start();
     let mut told = Controller::connect(&served, OfVersion::OpenFlow15);

@@ -90,12 +90,10 @@ pub(super) struct MemberSettings {
     /// The number by which actions name the peer (`NXT_SET_CONTROLLER_ID`); 0 if the peer has asked for none.
     pub(super) controller_id: u16,
     /// Whether the switch has connected to the peer. The other way round, the peer gets no messages that nobody asked for before
-    /// it has set a `miss_send_len` other than 0, as in Open vSwitch.
+    /// it has set a `miss_send_len` other than 0, or has chosen among the messages, as in Open vSwitch.
     pub(super) is_primary: bool,
-    /// What the peer has set by `OFPT_SET_CONFIG`; 0 before.
+    /// What the peer has set by `OFPT_SET_CONFIG`; 0 before, until it chooses among the messages.
     pub(super) miss_send_len: u16,
-    /// Whether the peer has asked, by `OFPT_SET_CONFIG`, for packets whose TTL has run out.
-    pub(super) invalid_ttl: bool,
     /// Which messages the peer gets without asking; `None` if it has chosen nothing.
     pub(super) async_config: Option<AsyncConfig>,
 }

@@ -2,7 +2,8 @@
 
 use super::bundles::Bundles;
 use super::connection::Wire;
-use super::hub::{Hub, Member, MemberSettings};
+use super::controller::DEFAULT_MISS_SEND_LEN;
+use super::hub::{Hub, Member};
 use super::journal::Author;
 use super::{flow_mods, lists, port_mods, queues, refuse, tables};
 use crate::bridge::{groups, meters, packet_out};
@@ -191,6 +192,10 @@ impl Peer {
                     let mut config = settings.async_config();
                     config.change(&masks, encoding.version);
                     settings.async_config = Some(config);
+                    // As in Open vSwitch, who chooses among messages asks for them.
+                    if settings.miss_send_len == 0 && !settings.is_primary {
+                        settings.miss_send_len = DEFAULT_MISS_SEND_LEN;
+                    }
                 });
                 self.hub.publish();
                 wire.follow_settings();
@@ -331,15 +336,16 @@ impl Peer {
     }
 
     fn config(&self, on: &OnBridge<'_>) -> SwitchConfig {
-        let MemberSettings { miss_send_len, invalid_ttl, .. } = self.member.settings();
+        let settings = self.member.settings();
+        let miss_send_len = settings.miss_send_len;
+        let invalid_ttl = settings.async_config().has_invalid_ttl();
         SwitchConfig { fragments: Some(on.bridge().fragments()), miss_send_len, invalid_ttl }
     }
 
     fn set_config(&mut self, on: &OnBridge<'_>, config: SwitchConfig) -> Result<(), ErrorCode> {
         let version = self.member.settings().encoding.map(|encoding| encoding.version);
         self.member.change_settings(|settings| {
-            (settings.miss_send_len, settings.invalid_ttl) =
-                (config.miss_send_len, config.invalid_ttl);
+            settings.miss_send_len = config.miss_send_len;
             // Later versions have no such flag.
             if version < Some(OfVersion::OpenFlow13) {
                 let mut wanted = settings.async_config();
