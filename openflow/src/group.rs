@@ -366,7 +366,9 @@ fn put_buckets_15(out: &mut Encoder, buckets: &[Bucket], kind: GroupType, versio
 
 /// Checks a selection method of a group mod that has these numbers of a type and of a command.
 fn check_method(method: &str, kind: u8, command: u16) -> Result<(), ErrorCode> {
-    let has_method = matches!(command, command::ADD | command::MODIFY | command::ADD_OR_MODIFY);
+    // What commands there are is looked at later.
+    let has_method =
+        !matches!(command, command::DELETE | command::INSERT_BUCKET | command::REMOVE_BUCKET);
     let is_select = self::kind(kind)? == GroupType::Select;
     match has_method && is_select && matches!(method, "hash" | "dp_hash") {
         true => Ok(()),

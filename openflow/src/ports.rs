@@ -407,6 +407,9 @@ impl PortMod {
                     EXPERIMENTER => return Err(ErrorCode::PropertyBadExpType),
                     _ => return Err(ErrorCode::BadProperty),
                 }
+                if !value.is_empty() {
+                    return Err(ErrorCode::BadPropertyLength);
+                }
             }
         }
         Ok(Self { port, mac, config, mask, advertise })
