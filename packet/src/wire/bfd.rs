@@ -54,8 +54,8 @@ pub enum BfdState {
 }
 
 impl BfdState {
-    /// The state with this number in packets, 0 to 3.
-    fn of_bits(bits: u8) -> Self {
+    /// The state with this number in packets, 0 to 3. Of a larger number, the lowest two bits count.
+    pub fn of_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::AdminDown,
             1 => Self::Down,

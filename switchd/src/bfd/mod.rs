@@ -8,12 +8,15 @@
 //!
 //! A peer that was never heard counts as down only five seconds after its session began, so that switches that
 //! start, or whose `bfd` is switched on one after the other, go on meanwhile.
+//!
+//! While another program prepares to take over, sessions go on sending, and tell the switch nothing. The other program goes on
+//! with what the switch was told last.
 
 mod frame;
 mod session;
 
 pub use frame::BfdFrames;
-pub use session::{BfdConfig, Remote, Session, diagnostic_name};
+pub use session::{BfdConfig, GivenSession, Remote, Session, diagnostic_name};
 
 use crate::switch::Switch;
 use crossbeam::channel::{self, Receiver, Sender};
@@ -80,7 +83,8 @@ impl BfdKeeper {
             return Ok(Self { stop: None, thread: None });
         };
         let (stop, stopped) = channel::bounded(0);
-        let run = move || Sessions::default().run(&switch, &received, &stopped);
+        let sessions = Sessions { given: switch.told_sessions(), ..Sessions::default() };
+        let run = move || { sessions }.run(&switch, &received, &stopped);
         let thread = std::thread::Builder::new().name("bfd".to_owned()).spawn(run)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
@@ -109,6 +113,8 @@ struct Running {
 #[derive(Default)]
 struct Sessions {
     running: HashMap<u16, Running>,
+    /// The sessions of the program that this one has taken over from, until the first look at the ports.
+    given: HashMap<u16, SessionView>,
     /// The number of sessions that ever began.
     begun: u32,
     looked: Option<Duration>,
@@ -133,12 +139,15 @@ impl Sessions {
                 }
                 default(wait) => {}
             }
-            // Nothing may change, and nothing is sent, while another program prepares to take over.
+            let now = switch.now();
+            // Nothing may change while another program prepares to take over.
             let Some(_passage) = switch.gate().try_enter() else {
+                if !switch.gate().is_handed_over() {
+                    self.running.values_mut().for_each(|running| running.send_due(switch, now));
+                }
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
             };
-            let now = switch.now();
             if self.looked.is_none_or(|looked| now >= looked + LOOK_INTERVAL) {
                 self.looked = Some(now);
                 self.follow(switch, now);
@@ -200,25 +209,50 @@ impl Sessions {
                 None => {
                     self.begun += 1;
                     let seed = switch.seed().wrapping_add(self.begun.into());
-                    // Multiples of an odd constant are all different.
-                    let discriminator = (seed as u32).wrapping_mul(0x9e37_79b1).max(1);
-                    let session = Session::new(port.config, discriminator, seed, now);
-                    let (began, was_up, is_peer_down, told) = (now, false, false, None);
+                    let given = self.given.remove(&port.port_no);
+                    let is_peer_down = given.as_ref().is_some_and(|given| given.is_peer_down);
+                    let session = match given {
+                        Some(SessionView { session, .. }) => {
+                            Session::go_on(port.config, &session.to_given(), seed, now)
+                        }
+                        None => Session::new(port.config, self.free_number(seed), seed, now),
+                    };
+                    // Who is down although the session has just begun here was up, or was waited for, in the other program.
+                    let was_up = is_peer_down || session.state() == BfdState::Up;
+                    let (began, told) = (now, None);
                     let running = Running { session, began, was_up, is_peer_down, told, port };
                     self.running.insert(running.port.port_no, running);
                 }
             }
         }
+        self.given.clear();
+    }
+
+    /// A number for a session, made of `seed`, that no other session has.
+    fn free_number(&self, seed: u64) -> u32 {
+        let is_taken = |number: &u32| {
+            let running = self.running.values().map(|running| &running.session);
+            let given = self.given.values().map(|given| &given.session);
+            running.chain(given).any(|session| session.discriminator() == *number)
+        };
+        // Multiples of an odd constant are all different.
+        let numbers = (seed as u32..=u32::MAX).chain(0..).map(|n| n.wrapping_mul(0x9e37_79b1));
+        numbers.map(|number| number.max(1)).find(|number| !is_taken(number)).unwrap_or(1)
     }
 }
 
 impl Running {
+    /// Sends what is due.
+    fn send_due(&mut self, switch: &Switch, now: Duration) {
+        if let Some(packet) = self.session.poll(now) {
+            send(switch, &self.port, self.session.discriminator(), &packet);
+        }
+    }
+
     /// Sends what is due, and tells what has changed.
     fn poll(&mut self, switch: &Switch, now: Duration) {
+        self.send_due(switch, now);
         let Self { port, session, began, was_up, is_peer_down, told } = self;
-        if let Some(packet) = session.poll(now) {
-            send(switch, port, session.discriminator(), &packet);
-        }
         let state = session.state();
         *was_up |= state == BfdState::Up;
         *is_peer_down = !session.is_forwarding() && (*was_up || now >= *began + PATIENCE);

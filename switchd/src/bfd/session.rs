@@ -13,6 +13,7 @@
 use super::frame::BfdFrames;
 use packet::wire::bfd::{FINAL, POLL, SIZE};
 use packet::wire::{BfdPacket, BfdState};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The shortest interval between packets while the session is not up (RFC 5880 §6.8.3).
@@ -73,6 +74,15 @@ impl Diagnostic {
             Self::PathBehindDown => CONCATENATED_PATH_DOWN,
         }
     }
+
+    /// The diagnostic with this number, as far as a session goes down for it.
+    fn of_number(number: u8) -> Self {
+        match number {
+            1 => Self::TimeExpired,
+            3 => Self::NeighbourDown,
+            _ => Self::None,
+        }
+    }
 }
 
 /// The name of a diagnostic, as Open vSwitch prints it.
@@ -106,6 +116,23 @@ pub struct Remote {
     pub min_rx: Duration,
     /// How many of its packets in a row may be missing.
     pub mult: u8,
+}
+
+/// What another program has to know of a session to go on with it. The other end notices nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenSession {
+    /// The number that this end gives the session.
+    discriminator: u32,
+    /// The numbers of state and diagnostic are those of control packets (RFC 5880 §4.1), here and below.
+    state: u8,
+    diagnostic: u8,
+    flaps: u64,
+    remote_discriminator: u32,
+    remote_state: u8,
+    remote_diagnostic: u8,
+    remote_min_tx: Duration,
+    remote_min_rx: Duration,
+    remote_mult: u8,
 }
 
 /// One end of a session.
@@ -146,6 +173,43 @@ impl Session {
             owes_final: false,
             random: seed | 1,
             flaps: 0,
+        }
+    }
+
+    /// Goes on with the session of another program at the time `now`. It sends a packet at once, and the other end has the whole
+    /// detection time for its next one.
+    pub fn go_on(config: BfdConfig, given: &GivenSession, seed: u64, now: Duration) -> Self {
+        let remote = Remote {
+            discriminator: given.remote_discriminator,
+            state: BfdState::of_bits(given.remote_state),
+            diagnostic: given.remote_diagnostic,
+            min_tx: given.remote_min_tx,
+            min_rx: given.remote_min_rx,
+            mult: given.remote_mult,
+        };
+        Self {
+            state: BfdState::of_bits(given.state),
+            diagnostic: Diagnostic::of_number(given.diagnostic),
+            remote,
+            heard: Some(now).filter(|_| remote.discriminator != 0),
+            flaps: given.flaps,
+            ..Self::new(config, given.discriminator, seed, now)
+        }
+    }
+
+    /// What another program has to know to go on with the session.
+    pub fn to_given(&self) -> GivenSession {
+        GivenSession {
+            discriminator: self.discriminator,
+            state: self.state as u8,
+            diagnostic: self.diagnostic.number(),
+            flaps: self.flaps,
+            remote_discriminator: self.remote.discriminator,
+            remote_state: self.remote.state as u8,
+            remote_diagnostic: self.remote.diagnostic,
+            remote_min_tx: self.remote.min_tx,
+            remote_min_rx: self.remote.min_rx,
+            remote_mult: self.remote.mult,
         }
     }
 
@@ -412,6 +476,38 @@ mod tests {
         pair.run(4000 * MS);
         assert_eq!(pair.states(), [BfdState::Up; 2]);
         assert_eq!(pair.ends[0].flaps(), 3);
+    }
+
+    #[test]
+    fn another_program_goes_on_with_a_session_and_the_other_end_notices_nothing() {
+        let mut pair = Pair::new(BfdConfig::default(), BfdConfig::default());
+        pair.run(5000 * MS);
+        // The first end has been down before.
+        pair.is_open = [false; 2];
+        pair.run(3100 * MS);
+        pair.is_open = [true; 2];
+        pair.run(5000 * MS);
+        let (before, flaps) = (pair.ends[0].clone(), pair.ends[1].flaps());
+        let words = serde_json::to_string(&before.to_given()).unwrap();
+        let given: GivenSession = serde_json::from_str(&words).unwrap();
+        // The other program needs most of the detection time until it sends.
+        let sent = pair.ends[0].next;
+        pair.ends[0].next = sent + 60_000 * MS;
+        pair.run(2000 * MS);
+        pair.ends[0] = Session::go_on(before.config(), &given, 3, pair.now);
+        let after = &pair.ends[0];
+        assert_eq!(after.discriminator(), before.discriminator());
+        assert_eq!((after.state(), after.flaps()), (BfdState::Up, 3));
+        assert_eq!((after.remote(), after.diagnostic()), (before.remote(), before.diagnostic()));
+        assert_eq!(after.detection_time(), before.detection_time());
+        pair.run(20_000 * MS);
+        assert_eq!(pair.states(), [BfdState::Up; 2]);
+        assert_eq!((pair.ends[0].flaps(), pair.ends[1].flaps()), (3, flaps));
+        // A session that has heard nobody yet has no time in which it has to hear somebody.
+        let fresh = Session::new(BfdConfig::default(), 11, 1, Duration::ZERO);
+        let after = Session::go_on(BfdConfig::default(), &fresh.to_given(), 1, 9000 * MS);
+        assert_eq!((after.state(), after.deadline()), (BfdState::Down, 9000 * MS));
+        assert_eq!(after.remote(), fresh.remote());
     }
 
     #[test]

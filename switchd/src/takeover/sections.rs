@@ -4,6 +4,7 @@
 //! forwards, late ones when the new program has begun to. The old program gives a late section after its last frame, so
 //! that counters are complete; the new one adds them to what it has counted itself meanwhile.
 
+use crate::bfd::GivenSession;
 use crate::edition::edition;
 use crate::port_slot::PortTotals;
 use crate::switch::Switch;
@@ -60,6 +61,7 @@ pub(super) fn sections() -> impl Iterator<Item = Section> {
 const SECTIONS: &[Section] = &[
     Section { name: "hosts", when: When::Early, give: give_hosts, take: take_hosts },
     Section { name: "late hosts", when: When::Late, give: give_hosts, take: take_hosts },
+    Section { name: "bfd sessions", when: When::Early, give: give_sessions, take: take_sessions },
     // In front of the connections, which need room.
     Section { name: "connection limits", when: When::Early, give: give_limits, take: take_limits },
     Section {
@@ -142,6 +144,18 @@ fn take_hosts(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
             });
         }
     })
+}
+
+fn give_sessions(switch: &Switch) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&switch.give_sessions())
+}
+
+fn take_sessions(switch: &Switch, bytes: &[u8]) -> serde_json::Result<()> {
+    let all: Vec<(String, String, GivenSession, bool)> = serde_json::from_slice(bytes)?;
+    for (bridge, port, given, is_peer_down) in all {
+        switch.take_session(&bridge, &port, &given, is_peer_down);
+    }
+    Ok(())
 }
 
 fn give_limits(switch: &Switch) -> serde_json::Result<Vec<u8>> {

@@ -28,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels::an_overlay_is_one_network", overlay),
     ("tunnels::questions_for_known_hosts_are_answered", suppressed),
     ("tunnels::bfd_says_which_peer_is_down", bfd),
+    ("tunnels::bfd_goes_on_over_a_restart", bfd_restarted),
     ("tunnels::three_hundred_overlays_of_ten_peers", many_overlays),
 ];
 
@@ -520,6 +521,46 @@ fn bfd() -> anyhow::Result<()> {
     states(&sites[0], ["up", "up"])?;
     ensure!(way(&mut client, "group:1")? == "net-1");
     reach(&[(&sites[0], &sites[1]), (&sites[1], &sites[2])], true)
+}
+
+/// A session of BFD on a site: states of both ends, discriminators, and how often it went up or down.
+fn session(site: &Site) -> anyhow::Result<(String, String, String, u64)> {
+    let Reply::Bfd(sessions) = site.daemon()?.client()?.ask(Operation::BfdShow { port: None })?
+    else {
+        bail!("sessions");
+    };
+    let session = sessions.into_iter().next().context("a session")?;
+    let numbers = format!("{} {}", session.local.discriminator, session.remote.discriminator);
+    Ok((session.local.state, session.remote.state, numbers, session.n_flaps))
+}
+
+/// Another process goes on with the sessions: neither end goes down, and the hosts behind the tunnel stay known.
+fn bfd_restarted() -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(Some(1450))?;
+    a.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7,bfd=on"])?;
+    b.start(&["--port", "vxlan:t,remote_ip=192.0.2.1,key=7,bfd=on"])?;
+    let up = |site: &Site| {
+        session(site).is_ok_and(|(local, remote, ..)| local == "up" && remote == "up")
+    };
+    eventually("the session is up at both ends", || up(&a) && up(&b))?;
+    reach(&[(&a, &b)], true)?;
+    let before = (session(&a)?, session(&b)?);
+    for _ in 0..2 {
+        let daemon = a.daemon.as_mut().context("it was started")?;
+        a.underlay.run(|| daemon.restart())??;
+        // Each end is to hear the other one: an end that began anew would say so with its first packet.
+        let start = std::time::Instant::now();
+        while start.elapsed() < Duration::from_millis(1500) {
+            let now = (session(&a)?, session(&b)?);
+            ensure!(now == before, "{now:?} instead of {before:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    // The process that has taken over notices silence as the first one did.
+    drop(b.daemon.take());
+    Ok(eventually("the other end is down", || {
+        session(&a).is_ok_and(|(local, ..)| local == "down")
+    })?)
 }
 
 /// Each of 300 overlays has a VLAN of the host, and ten peers, one of which is there.
