@@ -187,6 +187,8 @@ pub enum TxFailure {
     NoRoute,
     /// The route to a tunnel's remote end leads through a port of this switch.
     Loop,
+    /// A tunnel's remote end is an address of the host itself.
+    ToSelf,
     /// A firewall of the host refuses the datagram.
     Refused,
     /// The kernel refused it with this error number.
@@ -212,6 +214,7 @@ impl std::fmt::Display for TxFailure {
             Self::Loop => {
                 f.write_str("the route to the remote end leads through a port of this switch")
             }
+            Self::ToSelf => f.write_str("the remote end is an address of the host itself"),
             Self::Refused => f.write_str("a firewall of the host refuses it"),
             Self::Other(errno) => {
                 write!(f, "the kernel refused it: {}", std::io::Error::from_raw_os_error(*errno))

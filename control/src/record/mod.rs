@@ -315,6 +315,9 @@ pub struct TunnelRecord {
     pub sends_groups: bool,
     /// Whether the route to the remote end leads through a port of this switch, so that nothing is sent.
     pub is_loop: bool,
+    /// Whether the remote end is an address of the host itself, so that nothing is sent.
+    #[serde(default)]
+    pub is_self: bool,
     /// Datagrams that came to the UDP port, or by the protocol, of the tunnel, and that no tunnel port takes.
     pub strays: u64,
     /// What BFD says of the remote end: `up`, `down`, `init`; `None` without BFD.
@@ -334,6 +337,9 @@ impl fmt::Display for TunnelRecord {
         }
         if self.is_loop {
             f.write_str(", the route leads through a port of this switch: nothing is sent")?;
+        }
+        if self.is_self {
+            f.write_str(", the remote end is an address of this host: nothing is sent")?;
         }
         if !self.sends_groups {
             f.write_str(", no segment offload on this way")?;

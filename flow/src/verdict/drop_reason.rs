@@ -71,7 +71,7 @@ reasons! {
     RxRingFull "rx_ring_full" "the receive ring was full";
     RxError "rx_error" "the kernel handed over a frame that cannot be read";
     TunnelNoRemote "tunnel_no_remote" "the tunnel port sends to the address in tun_dst, and no rule has written one";
-    TunnelToSelf "tunnel_to_self" "the tunnel port sends to the address in tun_dst, which is still that of the end where the frame came in";
+    TunnelToSelf "tunnel_to_self" "the tunnel's remote end is this end itself: remote_ip is an address of the host, or tun_dst is as the frame brought it";
     TunnelNoRoute "tunnel_no_route" "the host has no way to the tunnel's remote end";
     TunnelRefused "tunnel_refused" "a firewall of the host refuses what the tunnel port sends";
     TunnelLoop "tunnel_loop" "the route to the tunnel's remote end leads through a port of this switch";

@@ -12,6 +12,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -51,6 +52,68 @@ impl Netlink {
         Ok(self.request(
             || format!("add address {address}/{prefix_len} to interface {index}"),
             RouteNetlinkMessage::NewAddress(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )?)
+    }
+
+    /// Takes an address away from the device with this interface index.
+    ///
+    /// # Errors
+    /// The device has no such address, or the process lacks `CAP_NET_ADMIN`.
+    pub fn remove_address(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        prefix_len: u8,
+    ) -> Result<(), LabError> {
+        let mut message = AddressMessage::default();
+        let family = family(address);
+        message.header = AddressHeader { family, prefix_len, index, ..AddressHeader::default() };
+        message.attributes.push(AddressAttribute::Local(address));
+        Ok(self.request(
+            || format!("remove address {address}/{prefix_len} from interface {index}"),
+            RouteNetlinkMessage::DelAddress(message),
+            0,
+        )?)
+    }
+
+    /// Adds a route to the one host `destination` through `gateway`, which only packets with the mark `mark` take.
+    ///
+    /// # Errors
+    /// The gateway cannot be reached, or the process lacks `CAP_NET_ADMIN`.
+    pub fn add_marked_route(
+        &mut self,
+        mark: u32,
+        destination: IpAddr,
+        gateway: IpAddr,
+    ) -> Result<(), LabError> {
+        // Any table that has no meaning for the kernel.
+        const TABLE: u8 = 100;
+        let mut rule = RuleMessage::default();
+        rule.header.family = family(destination);
+        rule.header.table = TABLE;
+        rule.header.action = RuleAction::ToTable;
+        rule.attributes.push(RuleAttribute::FwMark(mark));
+        self.request(
+            || format!("add a routing rule for the mark {mark}"),
+            RouteNetlinkMessage::NewRule(rule),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )?;
+        let mut route = RouteMessage::default();
+        route.header = RouteHeader {
+            address_family: family(destination),
+            destination_prefix_length: if destination.is_ipv4() { 32 } else { 128 },
+            table: TABLE,
+            protocol: RouteProtocol::Static,
+            scope: RouteScope::Universe,
+            kind: RouteType::Unicast,
+            ..RouteHeader::default()
+        };
+        route.attributes.push(RouteAttribute::Destination(route_address(destination)));
+        route.attributes.push(RouteAttribute::Gateway(route_address(gateway)));
+        Ok(self.request(
+            || format!("add a route to {destination} for the mark {mark}"),
+            RouteNetlinkMessage::NewRoute(route),
             NLM_F_CREATE | NLM_F_EXCL,
         )?)
     }

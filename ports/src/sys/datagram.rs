@@ -102,11 +102,18 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
     })
 }
 
-/// Chooses a route to an address, without sending anything.
+/// Chooses a route to an address, without sending anything. The address from which the socket sent so far is forgotten, unless
+/// somebody has bound the socket to it.
 ///
 /// # Errors
 /// There is no route.
 pub(crate) fn connect(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+    // The kernel looks up the route of a connected socket for the address that it has chosen before: in vain if the host has lost it.
+    // SAFETY: all zero is a valid address, of the family `AF_UNSPEC`.
+    let nowhere: libc::sockaddr = unsafe { zeroed() };
+    let size = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the pointer is to an address of this size, which lives during the call.
+    check(unsafe { libc::connect(fd.as_raw_fd(), &raw const nowhere, size) })?;
     with_address(address, |pointer, size| {
         // SAFETY: the pointer is to an address of this size, which lives during the call.
         check(unsafe { libc::connect(fd.as_raw_fd(), pointer, size) })

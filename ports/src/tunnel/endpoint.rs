@@ -7,7 +7,7 @@
 use super::bfd::{BfdInbox, BfdReceived, BfdTap};
 use super::demux::{Demux, DemuxReader, Member, Pattern, RefusedCount};
 use super::devices::{OwnDevices, TunnelGroup};
-use super::path::{Asking, PathState};
+use super::path::{Asking, PathState, Routed};
 use super::rx::TunnelRx;
 use super::sockets::{SendSettings, receiving, sending};
 use super::target::{TunnelKind, TunnelTarget};
@@ -70,7 +70,8 @@ struct Endpoint {
     queues: Vec<Box<dyn RxQueue>>,
     /// The sockets to send from, one set for each worker, by their settings.
     senders: HashMap<SendSettings, Vec<Arc<Vec<OwnedFd>>>>,
-    asking: Arc<Asking>,
+    /// Who asks for the ways of ports, by what routing rules look at.
+    asking: HashMap<Routed, Arc<Asking>>,
 }
 
 /// The receive queues of an endpoint that is new.
@@ -221,9 +222,9 @@ impl Open {
         shares_port: bool,
     ) -> Result<Vec<Lanes>, PortError> {
         if !self.endpoints.contains_key(id) {
-            let (of, number, devices) = (id.clone(), self.opened, Arc::clone(devices));
+            let (of, number) = (id.clone(), self.opened);
             let endpoint = in_netns(id.netns.as_deref(), move || {
-                Endpoint::open(&of, number, &devices, workers, shares_port)
+                Endpoint::open(&of, number, workers, shares_port)
             })?;
             self.opened = self.opened.wrapping_add(1);
             self.endpoints.insert(id.clone(), endpoint);
@@ -249,10 +250,20 @@ impl Open {
                 })?)
             }
         };
-        let lanes = senders.iter().map(|sockets| Lanes {
-            sockets: Arc::clone(sockets),
-            asking: Arc::clone(&endpoint.asking),
-        });
+        let routed = Routed { source: target.local, mark: target.mark };
+        let asking = match endpoint.asking.entry(routed) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => {
+                let (is_v6, netns, devices) = (id.is_v6, id.netns.clone(), Arc::clone(devices));
+                let asking = in_netns(id.netns.as_deref(), move || {
+                    Asking::open(is_v6, routed, netns.as_deref(), &devices)
+                })?;
+                Arc::clone(place.insert(Arc::new(asking)))
+            }
+        };
+        let lanes = senders
+            .iter()
+            .map(|sockets| Lanes { sockets: Arc::clone(sockets), asking: Arc::clone(&asking) });
         Ok(lanes.collect())
     }
 
@@ -273,7 +284,6 @@ impl Endpoint {
     fn open(
         id: &EndpointId,
         number: u16,
-        devices: &Arc<OwnDevices>,
         workers: usize,
         shares_port: bool,
     ) -> Result<Self, PortError> {
@@ -300,7 +310,7 @@ impl Endpoint {
             demux,
             strays,
             senders: HashMap::new(),
-            asking: Arc::new(Asking::open(is_v6, id.netns.as_deref(), devices)?),
+            asking: HashMap::new(),
         })
     }
 }

@@ -38,5 +38,5 @@ pub use bfd::{BfdFilter, BfdReceived, BfdTap, bfd_packet};
 pub use demux::{RefusedCount, TunnelRefusal};
 pub use devices::{OwnDevices, TunnelGroup};
 pub use endpoint::{EndpointQueues, Endpoints, Membership};
-pub use path::PathState;
+pub use path::{Obstacle, PathState};
 pub use target::{TunnelKind, TunnelTarget};

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,19 +22,35 @@ const MAX_PATHS: usize = 16_384;
 /// The MTU of a way of which the kernel says nothing.
 const UNKNOWN_MTU: u32 = 65_535;
 
+/// What packets have, besides the remote end, that routing rules look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Routed {
+    /// The address that they are sent from; `None` leaves the choice to the host.
+    pub(super) source: Option<IpAddr>,
+    /// The mark; 0 is none.
+    pub(super) mark: u32,
+}
+
 /// Asks the kernel for ways, in the network namespace of an endpoint.
 pub(super) struct Asking {
-    /// A UDP socket that only asks for routes and MTUs: it is connected to a remote end, and never sends.
-    socket: OwnedFd,
-    routes: Mutex<Netlink>,
+    /// One question at a time: the answer is that of the remote end to which the socket is connected.
+    sockets: Mutex<AskingSockets>,
+    routed: Routed,
     netns: Option<String>,
     devices: Arc<OwnDevices>,
+}
+
+struct AskingSockets {
+    /// A UDP socket that only asks for routes and MTUs: it is connected to a remote end, and never sends.
+    datagram: OwnedFd,
+    routes: Netlink,
 }
 
 impl Asking {
     /// Opens the sockets in the calling thread's network namespace, which is the one called `netns`.
     pub(super) fn open(
         is_v6: bool,
+        routed: Routed,
         netns: Option<&str>,
         devices: &Arc<OwnDevices>,
     ) -> Result<Self, PortError> {
@@ -43,26 +59,41 @@ impl Asking {
             object: "the way of a tunnel".to_owned(),
             source,
         };
+        let datagram = asking(is_v6, routed.source, routed.mark).map_err(socket)?;
         Ok(Self {
-            socket: asking(is_v6).map_err(socket)?,
-            routes: Mutex::new(Netlink::open()?),
+            sockets: Mutex::new(AskingSockets { datagram, routes: Netlink::open()? }),
+            routed,
             netns: netns.map(str::to_owned),
             devices: Arc::clone(devices),
         })
     }
 
-    /// Whether what is sent to a remote end would come back to the bridges of this switch.
-    fn leads_back(&self, group: TunnelGroup, remote: IpAddr) -> bool {
-        // The devices of the switch are inside.
-        if self.netns.is_none() && rootless::has_outside() {
-            return false;
-        }
-        // Whoever panicked has left a socket that can be asked again.
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The MTU of the way to a remote end, if there is a way, and why nothing is sent there.
+    fn ask(&self, group: TunnelGroup, remote: IpAddr) -> (Option<u32>, Option<Obstacle>) {
+        // Whoever panicked has left sockets that can be asked again.
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mtu = path_mtu(sockets.datagram.as_fd(), remote).ok();
+        let Routed { source, mark } = self.routed;
         // Without a route nothing is sent, and nothing comes back.
-        let device = routes.route_device(remote).ok().flatten();
-        device.is_some_and(|index| self.devices.leads_back(self.netns.as_deref(), index, group))
+        let route = sockets.routes.route(remote, source, mark).unwrap_or_default();
+        if route.is_local {
+            return (mtu, Some(Obstacle::OwnAddress));
+        }
+        // The devices of a switch without root are inside, and its tunnels outside.
+        let may_have_devices = self.netns.is_some() || !rootless::has_outside();
+        let leads_back = |index| self.devices.leads_back(self.netns.as_deref(), index, group);
+        let is_loop = may_have_devices && route.device.is_some_and(leads_back);
+        (mtu, is_loop.then_some(Obstacle::OwnPort))
     }
+}
+
+/// Why nothing is sent to a remote end, although there is a way: it would come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The route leads through a port of this switch.
+    OwnPort = 1,
+    /// The remote end is an address of the host itself.
+    OwnAddress,
 }
 
 /// What a tunnel port shows of its way. With several remote ends, it is that of the one that was asked for last.
@@ -70,18 +101,20 @@ impl Asking {
 pub struct PathState {
     mtu: AtomicU32,
     is_without_groups: AtomicBool,
-    is_loop: AtomicBool,
+    /// The number of the [`Obstacle`], beginning with 1; 0 if there is none.
+    obstacle: AtomicU8,
 }
 
 impl PathState {
-    /// The MTU of the way, in bytes from the outer IP header on; `None` before something was sent.
+    /// The MTU of the way, in bytes from the outer IP header on; `None` before something was sent, and without a way.
     pub fn mtu(&self) -> Option<u32> {
         Some(self.mtu.load(Ordering::Relaxed)).filter(|mtu| *mtu != 0)
     }
 
-    /// Whether the route leads through a port of this switch, so that nothing is sent.
-    pub fn is_loop(&self) -> bool {
-        self.is_loop.load(Ordering::Relaxed)
+    /// Why nothing is sent, although there is a way.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        let number = self.obstacle.load(Ordering::Relaxed);
+        [Obstacle::OwnPort, Obstacle::OwnAddress].into_iter().find(|known| *known as u8 == number)
     }
 
     /// Whether several datagrams are sent at once (`UDP_SEGMENT`).
@@ -96,8 +129,8 @@ pub(super) struct Path {
     /// Bytes of the largest packet, from the outer IP header on.
     pub(super) mtu: u32,
     asked: Instant,
-    /// Whether the route leads through a port of this switch.
-    pub(super) is_loop: bool,
+    /// Why nothing is sent.
+    pub(super) obstacle: Option<Obstacle>,
     refused_groups: Option<Instant>,
 }
 
@@ -180,18 +213,19 @@ impl Paths {
         now: Instant,
         state: &PathState,
     ) -> Path {
-        // What is sent without a way fails, and says so then.
-        let mtu = path_mtu(asking.socket.as_fd(), remote).unwrap_or(UNKNOWN_MTU);
-        let is_loop = asking.leads_back(group, remote);
+        let (mtu, obstacle) = asking.ask(group, remote);
         let is_recent = |at: &Instant| now.saturating_duration_since(*at) < TRY_GROUPS_AGAIN;
         let refused_groups = known.and_then(|path| path.refused_groups).filter(is_recent);
         if self.by_remote.len() >= MAX_PATHS {
             self.by_remote.clear();
         }
-        let path = Path { mtu, asked: now, is_loop, refused_groups };
+        let shown = mtu.filter(|_| obstacle.is_none()).unwrap_or_default();
+        // What is sent without a way fails, and says so then.
+        let mtu = mtu.unwrap_or(UNKNOWN_MTU);
+        let path = Path { mtu, asked: now, obstacle, refused_groups };
         self.by_remote.insert(remote, path);
-        state.mtu.store(mtu, Ordering::Relaxed);
-        state.is_loop.store(is_loop, Ordering::Relaxed);
+        state.mtu.store(shown, Ordering::Relaxed);
+        state.obstacle.store(obstacle.map_or(0, |obstacle| obstacle as u8), Ordering::Relaxed);
         state.is_without_groups.store(refused_groups.is_some(), Ordering::Relaxed);
         path
     }

@@ -142,13 +142,28 @@ fn large_buffer(
     }
 }
 
-/// A socket that sends nothing, and by which the kernel says what it knows of ways.
+/// A socket that sends nothing, and by which the kernel says what it knows of ways: those of packets from `source`, or an
+/// address that the host chooses, with the mark `mark`.
 ///
 /// # Errors
 /// No descriptor is left.
-pub(super) fn asking(is_v6: bool) -> io::Result<OwnedFd> {
+pub(super) fn asking(is_v6: bool, source: Option<IpAddr>, mark: u32) -> io::Result<OwnedFd> {
     let socket = socket(is_v6, libc::SOCK_DGRAM, 0)?;
-    refuse_all(socket.as_fd())?;
+    let fd = socket.as_fd();
+    refuse_all(fd)?;
+    if mark != 0 {
+        // Who may not do this cannot send with the mark either, and is told so then.
+        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_MARK, mark as libc::c_int);
+    }
+    if let Some(source) = source {
+        let (level, name) = match is_v6 {
+            false => (libc::IPPROTO_IP, libc::IP_FREEBIND),
+            true => (libc::IPPROTO_IPV6, libc::IPV6_FREEBIND),
+        };
+        // The host may have the address later. Without it there is no way, and sending says so.
+        set_option(fd, level, name, 1)?;
+        let _ = bind(fd, SocketAddr::new(source, 0));
+    }
     Ok(socket)
 }
 

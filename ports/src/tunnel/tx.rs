@@ -6,7 +6,7 @@
 //! of TCP takes one or two messages.
 
 use super::devices::TunnelGroup;
-use super::path::{Asking, Path, PathState, Paths};
+use super::path::{Asking, Obstacle, Path, PathState, Paths};
 use super::sockets::DEFAULT_TTL;
 use super::target::TunnelKind;
 use super::wrap::{append_header, finish};
@@ -251,8 +251,12 @@ impl TunnelTx {
                 let key = &keys[place];
                 let path =
                     work.paths.path(&lanes.asking, self.group, key.destination, now, &self.state);
-                if path.is_loop {
-                    work.failed.push((place, TxFailure::Loop));
+                if let Some(obstacle) = path.obstacle {
+                    let failure = match obstacle {
+                        Obstacle::OwnPort => TxFailure::Loop,
+                        Obstacle::OwnAddress => TxFailure::ToSelf,
+                    };
+                    work.failed.push((place, failure));
                     continue;
                 }
                 let from = work.datagrams.len();

@@ -10,6 +10,7 @@ use control::{PortFlag, Reason, Refusal, Reply};
 use flow::types::OfPort;
 use flow::verdict::DropReason;
 use flowtable::policy::ports::PortInfo;
+use ports::tunnel::Obstacle;
 
 /// All ports, or one of them.
 pub(super) fn describe(switch: &OnBridge<'_>, port: Option<&str>) -> Result<Reply, Box<Refusal>> {
@@ -75,7 +76,8 @@ fn record(port: &PortView, info: Option<&PortInfo>) -> PortRecord {
             options: tunnel.options.clone(),
             path_mtu: tunnel.path_mtu,
             sends_groups: tunnel.sends_groups,
-            is_loop: tunnel.is_loop,
+            is_loop: tunnel.obstacle == Some(Obstacle::OwnPort),
+            is_self: tunnel.obstacle == Some(Obstacle::OwnAddress),
             strays: tunnel.strays,
             bfd: super::bfd::state(port.bfd.as_ref()),
         }),

@@ -5,6 +5,7 @@ use crate::bfd::SessionView;
 use crate::desired::Kind;
 use crate::port_slot::{PortSlot, PortState, PortTotals};
 use ::ports::spec::Target;
+use ::ports::tunnel::Obstacle;
 use ::ports::{RxMemory, Shield};
 use flow::metric::{CacheCounts, CacheMetric};
 use flow::types::{MacAddr, OfPort};
@@ -60,8 +61,8 @@ pub struct TunnelView {
     pub path_mtu: Option<u32>,
     /// Whether the kernel takes several datagrams at once.
     pub sends_groups: bool,
-    /// Whether the route to the remote end leads through a port of this switch, so that nothing is sent.
-    pub is_loop: bool,
+    /// Why nothing is sent to the remote end, although there is a way.
+    pub obstacle: Option<Obstacle>,
     /// Datagrams that came to the tunnel's sockets and that no tunnel port takes.
     pub strays: u64,
 }
@@ -104,7 +105,7 @@ fn tunnel(slot: &PortSlot) -> Option<TunnelView> {
         options: tunnel.options(),
         path_mtu: membership.path().mtu(),
         sends_groups: membership.path().sends_groups(),
-        is_loop: membership.path().is_loop(),
+        obstacle: membership.path().obstacle(),
         strays: membership.strays(),
     })
 }

@@ -268,6 +268,7 @@ fn drop_reason(failure: TxFailure) -> DropReason {
         TxFailure::ExceedsPath { .. } => DropReason::ExceedsPathMtu,
         TxFailure::NoRoute => DropReason::TunnelNoRoute,
         TxFailure::Loop => DropReason::TunnelLoop,
+        TxFailure::ToSelf => DropReason::TunnelToSelf,
         TxFailure::Refused => DropReason::TunnelRefused,
         TxFailure::Other(_) => DropReason::TxError,
     }

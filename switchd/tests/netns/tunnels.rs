@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels::frames_go_through_a_restart", restarted),
     ("tunnels::senders_of_packets_that_are_too_long_are_told", too_long),
     ("tunnels::a_route_through_an_own_port_is_refused", own_route),
+    ("tunnels::the_own_address_is_no_remote_end", own_address),
     ("tunnels::an_overlay_is_one_network", overlay),
     ("tunnels::questions_for_known_hosts_are_answered", suppressed),
     ("tunnels::bfd_says_which_peer_is_down", bfd),
@@ -339,6 +340,32 @@ fn own_route() -> anyhow::Result<()> {
     })?;
     let tunnel = client.ports()?.pop().and_then(|port| port.tunnel).context("a tunnel")?;
     ensure!(tunnel.is_loop, "{tunnel}");
+    Ok(())
+}
+
+/// All machines of an overlay have one list of peers, in which each finds itself: what would come back at once is not sent.
+fn own_address() -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(Some(1450))?;
+    for site in [&mut a, &mut b] {
+        let both = "vxlan:net,vni=7,peer=192.0.2.1,peer=192.0.2.2";
+        let v6 = "geneve:self,remote_ip=::1,key=8";
+        site.start(&["--overlay", both, "--port", v6])?;
+    }
+    reach(&[(&a, &b)], true)?;
+    for (site, own) in [(&a, "net-1"), (&b, "net-2")] {
+        // The question for a host that is not there goes to all peers.
+        Ping::brief(IpAddr::from([10, 0, 0, 99])).run(site.host.namespace())?;
+        let mut client = site.daemon()?.client()?;
+        let ports = client.ports()?;
+        let selves = ports.iter().filter(|port| port.tunnel.as_ref().is_some_and(|t| t.is_self));
+        let selves: Vec<&str> = selves.map(|port| port.name.as_str()).collect();
+        ensure!(selves == ["self", own] || selves == [own, "self"], "{selves:?}");
+        let Reply::Drops(drops) = client.ask(Operation::Drops)? else { bail!("drops") };
+        let mut failed = drops.failed_outputs.iter();
+        ensure!(failed.any(|failed| failed.reason == "tunnel_to_self"), "{drops:?}");
+        let stats = client.port_stats()?;
+        ensure!(stats.iter().filter(|port| port.rx_packets > 0).count() == 2, "{stats:?}");
+    }
     Ok(())
 }
 

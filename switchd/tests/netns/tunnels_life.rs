@@ -2,6 +2,7 @@
 
 use crate::tunnels::{REASONS, Site, TRANSFER, all_traffic, joined_sites, two_sites};
 use anyhow::{Context, ensure};
+use control::FlowCommand;
 use control::record::TunnelRecord;
 use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{NumberedStream, Ping, TcpTransfer, UdpExchange};
@@ -14,6 +15,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels_life::frames_follow_the_route", route_changes),
     ("tunnels_life::a_router_tells_of_a_smaller_mtu", router_tells),
     ("tunnels_life::the_mtu_of_the_device_changes", device_mtu_changes),
+    ("tunnels_life::the_host_gets_another_address", another_address),
+    ("tunnels_life::the_mark_chooses_the_way", marked_way),
     ("tunnels_life::a_kernel_vxlan_device_has_the_udp_port", kernel_has_the_port),
     ("tunnels_life::bursts_of_small_frames_are_accounted_for", bursts),
 ];
@@ -139,6 +142,72 @@ fn router_tells() -> anyhow::Result<()> {
     eventually("the switch has learned the MTU of the path", || {
         tunnel(&a).is_ok_and(|tunnel| tunnel.path_mtu == Some(1300))
     })?;
+    a.is_conserved(&[&REASONS[..], &["exceeds_path_mtu"]].concat())
+}
+
+/// The host loses the address that the tunnel was sent from first, and gets another one. TCP is cut to fit as before.
+fn another_address() -> anyhow::Result<()> {
+    for is_v6 in [false, true] {
+        let (mut a, mut b) = two_sites(None)?;
+        let address = |last: u8| match is_v6 {
+            false => IpAddr::from([192, 0, 2, last]),
+            true => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()]),
+        };
+        let size = if is_v6 { 64 } else { 24 };
+        a.start(&["--port", &format!("vxlan:t,remote_ip={},key=7", address(2))])?;
+        b.start(&["--port", "vxlan:t,remote_ip=flow,key=7"])?;
+        let set_remote = |last: u8| -> anyhow::Result<()> {
+            let mut client = b.daemon()?.client()?;
+            let field = if is_v6 { "tun_ipv6_dst" } else { "tun_dst" };
+            let remote = address(last);
+            client.change_flows(FlowCommand::Delete, "")?;
+            client.change_flows(FlowCommand::Add, "in_port=t,actions=output:host")?;
+            let out = format!("in_port=host,actions=set_field:{remote}->{field},output:t");
+            Ok(client.change_flows(FlowCommand::Add, &out).map(|_| ())?)
+        };
+        set_remote(1)?;
+        wait_until_reached(&a, &b)?;
+        a.underlay.run(|| -> anyhow::Result<()> {
+            let mut netlink = Netlink::open()?;
+            let index = netlink.link("under")?.index;
+            netlink.add_address(index, address(11), size)?;
+            netlink.remove_address(index, address(1), size)?;
+            // The second address of an IPv4 network goes with the first one.
+            let _ = netlink.add_address(index, address(11), size);
+            Ok(())
+        })??;
+        set_remote(11)?;
+        wait_until_reached(&a, &b)?;
+        // What was known of the way is a second old by now.
+        std::thread::sleep(Duration::from_millis(1100));
+        let transfer = TcpTransfer::to(SocketAddr::new(b.host.v4().into(), 5001), TRANSFER);
+        transfer.run(a.host.namespace(), b.host.namespace())?;
+        ensure!(tunnel(&a)?.path_mtu == Some(1500), "{}", tunnel(&a)?);
+    }
+    Ok(())
+}
+
+/// Packets with a mark go another way than those without one, and that way has a smaller MTU.
+fn marked_way() -> anyhow::Result<()> {
+    let (mut a, mut b) = two_sites(None)?;
+    let narrow = LinkSpec { up: true, mtu: Some(1300), ..LinkSpec::default() };
+    let far = LinkSpec { netns: Some(&b.underlay), ..narrow.clone() };
+    a.underlay.run(|| Netlink::open()?.create_veth("other", &narrow, "other", &far))??;
+    for (site, number) in [(&a, 1), (&b, 2)] {
+        site.underlay.run(|| -> anyhow::Result<()> {
+            let mut netlink = Netlink::open()?;
+            let index = netlink.link("other")?.index;
+            Ok(netlink.add_address(index, IpAddr::from([203, 0, 113, number]), 24)?)
+        })??;
+    }
+    let (remote, gateway) = (IpAddr::from([192, 0, 2, 2]), IpAddr::from([203, 0, 113, 2]));
+    a.underlay.run(|| Netlink::open()?.add_marked_route(5, remote, gateway))??;
+    a.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7,egress_pkt_mark=5"])?;
+    b.start(&["--port", "vxlan:t,remote_ip=203.0.113.1,local_ip=192.0.2.2,key=7"])?;
+    wait_until_reached(&a, &b)?;
+    let transfer = TcpTransfer::to(SocketAddr::new(b.host.v4().into(), 5001), TRANSFER);
+    transfer.run(a.host.namespace(), b.host.namespace())?;
+    ensure!(tunnel(&a)?.path_mtu == Some(1300), "{}", tunnel(&a)?);
     a.is_conserved(&[&REASONS[..], &["exceeds_path_mtu"]].concat())
 }
 
