@@ -344,8 +344,10 @@ impl fmt::Display for TunnelRecord {
         if !self.sends_groups {
             f.write_str(", no segment offload on this way")?;
         }
-        if self.strays > 0 {
-            write!(f, ", {} datagrams that no tunnel port takes", self.strays)?;
+        match self.strays {
+            0 => {}
+            1 => f.write_str(", 1 datagram that no tunnel port takes")?,
+            strays => write!(f, ", {strays} datagrams that no tunnel port takes")?,
         }
         Ok(())
     }

@@ -125,6 +125,10 @@ impl TunnelRx {
         let bytes = &mut receiver.buffers_mut()[buffer][..datagrams.size];
         let mut list = List { merger, merged, waiting, keys, run: None };
         let mut at = 0;
+        if bytes.is_empty() {
+            // A datagram of UDP may be empty.
+            strays.fetch_add(1, Ordering::Relaxed);
+        }
         while at < bytes.len() {
             let end = bytes.len().min(at + datagrams.segment_size.unwrap_or(bytes.len()));
             let start = match kind.is_over_udp() || self.is_v6 {

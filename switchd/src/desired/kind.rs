@@ -87,7 +87,10 @@ impl Head {
             Self::Device(Target::System { .. } | Target::Netns { .. }) => "a network device",
             Self::Device(Target::Tap { .. } | Target::Internal { .. }) => "a TAP device",
             Self::Device(Target::Dummy) => "a port in memory",
-            Self::Device(Target::Tunnel(_)) | Self::Tunnel(_) => "a tunnel port",
+            Self::Device(Target::Tunnel(_)) => "a tunnel port",
+            Self::Tunnel(TunnelKind::Vxlan) => "a VXLAN port",
+            Self::Tunnel(TunnelKind::Geneve) => "a Geneve port",
+            Self::Tunnel(TunnelKind::Gre) => "a GRE port",
             Self::Patch => "a patch port",
         }
     }

@@ -129,8 +129,8 @@ impl TunnelDraft {
     pub(super) fn set(&mut self, key: &'static str, value: &str) -> Result<(), OptionError> {
         let refuse = |expected| OptionError::Value { key, value: value.to_owned(), expected };
         match key {
-            "remote_ip" => self.remote = Some(address(value).ok_or_else(|| refuse(ADDRESS))?),
-            "local_ip" => self.local = Some(address(value).ok_or_else(|| refuse(ADDRESS))?),
+            "remote_ip" => self.remote = Some(address(value).map_err(refuse)?),
+            "local_ip" => self.local = Some(address(value).map_err(refuse)?),
             "key" => self.key = Some(tunnel_key(value).ok_or_else(|| refuse(KEY))?),
             "in_key" => self.in_key = Some(tunnel_key(value).ok_or_else(|| refuse(KEY))?),
             "out_key" => self.out_key = Some(tunnel_key(value).ok_or_else(|| refuse(KEY))?),
@@ -309,6 +309,8 @@ impl TunnelDraft {
 }
 
 const ADDRESS: &str = "an IPv4 or IPv6 address, or flow";
+const NO_END: &str =
+    "the address of a host: not 0.0.0.0 or ::, broadcast, link-local, or IPv4 mapped into IPv6";
 const KEY: &str = "a number, or flow";
 
 /// A host with its address: `10.0.0.5@02:00:00:00:00:05`.
@@ -338,10 +340,25 @@ fn or_word<T>(value: Or<T>, word: impl Fn(T) -> Word) -> Word {
     }
 }
 
-fn address(value: &str) -> Option<Or<IpAddr>> {
-    match value {
-        "flow" => Some(Or::Flow),
-        address => address.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified()).map(Or::Value),
+/// Reads an end of a tunnel. The error says what would be one.
+fn address(value: &str) -> Result<Or<IpAddr>, &'static str> {
+    if value == "flow" {
+        return Ok(Or::Flow);
+    }
+    let address = value.parse().map_err(|_| ADDRESS)?;
+    if is_end(&address) { Ok(Or::Value(address)) } else { Err(NO_END) }
+}
+
+/// Whether an address can be that of an end of a tunnel. Multicast can: nobody is asked whether he is there.
+fn is_end(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_unspecified() && !address.is_broadcast(),
+        // A link-local address needs an interface, and a mapped one is for sockets of both versions of IP.
+        IpAddr::V6(address) => {
+            !address.is_unspecified()
+                && !address.is_unicast_link_local()
+                && address.to_ipv4_mapped().is_none()
+        }
     }
 }
 
@@ -428,7 +445,7 @@ mod tests {
         refused("out_key=16777216", vni);
         refused("key=x", "a number, or flow");
         refused("local_ip=::1", "of the same version of IP as remote_ip");
-        refused("local_ip=0.0.0.0", "an IPv4 or IPv6 address, or flow");
+        refused("local_ip=0.0.0.0", super::NO_END);
         refused("ttl=0", "a number from 1 to 255, or inherit");
         refused("ttl=256", "a number from 1 to 255, or inherit");
         let tos =
@@ -473,8 +490,14 @@ mod tests {
         );
         let error = Port::parse("gre:a,remote_ip=192.0.2.1,dst_port=1").unwrap_err().to_string();
         assert!(error.starts_with(
-            "port \"a\": dst_port has no meaning for a tunnel port; there are name, remote_ip"
+            "port \"a\": dst_port has no meaning for a GRE port; there are name, remote_ip"
         ));
+        for wrong in ["0.0.0.0", "255.255.255.255", "fe80::1", "::ffff:192.0.2.1"] {
+            check_refused(
+                &format!("vxlan:a,remote_ip={wrong}"),
+                &format!("port \"a\": remote_ip={wrong}: must be {}", super::NO_END),
+            );
+        }
         let error = Port::parse("veth0,remote_ip=192.0.2.1").unwrap_err().to_string();
         assert!(error.starts_with("port \"veth0\": remote_ip has no meaning for a network device"));
     }

@@ -8,7 +8,7 @@ use flow::types::OfVersion;
 use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, eventually};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels::senders_of_packets_that_are_too_long_are_told", too_long),
     ("tunnels::a_route_through_an_own_port_is_refused", own_route),
     ("tunnels::the_own_address_is_no_remote_end", own_address),
+    ("tunnels::datagrams_that_no_port_takes_are_counted", strays),
     ("tunnels::an_overlay_is_one_network", overlay),
     ("tunnels::questions_for_known_hosts_are_answered", suppressed),
     ("tunnels::bfd_says_which_peer_is_down", bfd),
@@ -367,6 +368,43 @@ fn own_address() -> anyhow::Result<()> {
         ensure!(stats.iter().filter(|port| port.rx_packets > 0).count() == 2, "{stats:?}");
     }
     Ok(())
+}
+
+/// Each datagram that comes to the UDP port is counted: as a frame of a port, with a reason if it is dropped, or as one that no port
+/// takes.
+fn strays() -> anyhow::Result<()> {
+    const FRAME: [u8; 14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5];
+    let (mut a, b) = two_sites(Some(1450))?;
+    a.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7"])?;
+    let with = |header: &[u8]| [header, &FRAME].concat();
+    let good = with(&[8, 0, 0, 0, 0, 0, 7, 0]);
+    let of_nobody = [
+        Vec::new(),
+        good[..7].to_vec(),
+        good[..21].to_vec(),
+        with(&[0, 0, 0, 0, 0, 0, 7, 0]),
+        with(&[8, 0, 0, 0, 0, 0, 6, 0]),
+    ];
+    let count = || -> anyhow::Result<_> {
+        let mut client = a.daemon()?.client()?;
+        let strays = client.ports()?.pop().and_then(|port| port.tunnel).context("a tunnel")?.strays;
+        let received = client.port_stats()?.pop().context("a port")?.rx_packets;
+        let Reply::Drops(drops) = client.ask(Operation::Drops)? else { bail!("drops") };
+        let of_header = drops.dropped.into_iter().find(|drop| drop.reason == "tunnel_header");
+        Ok((strays, received, of_header.map_or(0, |drop| drop.n_packets)))
+    };
+    let send = |datagram: &[u8], expected: (u64, u64, u64)| -> anyhow::Result<()> {
+        b.underlay.run(|| UdpSocket::bind("0.0.0.0:0")?.send_to(datagram, "192.0.2.1:4789"))??;
+        eventually("the datagram is counted", || count().is_ok_and(|counts| counts == expected))
+            .with_context(|| format!("{datagram:x?}: {expected:?}, not {:?}", count()))
+    };
+    for (number, datagram) in (1..).zip(&of_nobody) {
+        send(datagram, (number, 0, 0))?;
+    }
+    let strays = of_nobody.len() as u64;
+    send(&good, (strays, 1, 0))?;
+    // The extension for group-based policy, which the port does not have.
+    send(&with(&[0x88, 0, 0, 0, 0, 0, 7, 0]), (strays, 2, 1))
 }
 
 /// Machines on one network underneath, 192.0.2.1 and so on, at a bridge of the kernel.
