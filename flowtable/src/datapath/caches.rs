@@ -214,8 +214,8 @@ impl Caches {
         }
         let by_signature = self
             .signatures
-            .all(hash)
-            .find(|&i| self.flows.get(i).is_some_and(|f| !f.is_dead() && f.covers(key.parts())));
+            .first(hash)
+            .filter(|&i| self.flows.get(i).is_some_and(|f| !f.is_dead() && f.covers(key.parts())));
         let known = by_signature.or_else(|| self.flows.probe(key));
         let (flow, index) = match known {
             Some(index) => match self.refresh(moment, index, key) {

@@ -129,14 +129,13 @@ impl Signatures {
         self.sets.get(hash as usize & self.set_mask)
     }
 
-    /// The number of a flow that a packet with this hash may belong to. If several entries have the packet's tag, which is rare, the
-    /// number is that of another flow or of none.
+    /// The number of a flow that a packet with this hash may belong to.
     #[inline]
     pub(super) fn first(&self, hash: u64) -> Option<u32> {
         let set = self.set(hash)?;
         let tag = tag(hash);
         // All places are compared without a branch; a search that stops early would branch at each place. To combine the numbers
-        // by OR takes a vector instruction each; to choose one of them would take four.
+        // by OR takes a vector instruction each; to choose one of them would take four. Only one entry of a set has the tag.
         let named = set.map(|entry| {
             let is_same = (entry ^ tag) & !INDEX_MASK == 0;
             if is_same { entry & INDEX_MASK } else { 0 }
@@ -155,16 +154,7 @@ impl Signatures {
         Some(at * WAYS + usize::checked_sub(way, 1)?)
     }
 
-    /// The numbers of all flows that a packet with this hash may belong to.
-    pub(super) fn all(&self, hash: u64) -> impl Iterator<Item = u32> {
-        let entries = self.set(hash).into_iter().flatten();
-        let tag = tag(hash);
-        entries
-            .filter(move |&e| (e ^ tag) & !INDEX_MASK == 0)
-            .filter_map(|e| (e & INDEX_MASK).checked_sub(1))
-    }
-
-    /// Remembers that packets with this hash belong to the flow number `index`. In a full set one
+    /// Remembers that packets with this hash belong to the flow number `index`, and no other one. In a full set one
     /// of two entries goes: the one whose flow is gone, or the one that, by `used`, was out of use
     /// for longer. Returns whether an entry had to go.
     ///
@@ -218,9 +208,14 @@ impl Signatures {
     }
 }
 
-/// The way of a set that has this entry, or none.
+/// The way of a set where this entry belongs: that of the entry with the same tag if there is one, or else an empty one. An entry with
+/// the same tag is outdated as a rule, because the flow that it names is gone or has another number now. Beside it, the new one
+/// would not be found ([`Signatures::first`]).
 fn room(set: &Set, entry: u32) -> Option<usize> {
-    set.iter().position(|&e| e == entry || e & INDEX_MASK == 0)
+    let is_empty = |e: u32| e & INDEX_MASK == 0;
+    let has_tag = |e: u32| !is_empty(e) && (e ^ entry) & !INDEX_MASK == 0;
+    let of_tag = set.iter().position(|&e| has_tag(e));
+    of_tag.or_else(|| set.iter().position(|&e| is_empty(e)))
 }
 
 #[inline]
@@ -262,6 +257,21 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_that_comes_back_with_another_number_is_found() {
+        // In a set with room, and in a full one.
+        for mut cache in [Signatures::new(WAYS), full_set()] {
+            assert!(!cache.insert(hash(3, [0, 0]), 13, by_number));
+            assert!(!cache.insert(hash(3, [0, 0]), 20, by_number));
+            assert_eq!(cache.first(hash(3, [0, 0])), Some(20));
+            let (place, has_to_go) = cache.find_room(hash(3, [0, 0]), 41, |_| false).unwrap();
+            assert!(!has_to_go);
+            cache.put(place, hash(3, [0, 0]), 41);
+            assert_eq!(cache.first(hash(3, [0, 0])), Some(41));
+            assert_eq!(cache.place(hash(3, [0, 0]), 41), Some(place));
+        }
+    }
+
+    #[test]
     fn of_two_entries_of_a_full_set_the_older_goes() {
         let mut cache = full_set();
         assert!(cache.insert(hash(8, [6, 3]), 30, by_number));
@@ -269,7 +279,7 @@ mod tests {
         assert_eq!(cache.first(hash(8, [6, 3])), Some(30));
         assert!(cache.insert(hash(9, [2, 3]), 31, by_number));
         assert_eq!(cache.first(hash(2, [0, 0])), None);
-        assert_eq!(cache.all(hash(0, [0, 0])).collect::<Vec<_>>(), [10]);
+        assert_eq!(cache.first(hash(0, [0, 0])), Some(10));
     }
 
     #[test]
