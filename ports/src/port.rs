@@ -215,7 +215,7 @@ impl std::fmt::Display for TxFailure {
                 f.write_str("the route to the remote end leads through a port of this switch")
             }
             Self::ToSelf => f.write_str("the remote end is an address of the host itself"),
-            Self::Refused => f.write_str("a firewall of the host refuses it"),
+            Self::Refused => f.write_str("a firewall or a route of the host refuses it"),
             Self::Other(errno) => {
                 write!(f, "the kernel refused it: {}", std::io::Error::from_raw_os_error(*errno))
             }

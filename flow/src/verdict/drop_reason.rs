@@ -73,7 +73,7 @@ reasons! {
     TunnelNoRemote "tunnel_no_remote" "the tunnel port sends to the address in tun_dst, and no rule has written one";
     TunnelToSelf "tunnel_to_self" "the tunnel's remote end is this end itself: remote_ip is an address of the host, or tun_dst is as the frame brought it";
     TunnelNoRoute "tunnel_no_route" "the host has no way to the tunnel's remote end";
-    TunnelRefused "tunnel_refused" "a firewall of the host refuses what the tunnel port sends";
+    TunnelRefused "tunnel_refused" "a firewall or a route of the host refuses what the tunnel port sends";
     TunnelLoop "tunnel_loop" "the route to the tunnel's remote end leads through a port of this switch";
     TunnelEcn "tunnel_ecn" "the outer header says that there is congestion, and the packet's sender would not hear of it (RFC 6040)";
     TunnelHeader "tunnel_header" "the tunnel's header is damaged, or asks for what this end does not know";

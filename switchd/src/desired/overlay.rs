@@ -179,7 +179,7 @@ impl Desired {
         Ok(port)
     }
 
-    /// Gives all ports of an overlay other options. An option with an empty value gets its default.
+    /// Gives all ports of an overlay other options. An option with an empty value gets its default. `vni` is the key of all ports.
     ///
     /// # Errors
     /// The bridge has no such overlay, an option belongs to one peer, or a port cannot be so.
@@ -189,16 +189,18 @@ impl Desired {
         name: &str,
         options: &[(&str, &str)],
     ) -> Result<(), DesiredError> {
-        let own = ["vni", "peer", "overlay"];
+        let own = ["peer", "overlay"];
         if let Some((key, _)) =
             options.iter().find(|(key, _)| OF_ONE_PEER.iter().chain(&own).any(|own| own == key))
         {
             let (overlay, key) = (name.to_owned(), (*key).to_owned());
             return Err(DesiredError::OptionOfPeer { overlay, key });
         }
+        let of_port = |(key, value): &(_, _)| (if *key == "vni" { "key" } else { *key }, *value);
+        let options: Vec<(&str, &str)> = options.iter().map(of_port).collect();
         let ports: Vec<String> = self.bridge(bridge)?.overlay(name)?.names();
         for port in ports {
-            self.change_words(bridge, &port, options)?;
+            self.change_words(bridge, &port, &options)?;
         }
         Ok(())
     }
@@ -474,6 +476,9 @@ mod tests {
             "overlay \"net\": remote_ip belongs to one peer: change it with \"ofctl del-port\" and \"ofctl add-port\""
         );
         assert!(refused(&mut desired, &[("suppress", "maybe")]).contains("suppress=maybe"));
+        assert!(refused(&mut desired, &[("vni", "16777216")]).contains("since a VNI has 24 bits"));
+        desired.change_overlay("br0", "net", &[("vni", "8")]).unwrap();
+        assert!(ports(&desired).iter().all(|port| port.contains(",key=8,overlay=net,")));
     }
 
     #[test]
