@@ -263,6 +263,11 @@ impl Hub {
         }
     }
 
+    /// Takes into account that a monitor pauses.
+    pub(super) fn begin_to_pause(&self) {
+        self.resumption.lock().pause(Instant::now());
+    }
+
     /// When a pause of a monitor may end; `None`: at once.
     pub(super) fn resume_at(&self) -> Option<Instant> {
         self.resumption.lock().at(self.changed())

@@ -364,6 +364,7 @@ impl Monitors {
             if is_slow && self.state == State::Telling {
                 self.state = State::Paused(entry.effects.version());
                 place.rest(true);
+                self.hub.begin_to_pause();
                 self.push(Arc::new(pause_message(encoding, false)));
             }
         }

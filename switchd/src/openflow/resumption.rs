@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// While changes come, nobody looks for this many times as long as the last look took of the processor. The peer, and the
 /// kernel between the two, take about as long again: together they have a tenth of a processor.
 const REST: u32 = 20;
+/// The shortest time from the beginning of a pause, or from the end of a look, to the next look while changes come. A monitor that
+/// goes on beside a flood of changes has to pause again soon.
+const SHORTEST_REST: Duration = Duration::from_millis(200);
 /// The shortest time between the beginnings of two looks.
 const STEP: Duration = Duration::from_millis(1);
 /// How long others wait for a look that goes on while changes come, from each sign that it does.
@@ -35,6 +38,11 @@ impl Resumption {
         self.step.max(rest)
     }
 
+    /// Takes into account that a pause began at `now`.
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.rest = self.rest.max(Some(now + SHORTEST_REST));
+    }
+
     /// Whether a pause may end at `now`, if the latest change came at `changed`. If so, the next one may after a short time.
     pub(super) fn begin(&mut self, changed: Instant, now: Instant) -> bool {
         let is_time = self.at(changed).is_none_or(|at| at <= now);
@@ -52,7 +60,7 @@ impl Resumption {
 
     /// Takes into account that a look was over at `now`, which took `time` of the processor.
     pub(super) fn rest_behind(&mut self, time: Duration, now: Instant) {
-        self.rest = Some(now + time * REST);
+        self.rest = Some(now + (time * REST).max(SHORTEST_REST));
     }
 }
 
@@ -74,18 +82,20 @@ mod tests {
     fn looks_rest_while_changes_come() {
         let (mut resumption, start) = (Resumption::default(), Instant::now());
         assert_eq!(resumption.at(start), None);
-        assert!(resumption.begin(start, start));
         let begins =
             |resumption: &mut Resumption, at| resumption.begin(start + ms(at), start + ms(at));
-        assert!(!begins(&mut resumption, 10), "another one looks");
-        resumption.look_goes_on(start + ms(40));
-        assert!(!begins(&mut resumption, 89), "it still does");
-        assert!(begins(&mut resumption, 90), "it waits for its peer");
-        resumption.rest_behind(ms(2), start + ms(100));
-        for at in [101, 130, 139] {
-            assert!(!begins(&mut resumption, at), "{at}");
+        resumption.pause(start);
+        assert!(!begins(&mut resumption, 199));
+        assert!(begins(&mut resumption, 200));
+        assert!(!begins(&mut resumption, 210), "another one looks");
+        resumption.look_goes_on(start + ms(240));
+        assert!(!begins(&mut resumption, 289), "it still does");
+        assert!(begins(&mut resumption, 290), "it waits for its peer");
+        for (time, end, next) in [(1, 300, 500), (20, 600, 1000)] {
+            resumption.rest_behind(ms(time), start + ms(end));
+            assert!(!begins(&mut resumption, next - 1));
+            assert!(begins(&mut resumption, next));
         }
-        assert!(begins(&mut resumption, 140));
     }
 
     #[test]
