@@ -28,16 +28,9 @@ impl Netlink {
         address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), LabError> {
-        let mut message = AddressMessage::default();
-        message.header = AddressHeader {
-            family: family(address),
-            prefix_len,
-            scope: AddressScope::Universe,
-            index,
-            ..AddressHeader::default()
-        };
+        let mut message = local_address(index, address, prefix_len);
+        message.header.scope = AddressScope::Universe;
         message.attributes.push(AddressAttribute::Address(address));
-        message.attributes.push(AddressAttribute::Local(address));
         match address {
             IpAddr::V4(ip) if prefix_len < 31 => {
                 let hosts = u32::MAX.checked_shr(prefix_len.into()).unwrap_or(0);
@@ -66,13 +59,9 @@ impl Netlink {
         address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), LabError> {
-        let mut message = AddressMessage::default();
-        let family = family(address);
-        message.header = AddressHeader { family, prefix_len, index, ..AddressHeader::default() };
-        message.attributes.push(AddressAttribute::Local(address));
         Ok(self.request(
             || format!("remove address {address}/{prefix_len} from interface {index}"),
-            RouteNetlinkMessage::DelAddress(message),
+            RouteNetlinkMessage::DelAddress(local_address(index, address, prefix_len)),
             0,
         )?)
     }
@@ -99,18 +88,9 @@ impl Netlink {
             RouteNetlinkMessage::NewRule(rule),
             NLM_F_CREATE | NLM_F_EXCL,
         )?;
-        let mut route = RouteMessage::default();
-        route.header = RouteHeader {
-            address_family: family(destination),
-            destination_prefix_length: if destination.is_ipv4() { 32 } else { 128 },
-            table: TABLE,
-            protocol: RouteProtocol::Static,
-            scope: RouteScope::Universe,
-            kind: RouteType::Unicast,
-            ..RouteHeader::default()
-        };
-        route.attributes.push(RouteAttribute::Destination(route_address(destination)));
-        route.attributes.push(RouteAttribute::Gateway(route_address(gateway)));
+        let size = if destination.is_ipv4() { 32 } else { 128 };
+        let mut route = static_route(destination, size, Some(gateway));
+        route.header.table = TABLE;
         Ok(self.request(
             || format!("add a route to {destination} for the mark {mark}"),
             RouteNetlinkMessage::NewRoute(route),
@@ -130,20 +110,7 @@ impl Netlink {
         gateway: Option<IpAddr>,
         index: Option<u32>,
     ) -> Result<(), LabError> {
-        let mut message = RouteMessage::default();
-        message.header = RouteHeader {
-            address_family: family(destination),
-            destination_prefix_length: prefix_len,
-            table: RouteHeader::RT_TABLE_MAIN,
-            protocol: RouteProtocol::Static,
-            scope: if gateway.is_some() { RouteScope::Universe } else { RouteScope::Link },
-            kind: RouteType::Unicast,
-            ..RouteHeader::default()
-        };
-        if prefix_len > 0 {
-            message.attributes.push(RouteAttribute::Destination(route_address(destination)));
-        }
-        message.attributes.extend(gateway.map(|g| RouteAttribute::Gateway(route_address(g))));
+        let mut message = static_route(destination, prefix_len, gateway);
         message.attributes.extend(index.map(RouteAttribute::Oif));
         Ok(self.request(
             || format!("add route to {destination}/{prefix_len}"),
@@ -180,6 +147,34 @@ impl Netlink {
             NLM_F_CREATE | NLM_F_REPLACE,
         )?)
     }
+}
+
+/// A message about an address of a device itself.
+fn local_address(index: u32, address: IpAddr, prefix_len: u8) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    let family = family(address);
+    message.header = AddressHeader { family, prefix_len, index, ..AddressHeader::default() };
+    message.attributes.push(AddressAttribute::Local(address));
+    message
+}
+
+/// A message about a route of the main table to `destination/prefix_len`: through `gateway`, or directly.
+fn static_route(destination: IpAddr, prefix_len: u8, gateway: Option<IpAddr>) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: family(destination),
+        destination_prefix_length: prefix_len,
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Static,
+        scope: if gateway.is_some() { RouteScope::Universe } else { RouteScope::Link },
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    if prefix_len > 0 {
+        message.attributes.push(RouteAttribute::Destination(route_address(destination)));
+    }
+    message.attributes.extend(gateway.map(|g| RouteAttribute::Gateway(route_address(g))));
+    message
 }
 
 fn family(address: IpAddr) -> AddressFamily {
