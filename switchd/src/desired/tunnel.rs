@@ -309,8 +309,7 @@ impl TunnelDraft {
 }
 
 const ADDRESS: &str = "an IPv4 or IPv6 address, or flow";
-const NO_END: &str =
-    "the address of a host: not 0.0.0.0 or ::, broadcast, link-local, or IPv4 mapped into IPv6";
+const NO_END: &str = "the address of a host: not 0.0.0.0 or ::, broadcast, multicast, link-local, or IPv4 mapped into IPv6";
 const KEY: &str = "a number, or flow";
 
 /// A host with its address: `10.0.0.5@02:00:00:00:00:05`.
@@ -349,17 +348,17 @@ fn address(value: &str) -> Result<Or<IpAddr>, &'static str> {
     if is_end(&address) { Ok(Or::Value(address)) } else { Err(NO_END) }
 }
 
-/// Whether an address can be that of an end of a tunnel. Multicast can: nobody is asked whether he is there.
+/// Whether an address can be that of an end of a tunnel.
 fn is_end(address: &IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => !address.is_unspecified() && !address.is_broadcast(),
-        // A link-local address needs an interface, and a mapped one is for sockets of both versions of IP.
-        IpAddr::V6(address) => {
-            !address.is_unspecified()
-                && !address.is_unicast_link_local()
-                && address.to_ipv4_mapped().is_none()
+    let is_of_one_host = !address.is_unspecified() && !address.is_multicast();
+    is_of_one_host
+        && match address {
+            IpAddr::V4(address) => !address.is_broadcast(),
+            // A link-local address needs an interface, and a mapped one is for sockets of both versions of IP.
+            IpAddr::V6(address) => {
+                !address.is_unicast_link_local() && address.to_ipv4_mapped().is_none()
+            }
         }
-    }
 }
 
 fn tunnel_key(value: &str) -> Option<Or<u64>> {
@@ -492,7 +491,9 @@ mod tests {
         assert!(error.starts_with(
             "port \"a\": dst_port has no meaning for a GRE port; there are name, remote_ip"
         ));
-        for wrong in ["0.0.0.0", "255.255.255.255", "fe80::1", "::ffff:192.0.2.1"] {
+        let wrong =
+            ["0.0.0.0", "255.255.255.255", "224.0.0.1", "ff02::1", "fe80::1", "::ffff:192.0.2.1"];
+        for wrong in wrong {
             check_refused(
                 &format!("vxlan:a,remote_ip={wrong}"),
                 &format!("port \"a\": remote_ip={wrong}: must be {}", super::NO_END),
