@@ -93,7 +93,7 @@ pub(crate) fn put_mod(out: &mut Encoder, meter_mod: &MeterMod) {
     out.u16(command);
     out.u16(flags);
     out.u32(meter.id.0);
-    put_bands(out, meter);
+    put_bands(out, meter, |band| band.burst_size);
 }
 
 fn flags(meter: &Meter) -> u16 {
@@ -136,7 +136,7 @@ fn decode_meter(id: MeterId, flags: u16, mut input: Input<'_>) -> Result<Meter, 
     Ok(Meter { id, unit, has_burst, has_stats, bands })
 }
 
-fn put_bands(out: &mut Encoder, meter: &Meter) {
+fn put_bands(out: &mut Encoder, meter: &Meter, burst_of: impl Fn(&Band) -> u32) {
     for band in &meter.bands {
         let (kind, prec_level) = match band.kind {
             BandKind::Drop => (band_type::DROP, 0),
@@ -145,7 +145,7 @@ fn put_bands(out: &mut Encoder, meter: &Meter) {
         out.u16(kind);
         out.u16(BAND_SIZE as u16);
         out.u32(band.rate);
-        out.u32(band.burst_size);
+        out.u32(burst_of(band));
         out.u8(prec_level);
         out.zeros(3);
     }
@@ -176,7 +176,7 @@ pub(crate) fn decode_config(input: &mut Input<'_>) -> Result<Meter, ErrorCode> {
         return Err(ErrorCode::BadMeterFlags);
     }
     if !meter.has_burst {
-        // A reply of Open vSwitch tells the burst that is in force.
+        // A reply tells the burst that is in force.
         meter.bands.iter_mut().for_each(|band| band.burst_size = 0);
     }
     Ok(meter)
@@ -188,8 +188,8 @@ pub(crate) fn put_config(out: &mut Encoder, meter: &Meter) {
     out.u16(0);
     out.u16(flags(meter));
     out.u32(meter.id.0);
-    // Controllers compare the bands with those that they have sent. Open vSwitch tells the burst that is in force.
-    put_bands(out, meter);
+    // As Open vSwitch does, a reply tells the burst that is in force.
+    put_bands(out, meter, Band::burst);
     out.set_len(start, start);
 }
 

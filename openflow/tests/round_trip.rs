@@ -206,10 +206,6 @@ fn a_burst_counts_without_the_flag_that_announces_it() {
     assert_eq!(mod_of(2, 50), mod_of(6, 50));
     let OfMessage::MeterMod(MeterMod::Add(meter)) = mod_of(2, 0) else { panic!() };
     assert!(!meter.has_burst);
-    // Ryu's tests of switches compare the bands with those that they have sent.
-    let told = OfMessage::MultipartReply(MultipartReply::MeterConfig(vec![meter]), false);
-    let bands = [0, 1, 0, 16, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0];
-    assert!(told.encode(encoding, 9).ends_with(&bands), "{told:?}");
 }
 
 #[test]
