@@ -10,8 +10,8 @@ use control::{Client, Operation, Reply, TraceQuery};
 use lab::harness::{Test, Unsupported};
 use lab::traffic::{Ping, TcpTransfer};
 use lab::{
-    FrameSocket, InterfaceCounters, LinkSpec, Namespace, Netlink, PATIENCE, eventually,
-    experimental_frame, has_taps,
+    FrameSocket, Host, HostPlan, InterfaceCounters, LinkSpec, Namespace, Netlink, PATIENCE,
+    eventually, experimental_frame, has_taps,
 };
 use packet::VNET_HDR_SIZE;
 use std::fs::File;
@@ -151,11 +151,12 @@ fn virtual_machine() -> anyhow::Result<()> {
 /// Frames that the kernel hands over to the other end of a veth pair are not counted at the device, but by the switch. A peer that
 /// is not in another namespace has its frames by the device.
 fn handed_over() -> anyhow::Result<()> {
-    let network = network(2)?;
+    let mut network = network(1)?;
     let mut client = network.client()?;
     let name = port_name(1);
-    client.ask(Operation::DelPort { port: name.clone() })?;
+    let host = Host::on_veth(HostPlan::number(2), &name)?;
     client.ask(Operation::AddPort { spec: format!("{name},number=2,kernel-cache=peer") })?;
+    network.plug(host)?;
     let (a, b) = (network.a(), network.b());
     eventually("the port works", || reaches(a, b).unwrap_or_default())?;
     warm_up(&network, &mut client)?;
