@@ -221,6 +221,19 @@ impl TunnelDraft {
             }
         }
         let is_fixed = matches!(remote, Or::Value(_));
+        if self.overlay.is_some() {
+            let not_flow =
+                |key, expected| Err(OptionError::Value { key, value: "flow".to_owned(), expected });
+            if let Some(Or::Flow) = self.key {
+                return not_flow("key", "a number, since an overlay has one VNI");
+            }
+            if !is_fixed {
+                return not_flow(
+                    "remote_ip",
+                    "an address, since each port of an overlay has a peer",
+                );
+            }
+        }
         if self.bfd.is_watched && !is_fixed {
             return Err(OptionError::BfdNeedsRemote);
         }
@@ -468,6 +481,14 @@ mod tests {
         refused(
             "overlay=a/b",
             "the name of an overlay: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks",
+        );
+        check_refused(
+            "vxlan:a,remote_ip=192.0.2.1,key=flow,overlay=net",
+            "port \"a\": key=flow: must be a number, since an overlay has one VNI",
+        );
+        check_refused(
+            "vxlan:a,remote_ip=flow,overlay=net",
+            "port \"a\": remote_ip=flow: must be an address, since each port of an overlay has a peer",
         );
         for neighbour in ["10.0.0.5", "10.0.0.5@01:00:00:00:00:00", "0.0.0.0@02:00:00:00:00:05"] {
             let expected = "a list of IP@MAC, such as 10.0.0.5@02:00:00:00:00:05";
