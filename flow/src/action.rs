@@ -675,3 +675,37 @@ pub fn list_size(actions: &[Action]) -> usize {
 pub fn any_action(actions: &[Action], test: &mut dyn FnMut(&Action) -> bool) -> bool {
     actions.iter().any(|action| test(action) || any_action(action.nested().actions(), test))
 }
+
+/// Whether two lists of actions do the same to every packet: the `max_len` of an output does nothing, and text cannot say it.
+pub fn do_the_same(a: &[Action], b: &[Action]) -> bool {
+    let is_same = |(a, b): (&Action, &Action)| match (a, b) {
+        (Action::Output { port: a, .. }, Action::Output { port: b, .. }) => a == b,
+        (Action::Clone(a), Action::Clone(b))
+        | (Action::WriteActions(a), Action::WriteActions(b)) => do_the_same(a, b),
+        (a, b) => a == b,
+    };
+    a.len() == b.len() && a.iter().zip(b).all(is_same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_max_len_of_an_output_makes_no_difference_wherever_it_is() {
+        let output = |port, max_len| Action::Output { port: OfPort(port), max_len };
+        let lists = |port, max_len| {
+            let outputs = vec![output(3, 0), output(port, max_len)];
+            [
+                outputs.clone(),
+                vec![Action::Clone(outputs.clone())],
+                vec![Action::WriteActions(outputs)],
+            ]
+        };
+        for ((text, message), other) in lists(1, 0).iter().zip(&lists(1, 65_535)).zip(&lists(2, 0))
+        {
+            assert!(text != message && do_the_same(text, message), "{text:?}");
+            assert!(!do_the_same(text, other) && !do_the_same(text, &text[..text.len() - 1]));
+        }
+    }
+}

@@ -9,6 +9,7 @@ use control::{
     Client, ClientError, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reason, Refusal,
     Reply,
 };
+use flow::action::do_the_same;
 use flow::flow_mod::{FlowFlags, FlowMod};
 use flow::text::{
     FlowLine, ParseContext, PortNames, PrintOptions, TextError, parse_dumped_flow, parse_flow,
@@ -465,7 +466,7 @@ pub(crate) fn is_same(a: &FlowMod, b: &FlowMod) -> bool {
         && a.idle_timeout == b.idle_timeout
         && a.hard_timeout == b.hard_timeout
         && a.importance == b.importance
-        && a.actions == b.actions
+        && do_the_same(&a.actions, &b.actions)
 }
 
 /// The line of a rule that has no counters.

@@ -19,10 +19,11 @@
 //! A worker without established traffic has nothing to protect: it refuses no packet, so that a
 //! cold cache fills as fast as possible. Frames that the kernel forwards are established traffic,
 //! too: a flood that keeps the worker busy takes the processor from them, and from their hosts.
-//! Protection begins when the established traffic outweighs
-//! the upcalls for a millisecond. A flood that begins later cannot end it by its rate, and a short
-//! moment with new flows only does not end it either. If the flood was there first, protection
-//! begins after a second in which the worker could not keep up.
+//!
+//! Protection begins when the established traffic outweighs the upcalls for a millisecond. A flood
+//! that begins later cannot end it by its rate, and a short moment with new flows only does not end
+//! it either. If the flood was there first, protection begins after a second in which the worker
+//! could not keep up.
 //!
 //! Flows that are translated *again* because of a change have no budget. Their number is limited by
 //! the cache, and refusing them would drop the traffic that the budget protects.

@@ -83,8 +83,8 @@ impl BfdKeeper {
             return Ok(Self { stop: None, thread: None });
         };
         let (stop, stopped) = channel::bounded(0);
-        let sessions = Sessions { given: switch.told_sessions(), ..Sessions::default() };
-        let run = move || { sessions }.run(&switch, &received, &stopped);
+        let mut sessions = Sessions { given: switch.told_sessions(), ..Sessions::default() };
+        let run = move || sessions.run(&switch, &received, &stopped);
         let thread = std::thread::Builder::new().name("bfd".to_owned()).spawn(run)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }

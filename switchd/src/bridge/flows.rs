@@ -2,6 +2,7 @@
 //!
 //! Single changes are the policy's [`Transaction`]s, which take [`FlowMod`]s as they are.
 
+use flow::action::do_the_same;
 use flow::flow_mod::{FlowFlags, FlowMod};
 use flowtable::policy::effects::Effects;
 use flowtable::policy::rule::Rule;
@@ -65,7 +66,7 @@ fn does_the_same(wanted: &FlowMod, rule: &Rule) -> bool {
         && wanted.importance == rule.importance
         && wanted.name.as_ref() == rule.name()
         && wanted.label.as_ref() == rule.label()
-        && wanted.actions[..] == rule.actions[..]
+        && do_the_same(&wanted.actions, &rule.actions)
 }
 
 /// The flags that are about the rule, and not about the request that has added it.
