@@ -8,6 +8,9 @@
 // `execute_sent` is attached to the egress of a TAP device that the switch itself has open: what the host sends there is
 // what the switch receives. It judges and executes, in front of the descriptor of the switch.
 //
+// `unwrap` is attached to the ingress of a device by which datagrams of tunnels come. It takes a frame out of its datagram,
+// judges and executes, in front of the host's own stack, which gets all other datagrams.
+//
 // `flood` is attached to nothing: the switch runs it (`BPF_PROG_TEST_RUN`) on a frame that it has received itself, and
 // that is to leave by many devices.
 //
@@ -34,6 +37,11 @@ static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, _
     (void *)BPF_FUNC_csum_diff;
 static long (*const bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*const bpf_redirect_peer)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect_peer;
+static long (*const bpf_redirect_neigh)(__u32 ifindex, void *params, int size, __u64 flags) =
+    (void *)BPF_FUNC_redirect_neigh;
+static long (*const bpf_skb_adjust_room)(void *skb, __s32 by, __u32 mode, __u64 flags) =
+    (void *)BPF_FUNC_skb_adjust_room;
+static long (*const bpf_csum_level)(void *skb, __u64 level) = (void *)BPF_FUNC_csum_level;
 static long (*const bpf_clone_redirect)(void *skb, __u32 ifindex, __u64 flags) = (void *)BPF_FUNC_clone_redirect;
 static long (*const bpf_skb_vlan_push)(void *skb, __be16 tpid, __u16 tci) = (void *)BPF_FUNC_skb_vlan_push;
 static long (*const bpf_skb_vlan_pop)(void *skb) = (void *)BPF_FUNC_skb_vlan_pop;
@@ -54,6 +62,7 @@ SHARED_ARRAY(shared_flows, 1, struct flows);
 SHARED_ARRAY(shared_programs, 1, struct programs);
 SHARED_ARRAY(shared_counts, 1, struct count); // the loader knows how many processors there are
 SHARED_ARRAY(shared_floods, FLOOD_LISTS * FLOOD_DEVICES, __s64);
+SHARED_ARRAY(shared_tunnels, 1, struct tunnels);
 
 #define ONLY(map)                         \
     ({                                    \
@@ -101,22 +110,28 @@ union words {
 #define FRAGMENT 1
 #define LATER_FRAGMENT 2
 
-// Reads the key of a frame. Returns the size of its headers in bytes, as far as they are read, or 0 if the frame is one
-// for the switch: it has headers that the key's nine words do not hold, or contradicts itself.
-INLINE __u32 extract(struct __sk_buff *skb, union words *to)
+// Reads the key of a frame, which begins at a constant offset. Returns the size of its headers in bytes, as far as they are
+// read, or 0 if the frame is one for the switch: it has headers that the key's nine words do not hold, or contradicts itself.
+INLINE __u32 extract_at(struct __sk_buff *skb, __u32 start, union words *to)
 {
     // The frame begins at offset 2, so that the network header is aligned.
     __u64 buffer[8] = {};
     __u8 *frame = (__u8 *)buffer + 2;
     __u16 *half = (__u16 *)frame;
     struct key *key = &to->key;
-    __u32 size = skb->len, n = size;
+    __u32 size = skb->len - start;
+    __u64 n = size;
+    if (skb->len < start)
+        return 0;
     if (n >= 60) {
         n = 60;
-        if (bpf_skb_load_bytes(skb, 0, frame, 60))
+        if (bpf_skb_load_bytes(skb, start, frame, 60))
             return 0;
-    } else if (n < 14 || bpf_skb_load_bytes(skb, 0, frame, n)) {
-        return 0;
+    } else {
+        // Without this the compiler compares a copy of the number that the call gets, which the verifier does not see.
+        asm volatile("" : "+r"(n));
+        if (n < 14 || n > 60 || bpf_skb_load_bytes(skb, start, frame, n))
+            return 0;
     }
     __builtin_memset(to, 0, sizeof *to);
     key->ifindex = skb->ifindex;
@@ -188,14 +203,14 @@ INLINE __u32 extract(struct __sk_buff *skb, union words *to)
         key->nw_ttl = frame[21];
         __builtin_memcpy(key->nw_addrs, buffer + 3, 32);
         if (key->nw_proto == TCP) {
-            if (payload < 20 || bpf_skb_load_bytes(skb, 54, rest, 16))
+            if (payload < 20 || bpf_skb_load_bytes(skb, start + 54, rest, 16))
                 return 0;
             header = (((__u8 *)rest)[12] >> 4) * 4;
             if (header < 20 || header > payload)
                 return 0;
             key->tcp_flags = transport[6] & BE16(0x0fff);
         } else if (key->nw_proto == UDP) {
-            if (payload < 8 || bpf_skb_load_bytes(skb, 54, rest, 8))
+            if (payload < 8 || bpf_skb_load_bytes(skb, start + 54, rest, 8))
                 return 0;
             header = 8;
         } else {
@@ -222,11 +237,17 @@ INLINE __u32 extract(struct __sk_buff *skb, union words *to)
     return 14;
 }
 
+INLINE __u32 extract(struct __sk_buff *skb, union words *to)
+{
+    return extract_at(skb, 0, to);
+}
+
 struct query {
     __u64 word[KEY_WORDS];  // masked
     __u64 hash;
     __u64 generation;
     __u64 size;
+    __u64 total;
     __u64 mask_version;
 };
 
@@ -250,18 +271,27 @@ __attribute__((noinline)) int look_into_bucket(struct query *query)
 #pragma unroll
         for (int word = 0; word < KEY_WORDS; word++)
             differs |= flow->key[word] ^ query->word[word];
-        if (!differs && READ(flow->stamp) >= query->generation && query->size <= flow->max_size)
+        if (!differs && READ(flow->stamp) >= query->generation && query->size <= flow->max_size &&
+            query->total <= READ(flow->max_total))
             return place;
     }
     return 0;
 }
 
-// The place of the flow that covers a frame, or 0. `headers` is what `extract` returned.
-INLINE __u32 find(struct __sk_buff *skb, struct conf *conf, const union words *key, __u32 headers)
+struct frame {
+    union words key;
+    __u64 size;             // of the frame, or of the segments that it is to be cut into
+    __u64 total;
+};
+
+// The place of the flow that covers a frame, or 0. A global function, too.
+__attribute__((noinline)) int find_flow(struct frame *frame)
 {
+    struct conf *conf = ONLY(shared_conf);
+    if (!frame || !conf)
+        return 0;
     // The moment at which the frame is judged.
-    struct query query = { .generation = READ(conf->generation) };
-    query.size = skb->gso_size ? headers + skb->gso_size : skb->len;
+    struct query query = { .generation = READ(conf->generation), .size = frame->size, .total = frame->total };
     for (__u32 i = 0; i < MASKS && i < conf->masks; i++) {
         struct mask *mask = &conf->mask[i];
         // Read before the words: a flow has the version of the words that it was masked with.
@@ -271,7 +301,7 @@ INLINE __u32 find(struct __sk_buff *skb, struct conf *conf, const union words *k
         __u64 hash = conf->seed + query.mask_version;
 #pragma unroll
         for (int word = 0; word < KEY_WORDS; word++) {
-            query.word[word] = key->word[word] & READ(mask->words[word]);
+            query.word[word] = frame->key.word[word] & READ(mask->words[word]);
             hash = (hash ^ query.word[word]) * 0x9e3779b97f4a7c15ull;
             hash ^= hash >> 32;
         }
@@ -283,17 +313,25 @@ INLINE __u32 find(struct __sk_buff *skb, struct conf *conf, const union words *k
     return 0;
 }
 
+// As `find_flow`. `headers` is what `extract` returned, and `total` the size of the frame.
+INLINE __u32 find(struct __sk_buff *skb, struct frame *frame, __u32 headers, __u32 total)
+{
+    frame->size = skb->gso_size ? headers + skb->gso_size : total;
+    frame->total = total;
+    return find_flow(frame);
+}
+
 SEC("socket") int judge(struct __sk_buff *skb)
 {
     struct conf *conf = ONLY(shared_conf);
-    union words key;
+    struct frame frame;
     __u32 place = 0, headers;
     if (!conf)
         return -1;
     // A switch that has taken over from another one, and has no kernel cache, leaves the filter at its rings.
-    headers = READ(conf->generation) == ~0ull ? 0 : extract(skb, &key);
+    headers = READ(conf->generation) == ~0ull ? 0 : extract(skb, &frame.key);
     if (headers)
-        place = find(skb, conf, &key, headers);
+        place = find(skb, &frame, headers, skb->len);
     skb->cb[0] = conf->nonce;
     skb->cb[1] = conf->nonce >> 32;
     skb->cb[2] = skb->ifindex;
@@ -302,8 +340,11 @@ SEC("socket") int judge(struct __sk_buff *skb)
     return place ? 0 : -1;
 }
 
-INLINE void set(struct __sk_buff *skb, struct step *step)
+// Changes bytes of a frame. A global function: the verifier does not look at it again for each step.
+__attribute__((noinline)) int set(struct __sk_buff *skb, struct step *step)
 {
+    if (!step)
+        return 0;
     __u64 old = 0, new, size = step->size, flags = step->arg;
     long failed;
     // With constant sizes the verifier has less to try.
@@ -317,7 +358,7 @@ INLINE void set(struct __sk_buff *skb, struct step *step)
         failed = bpf_skb_load_bytes(skb, step->offset, &old, 8);
     new = (old & ~step->mask) | step->value;
     if (failed || new == old)
-        return;
+        return 0;
     if (step->l3_sum | step->l4_sum) {
         __s64 diff = bpf_csum_diff((__be32 *)&old, 8, (__be32 *)&new, 8, 0);
         if (step->l3_sum)
@@ -333,6 +374,7 @@ INLINE void set(struct __sk_buff *skb, struct step *step)
         bpf_skb_store_bytes(skb, step->offset, &new, 2, flags);
     else
         bpf_skb_store_bytes(skb, step->offset, &new, 8, flags);
+    return 0;
 }
 
 INLINE struct count *count_of(__u32 place)
@@ -345,8 +387,12 @@ INLINE struct count *count_of(__u32 place)
 #define DROP 2      // TCX_DROP
 #define NEXT (-1)   // TCX_NEXT
 
-INLINE int run(struct __sk_buff *skb, __u32 place)
+int wrap(struct __sk_buff *skb, __u32 ifindex, struct wrapping *wrapping);
+
+// Carries out the steps of the flow at a place. A global function, too, so that each program has its stack to itself.
+__attribute__((noinline)) int run(struct __sk_buff *skb, __u32 place)
 {
+    place &= FLOWS - 1;
     // A mark must not survive a redirection into another port of the switch.
     skb->cb[0] = 0;
     struct flows *all = ONLY(shared_flows);
@@ -354,8 +400,10 @@ INLINE int run(struct __sk_buff *skb, __u32 place)
     struct count *count = count_of(place);
     if (!all || !list || !count)
         return DROP;
+    __u32 size = skb->len + (skb->vlan_present ? 4 : 0);
+    int verdict;
     count->packets++;
-    count->bytes += skb->len + (skb->vlan_present ? 4 : 0);
+    count->bytes += size;
     count->used = bpf_ktime_get_coarse_ns();
     struct program *program = &list->program[all->flow[place].program & (PROGRAMS - 1)];
     for (__u32 i = 0; i < STEPS; i++) {
@@ -366,8 +414,7 @@ INLINE int run(struct __sk_buff *skb, __u32 place)
                 return bpf_redirect_peer(step->arg, 0);
             return bpf_redirect(step->arg, step->size);
         case STEP_SEND_COPY:
-            if (bpf_clone_redirect(skb, step->arg, step->size))
-                count->failed++;
+            bpf_clone_redirect(skb, step->arg, step->size);
             break;
         case STEP_PUSH_TAG:
             bpf_skb_vlan_push(skb, step->arg >> 16, step->arg & 0xffff);
@@ -378,6 +425,18 @@ INLINE int run(struct __sk_buff *skb, __u32 place)
         case STEP_SET:
             set(skb, step);
             break;
+        case STEP_WRAP:
+            if (i >= STEPS - WRAP_STEPS)
+                return DROP;
+            verdict = wrap(skb, step->arg, (struct wrapping *)(step + 1));
+            if (verdict == DROP) {
+                // The frame has a tunnel of its own inside. It is lost, and those that follow are for the switch.
+                count->packets--;
+                count->bytes -= size;
+                count->failed++;
+                all->flow[place].max_total = 0;
+            }
+            return verdict;
         default:
             return DROP;
         }
@@ -396,29 +455,31 @@ SEC("classifier") int execute(struct __sk_buff *skb)
         place = skb->cb[3];
     } else {
         // Another program has used the control block, or there is no ring: the frame is judged here.
-        union words key;
-        __u32 headers = extract(skb, &key);
+        struct frame frame;
+        __u32 headers = extract(skb, &frame.key);
         struct count *unmarked = count_of(0);
         if (unmarked)
             unmarked->packets++;
         if (headers)
-            place = find(skb, conf, &key, headers);
+            place = find(skb, &frame, headers, skb->len);
     }
-    return place ? run(skb, place & (FLOWS - 1)) : NEXT;
+    return place ? run(skb, place) : NEXT;
 }
 
 SEC("classifier") int execute_sent(struct __sk_buff *skb)
 {
     struct conf *conf = ONLY(shared_conf);
-    union words key;
+    struct frame frame;
     __u32 place = 0, headers;
     if (!conf)
         return NEXT;
-    headers = extract(skb, &key);
+    headers = extract(skb, &frame.key);
     if (headers)
-        place = find(skb, conf, &key, headers);
-    return place ? run(skb, place & (FLOWS - 1)) : NEXT;
+        place = find(skb, &frame, headers, skb->len);
+    return place ? run(skb, place) : NEXT;
 }
+
+#include "tunnels.h"
 
 // Sends a copy of the frame to each device of a list: `cb[1]` words of `shared_floods` from the one at `cb[0]`. Each word
 // is the number of a device, in place of which the program leaves what the kernel has returned for the copy.

@@ -3,13 +3,16 @@
 use crate::inventory::{MaskPlaces, ProgramPlaces};
 use crate::layout::FLOWS;
 use crate::load::{HandedPrograms, Programs};
-use crate::maps::{FlowWords, KeyWords, Maps};
+use crate::maps::{Count, FlowWords, KeyWords, Maps};
 use crate::steps::{self, Exit, Refusal, Way};
+use crate::tunnels::{Origin, Question, TunnelPort, Tunnels};
+use flow::key::{Segment, VLAN_CFI};
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason};
 use flowtable::datapath::{CachedFlow, KernelFlows, PortCounters};
 use flowtable::policy::changes::{GenerationFollower, LatestChange};
 use flowtable::policy::lookup_counts::LookupCounts;
+use packet::wire::eth_type;
 use parking_lot::{Mutex, MutexGuard};
 use ports::{DeviceHook, KernelHooks, PortStatus, wait_for_programs};
 use std::collections::VecDeque;
@@ -118,12 +121,13 @@ pub struct KernelCache {
 #[derive(Debug)]
 struct Inner {
     ports: Vec<Option<KnownPort>>,
+    tunnels: Tunnels,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     /// Places whose flows were taken out, and that a processor may be at still.
     retired: Vec<u32>,
-    /// Ports whose executors are to be attached, because there are flows that come from them. The first is attached first.
-    awaited: VecDeque<PortNo>,
+    /// Programs that are to be attached to devices, because there are flows that come from there. The first is attached first.
+    awaited: VecDeque<Arc<DeviceHook>>,
     /// Executors are described to another process, and none is attached meanwhile.
     keeps_executors: bool,
     programs: ProgramPlaces,
@@ -164,9 +168,9 @@ impl KnownPort {
     ///
     /// # Errors
     /// Why they do not.
-    fn receives(&self) -> Result<Option<&DeviceHook>, String> {
-        let executor = self.port.receives.as_ref().map_err(String::clone)?.as_deref();
-        if let Some(Err(reason)) = executor.and_then(DeviceHook::attached) {
+    fn receives(&self) -> Result<Option<&Arc<DeviceHook>>, String> {
+        let executor = self.port.receives.as_ref().map_err(String::clone)?.as_ref();
+        if let Some(Err(reason)) = executor.and_then(|executor| executor.attached()) {
             return Err(reason.to_owned());
         }
         let Seen { has_qdisc, is_watched, .. } = Seen::of(&self.port);
@@ -224,14 +228,16 @@ struct Entry {
     mask: usize,
     /// Its entry in the table.
     filed_at: usize,
+    /// The tunnel that its frames come through.
+    origin: Option<Origin>,
     ingress: Arc<PortCounters>,
     /// The counters of each output, and by how many bytes a frame is longer there.
     egress: Box<[(Arc<PortCounters>, i32)]>,
     drop: Option<DropReason>,
     /// The ports that it names.
     ports: Box<[PortNo]>,
-    /// Packets and bytes of its place that were added to the counters.
-    told: (u64, u64),
+    /// What was counted at its place and added to the counters.
+    told: Count,
     /// The last packet, or the moment it was put here, on the switch's clock.
     used: Duration,
     is_live: bool,
@@ -276,6 +282,7 @@ impl KernelCache {
         let (cleaner, wake) = mpsc::sync_channel(1);
         let inner = Inner {
             ports: Vec::new(),
+            tunnels: Tunnels::default(),
             entries: Vec::new(),
             // From the last place to the first, which is none.
             free: (1..FLOWS as u32).rev().collect(),
@@ -328,9 +335,19 @@ impl KernelCache {
         self.begin_era();
     }
 
+    /// Flows may name this tunnel port from now on, unless there is a reason why the programs do not do its work. It may be the
+    /// one that frames are for which another tunnel port got before.
+    pub fn add_tunnel(&self, port_no: PortNo, port: Result<TunnelPort, String>) {
+        let mut inner = self.inner.lock();
+        inner.tunnels.add(port_no, port);
+        self.retire_all(&mut inner, |_, entry| entry.origin.is_some());
+        self.begin_era();
+    }
+
     /// No flow names this port any more. Its device may go when this returns.
     pub fn remove_port(&self, port_no: PortNo) {
         let mut inner = self.inner.lock();
+        inner.tunnels.remove(port_no);
         if let Some(port) = inner.ports.get_mut(usize::from(port_no.0)) {
             *port = None;
         }
@@ -361,7 +378,10 @@ impl KernelCache {
     /// Why the frames of a port do not take part; `None` if they do.
     pub fn port_refusal(&self, port_no: PortNo) -> Option<String> {
         let inner = self.inner.lock();
-        inner.port(port_no).and_then(KnownPort::receives).err()
+        match inner.tunnels.port(port_no) {
+            Some(port) => port.err().map(str::to_owned),
+            None => inner.port(port_no).and_then(KnownPort::receives).err(),
+        }
     }
 
     /// What another process needs beside the [descriptors](Self::descriptors) to go on with the programs.
@@ -413,13 +433,16 @@ impl KernelCache {
     /// Adds what is new of one place.
     fn collect_one(&self, place: usize, entry: &mut Entry) {
         let count = self.maps.count(place);
-        let packets = count.packets - entry.told.0;
-        let bytes = count.bytes - entry.told.1;
-        if packets == 0 && bytes == 0 {
+        let packets = count.packets - entry.told.packets;
+        let bytes = count.bytes - entry.told.bytes;
+        let failed = count.failed - entry.told.failed;
+        if packets == 0 && bytes == 0 && failed == 0 {
             return;
         }
         self.hits.fetch_add(packets, Ordering::Relaxed);
-        entry.told = (count.packets, count.bytes);
+        entry.told = count;
+        entry.ingress.rx_packets.add(failed);
+        entry.ingress.rx_dropped(DropReason::TxOffload).add(failed);
         entry.used = Duration::from_nanos(count.used_ns).saturating_sub(self.epoch).max(entry.used);
         entry.flow.count_in_kernel(packets, bytes, entry.used);
         entry.ingress.rx_packets.add(packets);
@@ -440,7 +463,15 @@ impl KernelCache {
 
     /// The periodic work: counts, and makes room. `now` is on the switch's clock.
     pub fn sweep(&self, now: Duration) {
+        // The kernel is asked while nobody waits for the lock.
+        let questions = self.inner.lock().tunnels.questions();
+        let answers: Vec<_> = questions.into_iter().map(Question::ask).collect();
         let mut inner = self.inner.lock();
+        for answer in answers {
+            if let Some(port_no) = inner.tunnels.answered(answer) {
+                self.retire_those_of(&mut inner, port_no);
+            }
+        }
         self.collect_all(&mut inner);
         let is_nearly_full = inner.free.len() < FEW_PLACES || inner.was_full;
         let max_idle = if is_nearly_full { MAX_IDLE_WHEN_FULL } else { MAX_IDLE };
@@ -508,6 +539,9 @@ impl KernelCache {
             self.collect_one(index, &mut entry);
             inner.programs.give_back(entry.program);
             inner.masks.give_back(&self.maps, entry.mask);
+            if let Some(origin) = &entry.origin {
+                inner.tunnels.give_back(&self.maps, origin);
+            }
             inner.free.push(place);
         }
         if was_full {
@@ -524,16 +558,14 @@ impl KernelCache {
         if inner.is_suspended || inner.keeps_executors {
             return;
         }
-        let Some(port_no) = inner.awaited.front().copied() else { return };
-        let port = inner.port(port_no).ok();
-        let hook = port.and_then(|known| known.port.receives.clone().ok().flatten());
+        let Some(hook) = inner.awaited.front().map(Arc::clone) else { return };
         drop(inner);
-        if let Some(Err(reason)) = hook.as_ref().map(|hook| hook.attach()) {
+        if let Err(reason) = hook.attach() {
             tracing::warn!("a port is not in the kernel cache: {reason}");
         }
         let mut inner = self.inner.lock();
         // It has waited until now, so that no worker has added it once more.
-        inner.awaited.retain(|waits| *waits != port_no);
+        inner.awaited.retain(|waits| !Arc::ptr_eq(waits, &hook));
         if !inner.awaited.is_empty() {
             self.wake_cleaner();
         }
@@ -589,21 +621,23 @@ impl KernelCache {
         is_flood: bool,
     ) -> Result<(), Refusal> {
         let verdict = Verdict { key, mask, actions, drop, is_flood };
-        self.prepare(&self.inner.lock(), &verdict).map(|_| ())
+        self.prepare(&mut self.inner.lock(), &verdict).map(|_| ())
     }
 
-    fn prepare<'i>(
-        &self,
-        inner: &'i Inner,
-        verdict: &Verdict<'_>,
-    ) -> Result<Prepared<'i>, Refusal> {
+    fn prepare(&self, inner: &mut Inner, verdict: &Verdict<'_>) -> Result<Prepared, Refusal> {
         let Verdict { key, mask, actions, drop, is_flood } = *verdict;
         if is_flood {
             return Err(Refusal::Flood);
         }
-        let ingress = inner.port(key.port_no.get()).map_err(Refusal::InPort)?;
-        let executor = ingress.receives().map_err(Refusal::InPort)?;
-        let ingress = &ingress.port;
+        let ingress = self.ingress(inner, key, mask)?;
+        let departure = inner.tunnels.departure(actions)?;
+        let narrowed;
+        let mask = if ingress.origin.is_some() || departure.is_some() {
+            narrowed = narrowed_for_tunnels(mask);
+            &narrowed
+        } else {
+            mask
+        };
         let exit = |port_no| {
             let exit = inner.port(port_no).and_then(KnownPort::exit).map_err(Refusal::OutPort)?;
             Ok(match (ingress.side, exit.way) {
@@ -612,10 +646,49 @@ impl KernelCache {
                 _ => exit,
             })
         };
-        let words = steps::key_words(key, mask, ingress.ifindex)?;
+        let known: &[Segment] = if ingress.origin.is_some() { &[Segment::TUNNEL] } else { &[] };
+        let words = steps::key_words(key, mask, ingress.ifindex, known)?;
         let has_ipv6_sums = self.handed.has_ipv6_sums;
-        let compiled = steps::compile(key, mask, actions, drop, has_ipv6_sums, exit)?;
-        Ok(Prepared { ingress, executor, words, compiled })
+        let compiled =
+            steps::compile(key, mask, actions, drop, has_ipv6_sums, exit, departure.as_ref())?;
+        if ingress.origin.is_some() && (departure.is_some() || !is_ip(key)) {
+            return Err(Refusal::Action(
+                "the kernel takes IP packets out of tunnels, and puts them into no other one",
+            ));
+        }
+        Ok(Prepared { ingress, words, compiled })
+    }
+
+    /// Where the frames of a flow come from.
+    fn ingress(
+        &self,
+        inner: &mut Inner,
+        key: &flow::FlowKey,
+        mask: &flow::FlowMask,
+    ) -> Result<Ingress, Refusal> {
+        let port_no = key.port_no.get();
+        if let Some(port) = inner.tunnels.port(port_no) {
+            let port = port.map_err(|reason| Refusal::InPort(reason.to_owned()))?;
+            let counters = Arc::clone(&port.counters);
+            let origin = inner.tunnels.origin(port_no, key, mask)?;
+            let unwrapper = inner.tunnels.unwrapper(&self.hooks, origin.device);
+            if let Some(Err(reason)) = unwrapper.attached() {
+                return Err(Refusal::InPort(reason.to_owned()));
+            }
+            return Ok(Ingress {
+                side: Side::Device,
+                // The number is known once there is a flow.
+                ifindex: 0,
+                counters,
+                executor: Some(Arc::clone(unwrapper)),
+                origin: Some(origin),
+            });
+        }
+        let known = inner.port(port_no).map_err(Refusal::InPort)?;
+        let executor = known.receives().map_err(Refusal::InPort)?.map(Arc::clone);
+        let KernelPort { side, ifindex, counters, .. } = &known.port;
+        let counters = Arc::clone(counters);
+        Ok(Ingress { side: *side, ifindex: *ifindex, counters, executor, origin: None })
     }
 
     fn place(&self, inner: &mut Inner, flow: &Arc<CachedFlow>, is_in_time: &dyn Fn() -> bool) {
@@ -667,12 +740,12 @@ impl KernelCache {
             drop: flow.drop,
             is_flood: flow.is_flood(),
         };
-        let Prepared { ingress, executor, words: (key, mask), compiled } =
+        let Prepared { ingress, words: (mut key, mask), compiled } =
             self.prepare(inner, &verdict)?;
-        if executor.is_some_and(|executor| executor.attached().is_none()) {
-            let port_no = verdict.key.port_no.get();
-            if !inner.awaited.contains(&port_no) {
-                inner.awaited.push_back(port_no);
+        let Ingress { counters, executor, origin, .. } = ingress;
+        if let Some(executor) = executor.filter(|executor| executor.attached().is_none()) {
+            if !inner.awaited.iter().any(|waits| Arc::ptr_eq(waits, &executor)) {
+                inner.awaited.push_back(executor);
             }
             self.wake_cleaner();
             return Ok(None);
@@ -680,16 +753,29 @@ impl KernelCache {
         if !is_in_time() {
             return Ok(None);
         }
-        let ingress_counters = Arc::clone(&ingress.counters);
-        let egress = compiled.sent.iter().map(|sent| {
-            let port = inner.port(sent.port_no).map_err(Refusal::OutPort)?;
-            Ok((Arc::clone(&port.port.counters), sent.growth))
-        });
-        let egress = egress.collect::<Result<Box<[_]>, Refusal>>()?;
-        let in_port = flow.key().port_no.get();
+        let in_port = verdict.key.port_no.get();
         let ports = std::iter::once(in_port).chain(compiled.sent.iter().map(|sent| sent.port_no));
         let ports = ports.collect();
+        if let Some(origin) = &origin {
+            let number = inner.tunnels.take(&self.maps, origin).ok_or(Refusal::Full)?;
+            key[0] = number.into();
+        }
+        let newcomer = Newcomer { flow, key, mask, compiled, ingress: counters, origin, ports };
+        let installed = self.put(inner, newcomer);
+        if let (Some(origin), Ok(None) | Err(_)) = (&origin, &installed) {
+            inner.tunnels.give_back(&self.maps, origin);
+        }
+        installed
+    }
 
+    /// Puts a flow into the kernel that it can have. Returns its place; `None` if another worker's flow does the same.
+    fn put(&self, inner: &mut Inner, newcomer: Newcomer<'_>) -> Result<Option<usize>, Refusal> {
+        let Newcomer { flow, key, mask, compiled, ingress, origin, ports } = newcomer;
+        let egress = compiled.sent.iter().map(|sent| {
+            let counters = inner.counters_of(sent.port_no).map_err(Refusal::OutPort)?;
+            Ok((Arc::clone(counters), sent.growth))
+        });
+        let egress = egress.collect::<Result<Box<[_]>, Refusal>>()?;
         let (mask_place, version) = inner.masks.take(&self.maps, &mask).ok_or(Refusal::Full)?;
         let hash = self.maps.hash(version, &key);
         if let Some((_, place)) =
@@ -715,11 +801,11 @@ impl KernelCache {
         };
         inner.free.pop();
         let place = place as usize;
-        let before = self.maps.count(place);
         let words = FlowWords {
             program: program as u32,
             mask_version: version,
             max_size: compiled.max_size,
+            max_total: compiled.max_total,
             key,
         };
         self.maps.put_flow(place, &words, flow.stamp());
@@ -732,11 +818,12 @@ impl KernelCache {
             program,
             mask: mask_place,
             filed_at,
-            ingress: ingress_counters,
+            origin,
+            ingress,
             egress,
             drop: flow.drop,
             ports,
-            told: (before.packets, before.bytes),
+            told: self.maps.count(place),
             used: flow.used(),
             is_live: true,
         });
@@ -760,14 +847,51 @@ struct Verdict<'a> {
     is_flood: bool,
 }
 
-/// A flow that the kernel can have.
-struct Prepared<'i> {
-    ingress: &'i KernelPort,
+/// Where the frames of a flow come from.
+struct Ingress {
+    side: Side,
+    /// What the frames have in their key in place of the port; 0 if they come through a tunnel.
+    ifindex: u32,
+    counters: Arc<PortCounters>,
     /// What has to be attached before frames of the port find the flow; `None` if nothing has to.
-    executor: Option<&'i DeviceHook>,
+    executor: Option<Arc<DeviceHook>>,
+    /// The tunnel, if they come through one.
+    origin: Option<Origin>,
+}
+
+/// A flow that the kernel can have.
+struct Prepared {
+    ingress: Ingress,
     /// The masked key and the mask.
     words: (KeyWords, KeyWords),
     compiled: steps::Compiled,
+}
+
+/// A flow that is put into the kernel.
+struct Newcomer<'f> {
+    flow: &'f Arc<CachedFlow>,
+    /// The masked key and the mask.
+    key: KeyWords,
+    mask: KeyWords,
+    compiled: steps::Compiled,
+    ingress: Arc<PortCounters>,
+    origin: Option<Origin>,
+    /// The ports that it names.
+    ports: Box<[PortNo]>,
+}
+
+/// The mask of a flow that comes from a tunnel or goes into one, with more bits: the kernel does that for frames without tag, and
+/// of the EtherType of the flow's first frame.
+fn narrowed_for_tunnels(mask: &flow::FlowMask) -> flow::FlowMask {
+    let mut narrowed = *mask;
+    let bits = &mut narrowed.bits.headers;
+    bits.vlan_tci.set(bits.vlan_tci.get() | VLAN_CFI);
+    bits.dl_type.set(u16::MAX);
+    narrowed
+}
+
+fn is_ip(key: &flow::FlowKey) -> bool {
+    matches!(key.headers.dl_type.get(), eth_type::IPV4 | eth_type::IPV6)
 }
 
 /// While this exists, no executor is attached: see [`KernelCache::keep_executors`].
@@ -784,6 +908,14 @@ impl Inner {
     fn port(&self, port_no: PortNo) -> Result<&KnownPort, String> {
         let port = self.ports.get(usize::from(port_no.0)).and_then(Option::as_ref);
         port.ok_or_else(|| "it has no device of the switch's own namespace".to_owned())
+    }
+
+    /// The counters of a port, with a device or a tunnel.
+    fn counters_of(&self, port_no: PortNo) -> Result<&Arc<PortCounters>, String> {
+        match self.tunnels.port(port_no) {
+            Some(port) => port.map(|port| &port.counters).map_err(str::to_owned),
+            None => self.port(port_no).map(|known| &known.port.counters),
+        }
     }
 }
 

@@ -14,10 +14,17 @@ pub const WAYS: usize = 8;
 /// Places for flows. Place 0 counts frames that came without a mark.
 pub const FLOWS: usize = 16_384;
 /// Places for programs.
-pub const PROGRAMS: usize = 1024;
+pub const PROGRAMS: usize = 4096;
 /// Steps of a program, at most.
 pub const STEPS: usize = 32;
 pub use ports::{FLOOD_DEVICES, FLOOD_LISTS};
+/// Entries of the table of tunnels.
+pub const TUNNELS: usize = 4096;
+/// Entries of that table that one lookup looks at.
+pub const TUNNEL_PROBES: usize = 8;
+/// Steps in whose place the outer headers of a tunnel lie.
+pub const WRAP_STEPS: usize = 2;
+pub use ports::{WRAP_PORTS, WRAP_SIZE};
 
 /// Codes of steps.
 pub mod code {
@@ -33,6 +40,8 @@ pub mod code {
     pub const POP_TAG: u8 = 4;
     /// Bytes of the frame are changed.
     pub const SET: u8 = 5;
+    /// The frame leaves through a tunnel, and no step follows. The outer headers lie in the place of the next steps.
+    pub const WRAP: u8 = 6;
 }
 
 /// The words of the map `conf`.
@@ -68,11 +77,26 @@ pub mod flow_words {
     pub const MAX_SIZE: usize = 2;
     /// The first word of the masked key.
     pub const KEY: usize = 3;
+    /// Bytes of the largest frame, whatever segments it is to be cut into.
+    pub const MAX_TOTAL: usize = KEY + super::KEY_WORDS;
+}
+
+/// Words of an entry in the map `tunnels`.
+pub mod tunnel_words {
+    /// Words of an entry.
+    pub const WORDS: usize = 3;
+    /// What frames of the tunnel have in their key in place of the interface number; 0: there is no entry.
+    pub const NUMBER: usize = 0;
+    /// The outer IPv4 addresses, in network byte order: the source in the lower half, the destination in the upper.
+    pub const ADDRESSES: usize = 1;
+    /// The rest of the outer headers.
+    pub const HEADER: usize = 2;
 }
 
 /// Words of a step.
 pub const STEP_WORDS: usize = 4;
-/// Words that one processor counts for one place: packets, bytes, time of the last packet, failed copies.
+/// Words that one processor counts for one place: packets, bytes, time of the last packet, and frames that found no way into
+/// a tunnel.
 pub const COUNT_WORDS: usize = 4;
 
 #[cfg(test)]
@@ -97,12 +121,18 @@ mod tests {
             ("STEPS", STEPS),
             ("FLOOD_LISTS", FLOOD_LISTS),
             ("FLOOD_DEVICES", FLOOD_DEVICES),
+            ("TUNNELS", TUNNELS),
+            ("TUNNEL_PROBES", TUNNEL_PROBES),
+            ("WRAP_SIZE", WRAP_SIZE),
+            ("WRAP_STEPS", WRAP_STEPS),
+            ("WRAP_PORTS", WRAP_PORTS),
             ("STEP_DROP", code::DROP.into()),
             ("STEP_SEND_LAST", code::SEND_LAST.into()),
             ("STEP_SEND_COPY", code::SEND_COPY.into()),
             ("STEP_PUSH_TAG", code::PUSH_TAG.into()),
             ("STEP_POP_TAG", code::POP_TAG.into()),
             ("STEP_SET", code::SET.into()),
+            ("STEP_WRAP", code::WRAP.into()),
         ];
         assert_eq!(defined, expected);
     }

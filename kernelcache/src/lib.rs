@@ -39,7 +39,9 @@ mod maps;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 
 pub use cache::{KeptExecutors, KernelCache, KernelCacheCounts, KernelPort, Side};
 pub use load::{DESCRIPTORS, HandedPrograms, LoadError, Programs};
 pub use steps::Refusal;
+pub use tunnels::TunnelPort;

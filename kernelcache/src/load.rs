@@ -1,7 +1,7 @@
 //! Loads the programs and makes their maps. This needs privileges that the switch gives up afterwards.
 
 use crate::layout::{
-    self, BUCKETS, FLOOD_DEVICES, FLOOD_LISTS, FLOWS, PROGRAMS, STEP_WORDS, STEPS, WAYS,
+    self, BUCKETS, FLOOD_DEVICES, FLOOD_LISTS, FLOWS, PROGRAMS, STEP_WORDS, STEPS, TUNNELS, WAYS,
 };
 use crate::maps::Maps;
 use aya::maps::Map;
@@ -84,16 +84,19 @@ pub struct HandedPrograms {
 }
 
 /// The names that the maps have in the object.
-const MAPS: [&str; 6] = [
+const MAPS: [&str; 7] = [
     "shared_conf",
     "shared_table",
     "shared_flows",
     "shared_programs",
     "shared_counts",
     "shared_floods",
+    "shared_tunnels",
 ];
 /// The number of descriptors of programs and maps.
-pub const DESCRIPTORS: usize = 4 + MAPS.len();
+pub const DESCRIPTORS: usize = PROGRAM_COUNT + MAPS.len();
+/// The number of programs.
+const PROGRAM_COUNT: usize = 5;
 
 impl Programs {
     /// Loads the programs.
@@ -123,10 +126,10 @@ impl Programs {
         let mut ebpf = loader.load(OBJECT).map_err(refused)?;
         let map_fds = MAPS.map(|map| own_map(&ebpf, map)).into_iter().collect::<Result<_, _>>()?;
         let mut load = |name| load_classifier(&mut ebpf, name).map_err(refused);
-        let (executor, executor_of_sent, flood) =
-            (load("execute")?, load("execute_sent")?, load("flood")?);
+        let (executor, executor_of_sent, unwrapper, flood) =
+            (load("execute")?, load("execute_sent")?, load("unwrap")?, load("flood")?);
         let judge = load_judge(&mut ebpf).map_err(refused)?;
-        let programs = [judge, executor, executor_of_sent, flood];
+        let programs = [judge, executor, executor_of_sent, unwrapper, flood];
         let has_ipv6_sums = version >= WITH_IPV6_SUMS;
         let handed = HandedPrograms { object: fingerprint(), processors, has_ipv6_sums };
         Ok((Self::of(programs, map_fds, handed)?, ebpf))
@@ -143,13 +146,13 @@ impl Programs {
         if handed.object != fingerprint() {
             return Err(LoadError::OtherObject);
         }
-        let programs = [fd()?, fd()?, fd()?, fd()?];
+        let programs = [fd()?, fd()?, fd()?, fd()?, fd()?];
         Self::of(programs, fds.collect(), handed)
     }
 
     /// Programs in the order of [`Self::descriptors`].
     fn of(
-        [judge, executor, executor_of_sent, flood]: [OwnedFd; 4],
+        [judge, executor, executor_of_sent, unwrapper, flood]: [OwnedFd; PROGRAM_COUNT],
         map_fds: Vec<OwnedFd>,
         handed: HandedPrograms,
     ) -> Result<Self, LoadError> {
@@ -165,11 +168,12 @@ impl Programs {
             flows: share(2, FLOWS * layout::flow_words::WORDS)?,
             programs: share(3, PROGRAMS * STEPS * STEP_WORDS)?,
             counts: share(4, handed.processors * FLOWS * layout::COUNT_WORDS)?,
+            tunnels: share(6, TUNNELS * layout::tunnel_words::WORDS)?,
             processors: handed.processors,
         };
         let lists = share(5, FLOOD_LISTS * FLOOD_DEVICES)?;
         let flood = Arc::new(FloodProgram::new(flood, lists));
-        let hooks = KernelHooks { judge, executor, executor_of_sent, flood };
+        let hooks = KernelHooks { judge, executor, executor_of_sent, unwrapper, flood };
         Ok(Self { hooks: Arc::new(hooks), maps, handed, map_fds })
     }
 
@@ -178,8 +182,14 @@ impl Programs {
         hooks: &'a KernelHooks,
         map_fds: &'a [OwnedFd],
     ) -> Vec<BorrowedFd<'a>> {
-        let KernelHooks { judge, executor, executor_of_sent, flood } = hooks;
-        let programs = [judge.as_fd(), executor.as_fd(), executor_of_sent.as_fd(), flood.as_fd()];
+        let KernelHooks { judge, executor, executor_of_sent, unwrapper, flood } = hooks;
+        let programs: [BorrowedFd<'_>; PROGRAM_COUNT] = [
+            judge.as_fd(),
+            executor.as_fd(),
+            executor_of_sent.as_fd(),
+            unwrapper.as_fd(),
+            flood.as_fd(),
+        ];
         programs.into_iter().chain(map_fds.iter().map(AsFd::as_fd)).collect()
     }
 }

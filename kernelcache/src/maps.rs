@@ -1,7 +1,8 @@
 //! The shared memory, as operations on flows, programs, masks and counts.
 
 use crate::layout::{
-    BUCKETS, COUNT_WORDS, FLOWS, KEY_WORDS, MASKS, STEP_WORDS, STEPS, WAYS, conf, flow_words,
+    BUCKETS, COUNT_WORDS, FLOWS, KEY_WORDS, MASKS, STEP_WORDS, STEPS, TUNNEL_PROBES, TUNNELS, WAYS,
+    conf, flow_words, tunnel_words,
 };
 use ports::SharedWords;
 use std::sync::atomic::Ordering;
@@ -19,6 +20,7 @@ pub(crate) struct Maps {
     pub(crate) flows: SharedWords,
     pub(crate) programs: SharedWords,
     pub(crate) counts: SharedWords,
+    pub(crate) tunnels: SharedWords,
     pub(crate) processors: usize,
 }
 
@@ -29,6 +31,8 @@ pub(crate) struct Count {
     pub(crate) bytes: u64,
     /// Time of the last packet, `CLOCK_MONOTONIC` in nanoseconds; 0 if there was none.
     pub(crate) used_ns: u64,
+    /// Frames that the kernel could not put into a tunnel. They are not among the packets.
+    pub(crate) failed: u64,
 }
 
 /// A flow as the programs need it.
@@ -37,7 +41,17 @@ pub(crate) struct FlowWords {
     pub(crate) program: u32,
     pub(crate) mask_version: u32,
     pub(crate) max_size: u64,
+    pub(crate) max_total: u64,
     pub(crate) key: KeyWords,
+}
+
+/// The outer headers by which the programs know the frames of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct OuterHeaders {
+    /// The addresses: source in the lower half, destination in the upper, each in network byte order.
+    pub(crate) addresses: u64,
+    /// The second word of the tunnel's header and the UDP destination port, in network byte order, and the kind.
+    pub(crate) header: u64,
 }
 
 impl Maps {
@@ -47,6 +61,7 @@ impl Maps {
         self.set_generation(u64::MAX);
         (0..MASKS).for_each(|place| self.remove_mask(place));
         (0..BUCKETS * WAYS).for_each(|entry| self.unfile(entry));
+        (0..TUNNELS).for_each(|entry| self.remove_tunnel(entry));
         let own = self.conf.at(conf::NONCE);
         if own.load(Ordering::Relaxed) == 0 {
             own.store(nonce, Ordering::Relaxed);
@@ -92,6 +107,7 @@ impl Maps {
         let at = first + flow_words::PROGRAM_AND_MASK;
         self.flows.at(at).store(program_and_mask, Ordering::Relaxed);
         self.flows.at(first + flow_words::MAX_SIZE).store(flow.max_size, Ordering::Relaxed);
+        self.flows.at(first + flow_words::MAX_TOTAL).store(flow.max_total, Ordering::Relaxed);
         self.set_stamp(place, stamp);
     }
 
@@ -117,10 +133,27 @@ impl Maps {
     /// The hash under which a masked key is filed, as the programs compute it.
     pub(crate) fn hash(&self, mask_version: u32, key: &KeyWords) -> u64 {
         let seed = self.conf.at(conf::SEED).load(Ordering::Relaxed);
-        key.iter().fold(seed.wrapping_add(mask_version.into()), |hash, word| {
-            let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            hash ^ hash >> 32
-        })
+        key.iter().fold(seed.wrapping_add(mask_version.into()), |hash, word| mix(hash, *word))
+    }
+
+    /// Puts outer headers into the table, from which moment frames that have them have `number` in their key. Returns the entry;
+    /// `None` if there is no room.
+    pub(crate) fn put_tunnel(&self, outer: OuterHeaders, number: u32) -> Option<usize> {
+        let hash = mix(mix(0, outer.addresses), outer.header);
+        let mut entries = (0..TUNNEL_PROBES).map(|i| (hash as usize).wrapping_add(i) % TUNNELS);
+        let word = |entry: usize, word| self.tunnels.at(entry * tunnel_words::WORDS + word);
+        let entry = entries
+            .find(|&entry| word(entry, tunnel_words::NUMBER).load(Ordering::Relaxed) == 0)?;
+        word(entry, tunnel_words::ADDRESSES).store(outer.addresses, Ordering::Relaxed);
+        word(entry, tunnel_words::HEADER).store(outer.header, Ordering::Relaxed);
+        word(entry, tunnel_words::NUMBER).store(number.into(), Ordering::Release);
+        Some(entry)
+    }
+
+    /// Takes outer headers out of the table.
+    pub(crate) fn remove_tunnel(&self, entry: usize) {
+        let number = self.tunnels.at(entry * tunnel_words::WORDS + tunnel_words::NUMBER);
+        number.store(0, Ordering::Release);
     }
 
     /// The entries of the bucket of a hash, as indices into the table.
@@ -166,7 +199,13 @@ impl Maps {
             sum.packets += word(0);
             sum.bytes += word(1);
             sum.used_ns = sum.used_ns.max(word(2));
+            sum.failed += word(3);
         }
         sum
     }
+}
+
+fn mix(hash: u64, word: u64) -> u64 {
+    let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^ hash >> 32
 }

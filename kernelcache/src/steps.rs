@@ -4,8 +4,9 @@
 //! most one VLAN tag, which the kernel keeps out of the frame. When a program pushes a second tag, the first one goes into
 //! the frame, and what is behind it moves by four bytes.
 
-use crate::layout::{KEY_WORDS, STEPS, code};
+use crate::layout::{KEY_WORDS, STEPS, WRAP_SIZE, code};
 use crate::maps::{KeyWords, Step};
+use crate::tunnels::Departure;
 use flow::key::{Segment, Segments, VLAN_CFI};
 use flow::types::PortNo;
 use flow::verdict::{DpAction, DropReason, Rewrite, Transport};
@@ -104,14 +105,16 @@ pub(crate) struct Compiled {
     pub(crate) steps: Vec<Step>,
     /// The outputs, in order; empty if the frames are dropped.
     pub(crate) sent: Vec<Sent>,
-    /// Bytes of the largest frame that all outputs take, without a tag that the kernel keeps out of the frame.
+    /// Bytes of the largest frame, or segment, that all outputs take, without a tag that the kernel keeps out of the frame.
     pub(crate) max_size: u64,
+    /// Bytes of the largest frame, whatever segments it is to be cut into.
+    pub(crate) max_total: u64,
 }
 
 /// The words of key and mask that the kernel compares; `ifindex` stands in place of the port.
 ///
 /// The kernel looks up frames that have none of the rare segments but that of ARP: there all words are zero. So a mask may
-/// have bits there, as long as the masked key is zero.
+/// have bits there, as long as the masked key is zero. `known` are segments that frames are told apart by in another way.
 ///
 /// # Errors
 /// The verdict is for frames that have other rare segments, or depends on the body of ARP.
@@ -119,9 +122,12 @@ pub(crate) fn key_words(
     key: &FlowKey,
     mask: &FlowMask,
     ifindex: u32,
+    known: &[Segment],
 ) -> Result<(KeyWords, KeyWords), Refusal> {
     let (all, all_bits) = (key.words(), mask.words());
-    let is_rare = (KEY_WORDS..all.len()).any(|word| all[word] & all_bits[word] != 0);
+    let is_known = |word| known.iter().any(|segment| segment.words().contains(&word));
+    let is_rare =
+        (KEY_WORDS..all.len()).any(|word| all[word] & all_bits[word] != 0 && !is_known(word));
     let (headers, header_bits) = (&key.headers, &mask.bits.headers);
     let is_no_arp = header_bits.dl_type.get() == u16::MAX && headers.dl_type.get() != ARP;
     let looks_at_arp = !is_no_arp && Segment::ARP.words().any(|word| all_bits[word] != 0);
@@ -135,7 +141,8 @@ pub(crate) fn key_words(
     Ok((words, bits))
 }
 
-/// Makes steps of the actions of a flow with this key and mask. `exit` knows the devices of ports, or why a port has none.
+/// Makes steps of the actions of a flow with this key and mask. `exit` knows the devices of ports, or why a port has none, and
+/// `departure` how frames leave through a tunnel, if they do.
 ///
 /// # Errors
 /// The kernel cannot do what the actions say.
@@ -146,19 +153,24 @@ pub(crate) fn compile(
     drop: Option<DropReason>,
     has_ipv6_sums: bool,
     exit: impl Fn(PortNo) -> Result<Exit, Refusal>,
+    departure: Option<&Departure>,
 ) -> Result<Compiled, Refusal> {
     let mut compiler = Compiler {
         key,
         mask,
         has_ipv6_sums,
         exit,
+        departure,
+        has_wrapped: false,
         tags: None,
         growth: 0,
         last_way: None,
         done: Compiled::new(),
     };
     let may_hand_over = is_for_one_host(key, mask, actions);
-    let last = actions.iter().rposition(|action| matches!(action, DpAction::Output(_)));
+    let is_output =
+        |action: &DpAction| matches!(action, DpAction::Output(_) | DpAction::Tunnel { .. });
+    let last = actions.iter().rposition(is_output);
     match (last, drop) {
         (Some(last), None) => {
             for action in &actions[..=last] {
@@ -179,8 +191,10 @@ pub(crate) fn compile(
             return Err(Refusal::Action("the outcome is known only when the actions are executed"));
         }
     }
+    let leaves_by_tunnel = compiler.has_wrapped;
     let mut done = compiler.done;
     match done.steps.last_mut() {
+        Some(_) if leaves_by_tunnel => {}
         Some(send) if last.is_some() => {
             send[0] = send[0] & !0xff | u64::from(code::SEND_LAST);
             if may_hand_over && compiler.last_way == Some(Way::ToPeer) {
@@ -233,7 +247,7 @@ fn refused(action: &DpAction) -> Refusal {
 
 impl Compiled {
     fn new() -> Self {
-        Self { steps: Vec::new(), sent: Vec::new(), max_size: u64::MAX }
+        Self { steps: Vec::new(), sent: Vec::new(), max_size: u64::MAX, max_total: u64::MAX }
     }
 }
 
@@ -264,6 +278,9 @@ struct Compiler<'a, E> {
     mask: &'a FlowMask,
     has_ipv6_sums: bool,
     exit: E,
+    departure: Option<&'a Departure>,
+    /// The frame has left through a tunnel.
+    has_wrapped: bool,
     /// TPIDs of the tags that the frame has at this point, the outermost last; `None` until tags are pushed or popped.
     tags: Option<Vec<u16>>,
     /// By how many bytes the frame is longer than when it was received.
@@ -275,8 +292,14 @@ struct Compiler<'a, E> {
 
 impl<E: Fn(PortNo) -> Result<Exit, Refusal>> Compiler<'_, E> {
     fn action(&mut self, action: &DpAction) -> Result<(), Refusal> {
+        if self.has_wrapped {
+            return Err(Refusal::Action(
+                "the frames leave through a tunnel, and by other ports behind it",
+            ));
+        }
         match *action {
             DpAction::Output(port_no) => self.output(port_no),
+            DpAction::Tunnel { port, .. } => self.wrap(port),
             DpAction::SetEth { src, dst } => {
                 for (offset, Rewrite { value, mask }) in [(0, dst), (6, src)] {
                     let [value, mask] = [value, mask].map(|n| (n << 16).to_be_bytes());
@@ -340,6 +363,26 @@ impl<E: Fn(PortNo) -> Result<Exit, Refusal>> Compiler<'_, E> {
         let free = if tags.last() == Some(&TPID_8021Q) { u64::from(TAG) } else { 0 };
         let most = (u64::from(mtu) + u64::from(ETHERNET) + free).saturating_sub(taken);
         self.done.max_size = self.done.max_size.min(most);
+        Ok(())
+    }
+
+    /// Sends the frame through a tunnel, as the last step.
+    fn wrap(&mut self, port_no: PortNo) -> Result<(), Refusal> {
+        let Some(departure) = self.departure else {
+            return Err(Refusal::Action("the kernel cache has no way through the tunnel"));
+        };
+        if !self.tags()?.is_empty() {
+            return Err(Refusal::Action("the kernel puts no frames with tags into tunnels"));
+        }
+        if !self.is_type(IPV4) && !self.is_type(IPV6) {
+            return Err(Refusal::Action("the kernel puts IP packets into tunnels, and no others"));
+        }
+        self.has_wrapped = true;
+        self.done.steps.push(step(code::WRAP, 0, 0, departure.device));
+        self.done.steps.extend(departure.header_steps());
+        self.done.sent.push(Sent { port_no, growth: self.growth });
+        self.done.max_size = self.done.max_size.min(departure.room.into());
+        self.done.max_total = (usize::from(u16::MAX) - WRAP_SIZE) as u64;
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 //! make of them. The tests need the privileges to load programs; without them they say so and pass, unless
 //! `SWITCHD_REQUIRE` has the word `kernel-cache`.
 
+mod tunnels;
+
 use crate::layout::{KEY_WORDS, MASKS};
 use crate::load::Programs;
 use crate::maps::{FlowWords, KeyWords, Maps};
@@ -18,7 +20,7 @@ use flow::types::{MacAddr, OfPort, PortNo};
 use flowtable::datapath::{CacheConfig, Datapath, Egress, KernelFlows, PortCounters};
 use flowtable::policy::ports::PortInfo;
 use flowtable::policy::{BridgeId, Policy};
-use packet::{Batch, Frame, Offload};
+use packet::{Batch, Frame, Offload, Tunneled};
 use ports::PortStatus;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,7 +63,11 @@ fn judge(ebpf: &Ebpf, frame: &[u8]) -> bool {
 
 /// What the executor returns for a frame that has no mark, and what it has made of the frame.
 fn execute(ebpf: &Ebpf, frame: &[u8]) -> (u32, Vec<u8>) {
-    let program: &SchedClassifier = ebpf.program("execute").unwrap().try_into().unwrap();
+    run_classifier(ebpf, "execute", frame)
+}
+
+fn run_classifier(ebpf: &Ebpf, name: &str, frame: &[u8]) -> (u32, Vec<u8>) {
+    let program: &SchedClassifier = ebpf.program(name).unwrap().try_into().unwrap();
     let mut made = vec![0; frame.len() + 64];
     let options =
         TestRunOptions { data_in: Some(frame), data_out: Some(&mut made), ..TestRunOptions::new() };
@@ -140,7 +146,13 @@ fn put(maps: &Maps, version: u32, mask: &KeyWords, key: &KeyWords) {
         maps.remove_mask(index);
     }
     maps.put_mask(0, version, mask);
-    let words = FlowWords { program: 0, mask_version: version, max_size: u64::MAX, key: *key };
+    let words = FlowWords {
+        program: 0,
+        mask_version: version,
+        max_size: u64::MAX,
+        max_total: u64::MAX,
+        key: *key,
+    };
     maps.put_flow(1, &words, 1);
     let hash = maps.hash(version, key);
     let entry = maps.empty_entry(hash).expect("one flow");
@@ -241,11 +253,24 @@ impl Bench {
 
     /// Has the switch process a frame of the first port, and offer its flow. Returns the frames that are sent.
     fn process(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
+        self.process_at(PortNo(0), frame, None)
+    }
+
+    /// As [`Self::process`], of any port. If that is a tunnel port, `tunneled` is what the outer headers said.
+    fn process_at(
+        &mut self,
+        in_port: PortNo,
+        frame: &[u8],
+        tunneled: Option<Tunneled<'_>>,
+    ) -> Vec<Vec<u8>> {
         let mut batch = Batch::new();
         batch.push(Frame::owned(frame, Offload::NONE));
+        if let Some(tunneled) = tunneled {
+            batch.come_through(tunneled);
+        }
         let (mut egress, counters) = (Egress::new(2), PortCounters::default());
         let now = Duration::from_secs(1);
-        self.datapath.process(now, PortNo(0), &mut batch, &mut egress, &counters);
+        self.datapath.process(now, in_port, &mut batch, &mut egress, &counters);
         let queued = egress.touched().iter().flat_map(|&port| egress.queue(port));
         let sent = queued.map(|&id| batch.frame(id).bytes().to_vec()).collect();
         egress.clear(&mut batch);

@@ -10,6 +10,9 @@
 //!
 //! A TAP device has no ring: what the host sends there goes to the descriptor of the switch. The *executor of sent frames*,
 //! at the egress of the device, sees it before.
+//!
+//! A tunnel port has no device. Its datagrams come by devices of the host, at whose ingress the *unwrapper* sees them before the
+//! host's own stack does.
 
 use crate::FloodProgram;
 use crate::netlink::Link;
@@ -28,6 +31,8 @@ pub struct KernelHooks {
     pub executor: OwnedFd,
     /// Of the type `BPF_PROG_TYPE_SCHED_CLS`.
     pub executor_of_sent: OwnedFd,
+    /// Of the type `BPF_PROG_TYPE_SCHED_CLS`.
+    pub unwrapper: OwnedFd,
     /// What sends floods of frames that the switch has received itself.
     pub flood: Arc<FloodProgram>,
 }
@@ -37,14 +42,34 @@ impl KernelHooks {
     pub(crate) fn filter(&self, ring: BorrowedFd<'_>) -> io::Result<()> {
         bpf::set_filter(ring, self.judge.as_fd())
     }
+
+    /// The unwrapper for a device of the namespace, which is not attached yet.
+    pub fn unwrapper_of(self: &Arc<Self>, device: u32) -> Arc<DeviceHook> {
+        Arc::new(DeviceHook {
+            hooks: Arc::clone(self),
+            program: Program::Unwrapper,
+            index: device,
+            device: format!("the device with the number {device}"),
+            link: OnceLock::new(),
+        })
+    }
 }
 
-/// The executor of a device: at the ingress of a network device, or that of sent frames at the egress of a TAP device. It is
-/// taken off when this is dropped, or when the process ends in whatever way, unless another process has the descriptor, too.
+/// Which program is attached to a device.
+#[derive(Clone, Copy, Debug)]
+enum Program {
+    Executor,
+    ExecutorOfSent,
+    Unwrapper,
+}
+
+/// The executor of a device: at the ingress of a network device, or that of sent frames at the egress of a TAP device; or the
+/// unwrapper of a device. It is taken off when this is dropped, or when the process ends in whatever way, unless another
+/// process has the descriptor, too.
 #[derive(Debug)]
 pub struct DeviceHook {
     hooks: Arc<KernelHooks>,
-    direction: Direction,
+    program: Program,
     index: u32,
     device: String,
     /// Empty until somebody has tried to attach the executor.
@@ -61,9 +86,12 @@ impl DeviceHook {
     ) -> Arc<Self> {
         Arc::new(Self {
             hooks: Arc::clone(hooks),
-            direction,
+            program: match direction {
+                Direction::Ingress => Program::Executor,
+                Direction::Egress => Program::ExecutorOfSent,
+            },
             index: device.index,
-            device: device.name.clone(),
+            device: format!("\"{}\"", device.name),
             link: handed.map(Ok).map_or_else(OnceLock::new, OnceLock::from),
         })
     }
@@ -75,13 +103,14 @@ impl DeviceHook {
     /// Why the executor is not attached, for a person to read: the kernel has no TCX (before Linux 6.6), or the process no
     /// `CAP_NET_ADMIN`.
     pub fn attach(&self) -> Result<(), &str> {
-        let program = match self.direction {
-            Direction::Ingress => &self.hooks.executor,
-            Direction::Egress => &self.hooks.executor_of_sent,
+        let (program, direction) = match self.program {
+            Program::Executor => (&self.hooks.executor, Direction::Ingress),
+            Program::ExecutorOfSent => (&self.hooks.executor_of_sent, Direction::Egress),
+            Program::Unwrapper => (&self.hooks.unwrapper, Direction::Ingress),
         };
         let attach = || {
-            let attached = bpf::attach(program.as_fd(), self.index, self.direction);
-            attached.map_err(|error| format!("attach to \"{}\": {error}", self.device))
+            let attached = bpf::attach(program.as_fd(), self.index, direction);
+            attached.map_err(|error| format!("attach to {}: {error}", self.device))
         };
         outcome(self.link.get_or_init(attach))
     }

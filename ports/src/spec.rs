@@ -72,10 +72,12 @@ impl Default for PortOptions {
 /// Whether the kernel cache forwards frames from and to a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KernelCacheUse {
-    /// It does, unless the device is a TAP device that is made to be moved to another network namespace ([`Target::Tap`]).
+    /// It does, unless the device is a TAP device that is made to be moved to another network namespace ([`Target::Tap`]), or the
+    /// port a tunnel port.
     #[default]
     Auto,
-    /// It does, also for a TAP device that was made to be moved: somebody says that the device stays.
+    /// It does, also for a TAP device that was made to be moved, of which somebody says that it stays; and for a tunnel port, whose
+    /// datagrams then pass the host's firewall and IPsec.
     On,
     /// It does not.
     Off,

@@ -8,7 +8,7 @@ use flowtable::datapath::CachedFlow;
 use flowtable::policy::Policy;
 use flowtable::policy::xlate::Translation;
 use kernelcache::{
-    HandedPrograms, KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal, Side,
+    HandedPrograms, KernelCache, KernelCacheCounts, KernelPort, Programs, Refusal, Side, TunnelPort,
 };
 use ports::spec::{KernelCacheUse, PortOptions, QdiscMode, Target};
 use ports::{KernelHooks, Port};
@@ -121,6 +121,9 @@ impl KernelSide {
     pub(crate) fn add_port(&self, slot: &PortSlot, port_no: PortNo, port: &Port) {
         let Some(cache) = self.cache() else { return };
         let Some(target) = slot.spec.kind.target() else { return };
+        if let Target::Tunnel(_) = target {
+            return cache.add_tunnel(port_no, tunnel(slot, port));
+        }
         let Some(side) = side_of(target) else { return };
         let Some(ifindex) = port.ifindex else { return };
         let status = Arc::clone(&port.status);
@@ -172,6 +175,19 @@ impl KernelSide {
             None => Err("a patch port has no frames of its own".to_owned()),
         })
     }
+}
+
+/// The tunnel port of `slot`, for the programs to do its work.
+///
+/// # Errors
+/// Why they do not do it, for a person to read.
+fn tunnel(slot: &PortSlot, port: &Port) -> Result<TunnelPort, String> {
+    if slot.spec.options.kernel_cache != KernelCacheUse::On {
+        return Err("kernel-cache=on is not given".to_owned());
+    }
+    let membership = port.membership.as_ref().ok_or("its sockets are closed")?;
+    let tunnel = Arc::clone(membership.in_kernel()?);
+    Ok(TunnelPort { tunnel, counters: Arc::clone(slot.kernel_counters()) })
 }
 
 /// At which end of its device a port of this target is, if the kernel cache can be at the other; `None` if it cannot.

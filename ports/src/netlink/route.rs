@@ -12,6 +12,8 @@ use std::net::IpAddr;
 pub struct Route {
     /// The interface number of the device through which the packets leave; `None` if the kernel names none.
     pub device: Option<u32>,
+    /// The address that the host chooses for packets; `None` if the kernel names none.
+    pub source: Option<IpAddr>,
     /// Whether the destination is an address of the host itself.
     pub is_local: bool,
 }
@@ -48,10 +50,18 @@ impl Netlink {
         self.exchange(operation, RouteNetlinkMessage::GetRoute(message), 0, |answer| {
             if let RouteNetlinkMessage::NewRoute(route) = answer {
                 found.is_local = route.header.kind == RouteType::Local;
-                found.device = route.attributes.iter().find_map(|attribute| match attribute {
-                    RouteAttribute::Oif(index) => Some(*index),
-                    _ => None,
-                });
+                for attribute in &route.attributes {
+                    match attribute {
+                        RouteAttribute::Oif(index) => found.device = Some(*index),
+                        RouteAttribute::PrefSource(RouteAddress::Inet(source)) => {
+                            found.source = Some((*source).into());
+                        }
+                        RouteAttribute::PrefSource(RouteAddress::Inet6(source)) => {
+                            found.source = Some((*source).into());
+                        }
+                        _ => {}
+                    }
+                }
             }
         })?;
         Ok(found)

@@ -102,6 +102,19 @@ pub(crate) fn bind(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
     })
 }
 
+/// The UDP port that a socket is bound to.
+///
+/// # Errors
+/// The descriptor is no such socket.
+pub(crate) fn bound_port(fd: BorrowedFd<'_>) -> io::Result<u16> {
+    // SAFETY: all zero is a valid address.
+    let mut storage: libc::sockaddr_in6 = unsafe { zeroed() };
+    let mut size = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+    // SAFETY: the pointer is to storage of this size, which lives during the call.
+    check(unsafe { libc::getsockname(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut size) })?;
+    Ok(read_address(&storage).port())
+}
+
 /// Chooses a route to an address, without sending anything. The address from which the socket sent so far is forgotten, unless
 /// somebody has bound the socket to it.
 ///

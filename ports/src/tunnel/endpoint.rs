@@ -7,6 +7,7 @@
 use super::bfd::{BfdInbox, BfdReceived, BfdTap};
 use super::demux::{Demux, DemuxReader, Member, Pattern, RefusedCount};
 use super::devices::{OwnDevices, TunnelGroup};
+use super::kernel::KernelTunnel;
 use super::path::{Asking, PathState, Routed};
 use super::rx::TunnelRx;
 use super::sockets::{SendSettings, receiving, sending};
@@ -95,6 +96,7 @@ pub struct Membership {
     refused: Arc<RefusedCount>,
     bfd: Arc<BfdTap>,
     path: Arc<PathState>,
+    in_kernel: Result<Arc<KernelTunnel>, String>,
 }
 
 fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
@@ -162,6 +164,12 @@ impl Endpoints {
                 endpoint.ports += 1;
             }
         }
+        let in_kernel = match lanes[0].first() {
+            Some(Lanes { asking, sockets }) => {
+                KernelTunnel::new(target, group, asking, sockets).map(Arc::new)
+            }
+            None => Err("the kernel cache has tunnels over IPv4 only".to_owned()),
+        };
         let [v4, v6] = lanes.map(|lanes| lanes.into_iter());
         let (mut v4, mut v6) = (v4, v6);
         let tx = (0..workers).map(|_| -> Box<dyn TxQueue> {
@@ -191,6 +199,7 @@ impl Endpoints {
             refused,
             bfd: BfdTap::new(Arc::clone(&self.inbox)),
             path,
+            in_kernel,
         };
         Ok(Port {
             name: target.name.clone(),
@@ -413,6 +422,14 @@ impl Membership {
     /// The way to the remote end.
     pub fn path(&self) -> &PathState {
         &self.path
+    }
+
+    /// What programs in the kernel need to do the work of the port.
+    ///
+    /// # Errors
+    /// Why they cannot, for a person to read.
+    pub fn in_kernel(&self) -> Result<&Arc<KernelTunnel>, &str> {
+        self.in_kernel.as_ref().map_err(String::as_str)
     }
 
     /// Datagrams that came to the port's endpoints and that no port takes.

@@ -3,7 +3,7 @@
 use super::devices::{OwnDevices, TunnelGroup};
 use super::sockets::{asking, path_mtu};
 use crate::PortError;
-use crate::netlink::Netlink;
+use crate::netlink::{Netlink, Route};
 use crate::rootless;
 use std::collections::HashMap;
 use std::io;
@@ -68,8 +68,17 @@ impl Asking {
         })
     }
 
-    /// The MTU of the way to a remote end, if there is a way, and why nothing is sent there.
-    fn ask(&self, group: TunnelGroup, remote: IpAddr) -> (Option<u32>, Option<Obstacle>) {
+    /// The network namespace of the ways; `None` is that of the switch.
+    pub(super) fn netns(&self) -> Option<&str> {
+        self.netns.as_deref()
+    }
+
+    /// The MTU of the way to a remote end, if there is a way, its route, and why nothing is sent there.
+    pub(super) fn ask(
+        &self,
+        group: TunnelGroup,
+        remote: IpAddr,
+    ) -> (Option<u32>, Route, Option<Obstacle>) {
         // Whoever panicked has left sockets that can be asked again.
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         let mtu = path_mtu(sockets.datagram.as_fd(), remote).ok();
@@ -77,13 +86,13 @@ impl Asking {
         // Without a route nothing is sent, and nothing comes back.
         let route = sockets.routes.route(remote, source, mark).unwrap_or_default();
         if route.is_local {
-            return (mtu, Some(Obstacle::OwnAddress));
+            return (mtu, route, Some(Obstacle::OwnAddress));
         }
         // The devices of a switch without root are inside, and its tunnels outside.
         let may_have_devices = self.netns.is_some() || !rootless::has_outside();
         let leads_back = |index| self.devices.leads_back(self.netns.as_deref(), index, group);
         let is_loop = may_have_devices && route.device.is_some_and(leads_back);
-        (mtu, is_loop.then_some(Obstacle::OwnPort))
+        (mtu, route, is_loop.then_some(Obstacle::OwnPort))
     }
 }
 
@@ -213,7 +222,7 @@ impl Paths {
         now: Instant,
         state: &PathState,
     ) -> Path {
-        let (mtu, obstacle) = asking.ask(group, remote);
+        let (mtu, _, obstacle) = asking.ask(group, remote);
         let is_recent = |at: &Instant| now.saturating_duration_since(*at) < TRY_GROUPS_AGAIN;
         let refused_groups = known.and_then(|path| path.refused_groups).filter(is_recent);
         if self.by_remote.len() >= MAX_PATHS {

@@ -9,6 +9,7 @@ use super::target::TunnelKind;
 use super::unwrap::{behind_ipv4, unwrap};
 use crate::sys::datagram::{DatagramReceiver, Received};
 use crate::{PortError, RxQueue, RxStats};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use packet::{Batch, Frame, HEADROOM, Merger, Offload, TunnelKey, Tunneled, ecn, unfinished_work};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -333,6 +334,11 @@ impl RxQueue for TunnelRx {
 
     fn holds_frames(&self) -> bool {
         self.handed < self.waiting.len()
+    }
+
+    fn has_more(&self) -> bool {
+        let mut queue = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        self.holds_frames() || poll(&mut queue, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     fn stats(&mut self) -> RxStats {

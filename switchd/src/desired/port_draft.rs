@@ -117,6 +117,11 @@ impl PortDraft {
         }
         let kind = match head.clone() {
             Head::Device(target) => Kind::Device(target),
+            Head::Tunnel(_) if self.options.kernel_cache == KernelCacheUse::Peer => {
+                let (key, value, expected) =
+                    ("kernel-cache", "peer".to_owned(), "on or off for a tunnel port");
+                return Err(wrong(OptionError::Value { key, value, expected }));
+            }
             Head::Tunnel(kind) => {
                 let tunnel = self.tunnel.clone().finish(kind, &port).map_err(wrong)?;
                 Kind::Tunnel(Box::new(tunnel))

@@ -29,11 +29,18 @@ macro_rules! tunnel_keys {
 }
 
 /// The options of VXLAN, which are all that there are.
-pub(super) const VXLAN_KEYS: &[&str] =
-    tunnel_keys!("dst_port", "src_ports", "overlay", "suppress", "neighbours", "exts");
+pub(super) const VXLAN_KEYS: &[&str] = tunnel_keys!(
+    "dst_port",
+    "src_ports",
+    "overlay",
+    "suppress",
+    "neighbours",
+    "kernel-cache",
+    "exts"
+);
 /// The options of Geneve.
 pub(super) const GENEVE_KEYS: &[&str] =
-    tunnel_keys!("dst_port", "src_ports", "overlay", "suppress", "neighbours");
+    tunnel_keys!("dst_port", "src_ports", "overlay", "suppress", "neighbours", "kernel-cache");
 /// The options of GRE.
 pub(super) const GRE_KEYS: &[&str] = tunnel_keys!();
 

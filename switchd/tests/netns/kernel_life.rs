@@ -403,7 +403,7 @@ fn memory() -> anyhow::Result<()> {
     let last = possible.trim().rsplit(['-', ',']).next().context("a processor")?;
     let processors = last.parse::<u64>()? + 1;
     // docs/kernel-cache.md
-    let stated = 4_300_000 + 524_288 * processors;
+    let stated = 7_200_000 + 524_288 * processors;
     ensure!(size <= stated && size > stated / 2, "{size} bytes, {stated} are stated");
     Ok(())
 }

@@ -18,6 +18,7 @@ mod kernel_life;
 mod kernel_ports;
 mod kernel_races;
 mod kernel_stale;
+mod kernel_tunnels;
 mod laboratory;
 mod life;
 mod memory;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         kernel_ports::TESTS,
         kernel_races::TESTS,
         kernel_stale::TESTS,
+        kernel_tunnels::TESTS,
         laboratory::TESTS,
         life::TESTS,
         memory::TESTS,

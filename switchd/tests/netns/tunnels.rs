@@ -52,9 +52,12 @@ impl Site {
         Ok(Self { underlay, host, daemon: None })
     }
 
-    /// Starts the switch, with the host's port and further arguments.
+    /// Starts the switch, with the host's port and further arguments. Tunnel ports take part in the kernel cache, unless the tests
+    /// run without one.
     pub(crate) fn start(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
-        let arguments: Vec<&str> = ["--port", "host"].iter().chain(arguments).copied().collect();
+        let arguments = ["--port", "host"].iter().chain(arguments);
+        let arguments: Vec<String> =
+            arguments.map(|argument| format!("{argument}{}", in_kernel_cache(argument))).collect();
         self.daemon = Some(self.underlay.run(|| Daemon::start(Path::new(SWITCHD), &arguments))??);
         Ok(())
     }
@@ -79,6 +82,18 @@ impl Site {
         })
         .with_context(|| seen.clone())
     }
+}
+
+/// Whether tunnel ports of the tests take part in the kernel cache.
+pub(crate) fn uses_kernel_cache() -> bool {
+    std::env::var_os("SWITCHD_KERNEL_CACHE").is_none_or(|mode| mode != "off")
+}
+
+/// What follows the words of a tunnel port, or of an overlay, so that it takes part in the kernel cache.
+fn in_kernel_cache(words: &str) -> &'static str {
+    let can_take_part = words.starts_with("vxlan:") || words.starts_with("geneve:");
+    let has_chosen = words.contains("kernel-cache=");
+    if can_take_part && !has_chosen && uses_kernel_cache() { ",kernel-cache=on" } else { "" }
 }
 
 /// Two machines, at the ends of a cable: 192.0.2.1 and 2001:db8::1, 192.0.2.2 and 2001:db8::2.

@@ -1,6 +1,8 @@
 //! What happens to tunnels while they are in use: the peer, the route, the path and the UDP port change.
 
-use crate::tunnels::{REASONS, Site, TRANSFER, all_traffic, joined_sites, two_sites};
+use crate::tunnels::{
+    REASONS, Site, TRANSFER, all_traffic, joined_sites, two_sites, uses_kernel_cache,
+};
 use anyhow::{Context, ensure};
 use control::FlowCommand;
 use control::record::TunnelRecord;
@@ -292,7 +294,9 @@ fn bursts() -> anyhow::Result<()> {
     };
     let (arrived, report) = stream.run_during(a.host.namespace(), b.host.namespace(), arrived)?;
     arrived?;
-    ensure!(report.sent >= DATAGRAMS && report.misordered == 0, "{report:?}");
+    // At a socket that is never empty, frames overtake those that wait there when their flow comes into the kernel.
+    let may_overtake = if uses_kernel_cache() { stream.window } else { 0 };
+    ensure!(report.sent >= DATAGRAMS && report.misordered <= may_overtake, "{report:?}");
     // On a loaded machine the sender is faster than the switch.
     let reasons = [&REASONS[..], &["queue_full", "rx_ring_full"]].concat();
     a.is_conserved(&reasons)?;
