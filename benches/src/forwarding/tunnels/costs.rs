@@ -7,7 +7,7 @@ use super::Plan;
 use super::sites::{PORT, Site, Underlay, pair};
 use crate::forwarding::measure::{Generator, slow_source, udp_frame};
 use crate::forwarding::{on_core, processes};
-use crate::report::{Better, Goal, Role, Table, progress};
+use crate::report::{Better, Goal, Role, RowId, Table, progress};
 use anyhow::{Context, ensure};
 use control::{Client, FlowCommand};
 use lab::{Daemon, Netlink};
@@ -56,51 +56,74 @@ pub(super) fn wrapping(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     Ok((table, goals))
 }
 
-/// Frames to one remote end, and to many of them, from one tunnel port.
+/// Frames to one remote end, and to many of them, from one tunnel port: that of the switch's sockets, and that of its kernel
+/// cache, where the sender of the frames does the work.
 pub(super) fn many_remotes(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     let mut table = Table::new("remotes", "60-byte frames through one tunnel port");
     let cases = [(1, 1), (REMOTES, TRAIN), (REMOTES, 1)];
-    let rows = cases.map(|(remotes, train)| {
+    let mut name_of = |(remotes, train): (u16, usize), by: &str| {
         let name = match (remotes, train) {
             (1, _) => "1 remote end".to_owned(),
             (_, 1) => format!("{remotes} remote ends in turn"),
             _ => format!("{remotes} remote ends, trains of {train}"),
         };
-        table.row(&name, Role::Ours)
-    });
-    let (cost, rate) = columns(&mut table);
-    let [site, _far] = pair_with_sink()?;
+        table.row(&format!("{name}{by}"), Role::Ours)
+    };
+    let by_sockets = cases.map(|case| name_of(case, ""));
+    let by_kernel = cases.map(|case| name_of(case, ", kernel cache"));
+    let columns = columns(&mut table);
     let tunnel = "vxlan:tunnel,remote_ip=flow,key=7";
-    let daemon = site.start_switchd(&plan.programs, tunnel, Some(SWITCH_CORE))?;
-    let mut client = daemon.client()?;
-    for run in 1..=plan.runs {
-        for (row, (remotes, train)) in rows.into_iter().zip(cases) {
-            progress(&format!("{remotes} remote ends, run {run}"));
-            // Whatever their number, each flow has a rule.
-            let mut rules = String::new();
-            for flow in 0..REMOTES {
-                let [high, low] = (flow % remotes + 1).to_be_bytes();
-                // Writing to a string cannot fail.
-                let _ = writeln!(
-                    rules,
-                    "udp,tp_src={},actions=set_field:10.200.{high}.{low}->tun_dst,output:2",
-                    1024 + flow
-                );
+    let mut measure = |in_kernel: bool, rows: [RowId; 3]| -> anyhow::Result<()> {
+        let [site, _far] = pair_with_sink()?;
+        let programs = &plan.programs;
+        let daemon = match in_kernel {
+            false => site.start_switchd(programs, tunnel, Some(SWITCH_CORE))?,
+            true => site.start_kernel_cache(programs, tunnel, Some(SWITCH_CORE))?,
+        };
+        for run in 1..=plan.runs {
+            for (row, (remotes, train)) in rows.into_iter().zip(cases) {
+                progress(&format!("{remotes} remote ends, run {run}"));
+                let measured = to_remotes(plan, &site, &daemon, remotes, train)?;
+                table.record(row, columns.0, measured.nanoseconds);
+                table.record(row, columns.1, measured.rate);
             }
-            set_flows(&mut client, &rules)?;
-            let flows = (0..REMOTES).flat_map(|flow| std::iter::repeat_n(flow, train));
-            let measured = sent(&site, &daemon, &mut client, flows, plan.duration)?;
-            table.record(row, cost, measured.nanoseconds);
-            table.record(row, rate, measured.rate);
         }
+        Ok(())
+    };
+    measure(false, by_sockets)?;
+    measure(true, by_kernel)?;
+    let mut goals = Vec::new();
+    for (rows, by) in [(by_sockets, ""), (by_kernel, ", kernel cache")] {
+        let [one, trains, turns] = rows.map(|row| table.median(row, columns.1));
+        let name = |how: &str| format!("60 B to {REMOTES} remote ends {how}, against one{by}");
+        goals.push(Goal::ratio(&name(&format!("in trains of {TRAIN}")), trains, WANTED, one));
+        goals.push(Goal::ratio(&name("in turn"), turns, WANTED, one));
     }
-    let [one, trains, turns] = rows.map(|row| table.median(row, rate));
-    let name = |how: &str| format!("60 B to {REMOTES} remote ends {how}, against one");
-    let goals = vec![
-        Goal::ratio(&name(&format!("in trains of {TRAIN}")), trains, WANTED, one),
-        Goal::ratio(&name("in turn"), turns, WANTED, one),
-    ];
     Ok((table, goals))
+}
+
+/// Frames to so many remote ends. Whatever their number, each flow has a rule.
+fn to_remotes(
+    plan: &Plan,
+    site: &Site,
+    daemon: &Daemon,
+    remotes: u16,
+    train: usize,
+) -> anyhow::Result<Measured> {
+    let mut client = daemon.client()?;
+    let mut rules = String::new();
+    for flow in 0..REMOTES {
+        let [high, low] = (flow % remotes + 1).to_be_bytes();
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            rules,
+            "udp,tp_src={},actions=set_field:10.200.{high}.{low}->tun_dst,output:2",
+            1024 + flow
+        );
+    }
+    set_flows(&mut client, &rules)?;
+    let flows = (0..REMOTES).flat_map(|flow| std::iter::repeat_n(flow, train));
+    sent(site, daemon, &mut client, flows, plan.duration)
 }
 
 fn columns(table: &mut Table) -> (crate::report::ColumnId, crate::report::ColumnId) {

@@ -27,26 +27,33 @@ pub(super) enum Carrier {
     KernelVxlan,
     /// A tunnel port of the switch.
     Switchd,
+    /// The same, whose frames the kernel cache puts into the tunnel and takes out (`kernel-cache=on`).
+    KernelCache,
     /// A tunnel port of Open vSwitch's userspace datapath.
     Ovs,
 }
 
 impl Carrier {
     /// All of them, in the order of the tables.
-    pub(super) const ALL: &[Self] = &[Self::KernelVxlan, Self::Switchd, Self::Ovs];
+    pub(super) const ALL: &[Self] =
+        &[Self::KernelVxlan, Self::Switchd, Self::KernelCache, Self::Ovs];
 
     /// What the tables call it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::KernelVxlan => "kernel vxlan + bridge",
             Self::Switchd => "switchd",
+            Self::KernelCache => "switchd, kernel cache",
             Self::Ovs => "OVS userspace, tx off",
         }
     }
 
     /// Whose result it is.
     pub(super) fn role(self) -> Role {
-        if self == Self::Switchd { Role::Ours } else { Role::Rival }
+        match self {
+            Self::Switchd | Self::KernelCache => Role::Ours,
+            Self::KernelVxlan | Self::Ovs => Role::Rival,
+        }
     }
 }
 
@@ -138,18 +145,38 @@ impl Site {
         })?
     }
 
-    /// Starts the switch with a port to the host and this tunnel port, which may run on any processor, or on one.
+    /// Starts the switch with a port to the host and this tunnel port, without kernel cache. It may run on any processor, or on
+    /// one.
     pub(super) fn start_switchd(
         &self,
         programs: &Programs,
         tunnel: &str,
         core: Option<usize>,
     ) -> anyhow::Result<Daemon> {
+        self.start_with(programs, tunnel, core, "off")
+    }
+
+    /// As [`Self::start_switchd`], with a kernel cache, which the tunnel port takes part in.
+    pub(super) fn start_kernel_cache(
+        &self,
+        programs: &Programs,
+        tunnel: &str,
+        core: Option<usize>,
+    ) -> anyhow::Result<Daemon> {
+        self.start_with(programs, &format!("{tunnel},kernel-cache=on"), core, "require")
+    }
+
+    fn start_with(
+        &self,
+        programs: &Programs,
+        tunnel: &str,
+        core: Option<usize>,
+        kernel_cache: &str,
+    ) -> anyhow::Result<Daemon> {
         let program = &programs.switchd;
         let is_built = program.exists();
         ensure!(is_built, "{}: not built yet; run \"cargo build --release\"", program.display());
-        // The kernel cache has no part in tunnels.
-        let arguments = ["--port", PORT, "--port", tunnel, "--kernel-cache", "off"];
+        let arguments = ["--port", PORT, "--port", tunnel, "--kernel-cache", kernel_cache];
         let start = || Daemon::start(program, arguments).context("start the switch");
         self.namespace.run(|| match core {
             Some(core) => on_core(core, start),
@@ -166,6 +193,9 @@ impl Site {
         match carrier {
             Carrier::Switchd => {
                 self.start_switchd(programs, &self.tunnel(), None).map(Middle::Switchd)
+            }
+            Carrier::KernelCache => {
+                self.start_kernel_cache(programs, &self.tunnel(), None).map(Middle::Switchd)
             }
             Carrier::KernelVxlan => self.namespace.run(|| self.kernel_vxlan())?,
             Carrier::Ovs => self.open_vswitch().map(Middle::Ovs),
