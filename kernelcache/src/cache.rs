@@ -472,6 +472,12 @@ impl KernelCache {
                 self.retire_those_of(&mut inner, port_no);
             }
         }
+        if inner.tunnels.forget_ways() {
+            let Inner { entries, retired, tunnels, .. } = &mut *inner;
+            let is_tunneled =
+                |entry: &Entry| entry.ports.iter().any(|n| tunnels.port(*n).is_some());
+            self.retire_from(entries, retired, |_, entry| is_tunneled(entry));
+        }
         self.collect_all(&mut inner);
         let is_nearly_full = inner.free.len() < FEW_PLACES || inner.was_full;
         let max_idle = if is_nearly_full { MAX_IDLE_WHEN_FULL } else { MAX_IDLE };
@@ -487,6 +493,15 @@ impl KernelCache {
     /// Takes flows out. Returns how many.
     fn retire_all(&self, inner: &mut Inner, is_wanted: impl Fn(usize, &Entry) -> bool) -> u64 {
         let Inner { entries, retired, .. } = inner;
+        self.retire_from(entries, retired, is_wanted)
+    }
+
+    fn retire_from(
+        &self,
+        entries: &mut [Option<Entry>],
+        retired: &mut Vec<u32>,
+        is_wanted: impl Fn(usize, &Entry) -> bool,
+    ) -> u64 {
         let mut number = 0;
         for (place, entry) in entries.iter_mut().enumerate() {
             if let Some(entry) =

@@ -26,6 +26,8 @@ use std::sync::Arc;
 const FIRST_NUMBER: u32 = 1 << 31;
 /// Ways that are asked for again in one sweep.
 const ASKED_AGAIN: usize = 64;
+/// Ways that are remembered. When there are more, all are forgotten, and the flows that depend on them.
+const MAX_WAYS: usize = 4096;
 
 /// A tunnel port whose frames the programs see, and to which they can send.
 #[derive(Clone, Debug)]
@@ -164,6 +166,15 @@ impl Tunnels {
             Some(Question { port_no, remote, tunnel })
         };
         asked.into_iter().filter_map(question).collect()
+    }
+
+    /// Forgets all ways if they have become too many. Returns whether it has: the flows of tunnel ports depend on them.
+    pub(crate) fn forget_ways(&mut self) -> bool {
+        let are_many = self.ways.len() >= MAX_WAYS;
+        if are_many {
+            self.ways.clear();
+        }
+        are_many
     }
 
     /// Takes an answer. Returns the port if its flows depend on what has changed.

@@ -3,6 +3,7 @@
 use super::{Bench, NEXT, REDIRECT, packet, run_classifier};
 use crate::TunnelPort;
 use flow::types::{MacAddr, OfPort, PortNo};
+use flow::verdict::DpAction;
 use flowtable::policy::BridgeId;
 use flowtable::policy::ports::{Inherited, PortInfo, TunnelEgress, TunnelLocal};
 use lab::{LinkSpec, Namespace, Netlink};
@@ -12,6 +13,7 @@ use ports::tunnel::{Endpoints, TunnelKind, TunnelTarget, WRAP_SIZE};
 use ports::{Port, WRAP_PORTS};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The port behind which the tunnel is.
 const TUNNEL: PortNo = PortNo(1);
@@ -255,4 +257,27 @@ fn options_of_geneve_stay_with_the_sockets() {
             assert_eq!(bench.unwrap(&datagram).0, NEXT);
         },
     );
+}
+
+#[test]
+fn flows_begin_anew_when_too_many_ways_are_remembered() {
+    with_tunnel(TunnelKind::Vxlan, &["actions=2"], |mut bench| {
+        let frame = packet(0x0800, 17);
+        bench.teach(&frame);
+        let flow = bench.datapath.registry().flows().pop().unwrap();
+        let sweep = |bench: &Bench| bench.cache.sweep(Duration::from_secs(1));
+        sweep(&bench);
+        assert_eq!(bench.cache.counts().flows, 1);
+        for number in 0..4096u32 {
+            let destination = Ipv4Addr::from_bits(0x0a00_0000 + number).into();
+            let key = Arc::new(TunnelKey { destination, ..from_remote() });
+            let actions = [DpAction::Tunnel { port: TUNNEL, key }];
+            // There is no route to most of them, which is remembered, too.
+            let _ = bench.cache.could_hold(&flow.key(), &flow.mask(), &actions, None, false);
+        }
+        sweep(&bench);
+        assert_eq!(bench.cache.counts().flows, 0);
+        bench.teach(&frame);
+        assert_eq!(bench.cache.counts().flows, 1);
+    });
 }
