@@ -155,16 +155,26 @@ fn by_number(text: &str, lenient: bool) -> Result<OfPort, Fault> {
 }
 
 /// Appends a port as `ovs-ofctl` prints it: the name of a reserved port, the name of the port (quoted unless it is
-/// alphanumeric), or the number.
+/// alphanumeric), or the number. A port that has the name of a reserved one gets quotes, and one whose name would end
+/// the text around it its number, so that what is printed can be read again.
 pub fn write(out: &mut String, port: OfPort, names: &dyn PortNames) {
     if let Some((name, _)) = RESERVED.iter().find(|(_, p)| *p == port) {
         out.push_str(name);
-    } else if let Some(name) = names.name(port) {
-        write_name(out, name);
-    } else {
-        let _ = write!(out, "{}", port.0);
+        return;
+    }
+    match names.name(port).filter(|name| !name.contains(UNREADABLE)) {
+        Some(name) if reserved(name).is_some() => {
+            let _ = write!(out, "\"{name}\"");
+        }
+        Some(name) => write_name(out, name),
+        None => {
+            let _ = write!(out, "{}", port.0);
+        }
     }
 }
+
+/// What has a meaning in the text around a port even between quotes: a comment, parentheses and quotes.
+const UNREADABLE: [char; 5] = ['#', '(', ')', '"', '\''];
 
 /// Appends a name, with quotes around it unless it is alphanumeric.
 pub(super) fn write_name(out: &mut String, name: &str) {
@@ -216,5 +226,22 @@ mod tests {
             out.push(' ');
         }
         assert_eq!(out, "veth0 \"br-ex\" 3 LOCAL ANY ");
+    }
+
+    #[test]
+    fn names_that_would_be_read_as_something_else_are_not_printed_bare() {
+        let check = |name: &str, expected| {
+            let names = vec![(OfPort(7), name.to_owned())];
+            let mut out = String::new();
+            write(&mut out, OfPort(7), &names);
+            assert_eq!(out, expected);
+            assert_eq!(parse(&out, &names, false).ok(), Some(OfPort(7)), "{name}");
+        };
+        check("NORMAL", "\"NORMAL\"");
+        check("local", "\"local\"");
+        check("12", "\"12\"");
+        for name in ["a#b", "a(b", "a)b", "a\"b", "'b"] {
+            check(name, "7");
+        }
     }
 }
