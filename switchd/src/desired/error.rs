@@ -10,8 +10,8 @@ use std::net::IpAddr;
 pub enum DesiredError {
     /// No device could have the bridge's name.
     #[error(
-        "bridge \"{0}\": not a bridge's name: 1 to 15 bytes without \"/\", \":\", \"=\", \",\" or \
-         blanks, as for a network device"
+        "bridge \"{0}\": not a bridge's name: 1 to 15 bytes without \"/\", \":\", \"=\", \",\", \"%\" \
+         or blanks, as for a network device"
     )]
     BridgeName(String),
     /// Two bridges have the same name.

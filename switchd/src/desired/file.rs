@@ -457,8 +457,9 @@ number = 2
         );
         check_error(
             "[[bridge]]\nname = \"a/b\"",
-            "f.toml:2:8: bridge \"a/b\": not a bridge's name: 1 to 15 bytes without \"/\", \":\", \"=\", \",\" or \
-             blanks, as for a network device\n  name = \"a/b\"\n         ^^^^^",
+            "f.toml:2:8: bridge \"a/b\": not a bridge's name: \
+             1 to 15 bytes without \"/\", \":\", \"=\", \",\", \"%\" \
+             or blanks, as for a network device\n  name = \"a/b\"\n         ^^^^^",
         );
         check_error(
             "[[bridge]]\nname = \"a\"\ndatapath-id = \"1\"",

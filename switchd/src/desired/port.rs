@@ -180,11 +180,18 @@ mod tests {
                               storm, down, no-receive, no-flood, no-forward, no-packet-in";
         check_error(
             "",
-            "port \"\": not a network device name: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks",
+            "port \"\": not a network device name: \
+             1 to 15 bytes without \"/\", \":\", \"=\", \",\", \"%\" or blanks",
         );
         check_error(
             "tap:%d",
-            "port \"%d\": not a network device name: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks",
+            "port \"%d\": not a network device name: \
+             1 to 15 bytes without \"/\", \":\", \"=\", \",\", \"%\" or blanks",
+        );
+        check_error(
+            "dummy:a=b",
+            "port \"a=b\": not a network device name: \
+             1 to 15 bytes without \"/\", \":\", \"=\", \",\", \"%\" or blanks",
         );
         check_error(
             "tun:x",

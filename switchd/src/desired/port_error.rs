@@ -8,7 +8,8 @@ use super::port_settings::SettingsError;
 pub enum PortTextError {
     /// The device's name cannot be one.
     #[error(
-        "port \"{name}\": not a network device name: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks"
+        "port \"{name}\": not a network device name: \
+         1 to 15 bytes without \"/\", \":\", \"=\", \",\", \"%\" or blanks"
     )]
     Name {
         /// The text that cannot be a name.
@@ -80,7 +81,8 @@ pub enum OptionError {
     },
     /// The name for the port cannot be one.
     #[error(
-        "{key}={name}: must be the name of a network device: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks"
+        "{key}={name}: must be the name of a network device: \
+         1 to 15 bytes without \"/\", \":\", \"=\", \",\", \"%\" or blanks"
     )]
     Name {
         /// The option that gives the name: `name` or `peer`.

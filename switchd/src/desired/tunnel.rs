@@ -176,8 +176,8 @@ impl TunnelDraft {
                 };
             }
             "overlay" => {
-                let expected =
-                    "the name of an overlay: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks";
+                let expected = "the name of an overlay: \
+                                1 to 15 bytes without \"/\", \":\", \"=\", \",\", \"%\" or blanks";
                 let name = Some(value).filter(|name| kind::is_device_name(name));
                 self.overlay = Some(name.ok_or_else(|| refuse(expected))?.to_owned());
             }
@@ -487,7 +487,7 @@ mod tests {
         );
         refused(
             "overlay=a/b",
-            "the name of an overlay: 1 to 15 bytes without \"/\", \":\", \"%\" or blanks",
+            "the name of an overlay: 1 to 15 bytes without \"/\", \":\", \"=\", \",\", \"%\" or blanks",
         );
         check_refused(
             "vxlan:a,remote_ip=192.0.2.1,key=flow,overlay=net",
