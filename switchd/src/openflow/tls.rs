@@ -197,7 +197,7 @@ fn unreadable(key: &'static str, path: &Path, error: &pem::Error) -> TlsError {
         pem::Error::NoItemsFound => "no certificate in PEM format".to_owned(),
         pem::Error::Io(error) if error.kind() == ErrorKind::PermissionDenied => format!(
             "{error}; with --sandbox, files have to be in /etc/switchd or in a folder that the command line or \
-             --config names"
+             --config names, and the folder has to be there when the switch starts"
         ),
         pem::Error::Io(error) => error.to_string(),
         error => error.to_string(),
@@ -399,5 +399,24 @@ impl Drop for TlsTransport {
         self.connection.send_close_notify();
         // The peer may be gone.
         let _ = self.connection.write_tls(&mut self.stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_outside_the_sandbox_is_told_where_it_may_be_and_since_when() {
+        let error = pem::Error::Io(ErrorKind::PermissionDenied.into());
+        let message = unreadable("ca_cert", Path::new("/etc/switchd/ca.pem"), &error).to_string();
+        assert!(
+            message.contains("in /etc/switchd or in a folder that the command line"),
+            "{message}"
+        );
+        assert!(
+            message.ends_with("the folder has to be there when the switch starts"),
+            "{message}"
+        );
     }
 }
