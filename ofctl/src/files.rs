@@ -3,7 +3,7 @@
 use crate::options::How;
 use crate::{Outcome, flows};
 use anyhow::{Context, Error};
-use control::{Client, ClientError, Operation};
+use control::{Client, ClientError, Operation, Reason, Refusal};
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -37,16 +37,29 @@ pub(crate) fn send(
     let mut file = open(path)?;
     let name = name(path);
     flows::send(how, client, operation, &mut file).map_err(|error| match error.downcast() {
-        Ok(ClientError::Source(error)) => Error::new(error).context(format!("read {name}")),
-        Ok(error @ ClientError::LineTooLong { .. }) => Error::new(error).context(name.to_owned()),
-        Ok(ClientError::Refused(mut refusal)) => {
-            // The switch puts the name in front of a line that is wrong, but not of text that has no lines.
-            if refusal.place.is_none() {
-                refusal.message = format!("{name}: {}", refusal.message);
-            }
-            ClientError::Refused(refusal).into()
-        }
-        Ok(error) => error.into(),
+        Ok(ClientError::Refused(refusal)) => ClientError::Refused(within(name, refusal)).into(),
+        Ok(error) => named(error, name),
         Err(error) => error,
     })
+}
+
+/// What went wrong with a request whose text is a file, with the name of the file if the file is what could not be read.
+pub(crate) fn named(error: ClientError, name: &str) -> Error {
+    match error {
+        ClientError::Source(error) => Error::new(error).context(format!("read {name}")),
+        error @ ClientError::LineTooLong { .. } => Error::new(error).context(name.to_owned()),
+        ClientError::Refused(refusal) if refusal.reason == Reason::Text => {
+            ClientError::Refused(within(name, refusal)).into()
+        }
+        error => error.into(),
+    }
+}
+
+/// A refusal with the name of a file. The switch itself puts the name in front of a line that is wrong, but not of text
+/// that has no lines.
+fn within(name: &str, mut refusal: Box<Refusal>) -> Box<Refusal> {
+    if refusal.place.is_none() {
+        refusal.message = format!("{name}: {}", refusal.message);
+    }
+    refusal
 }

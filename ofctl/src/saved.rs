@@ -181,15 +181,22 @@ fn send(options: &Options, operation: Operation, path: Option<&String>) -> anyho
         Some(path) => files::open(path)?,
         None => Box::new(io::empty()),
     };
+    let wrong = |error| match path {
+        Some(path) => files::named(error, files::name(path)),
+        None => error.into(),
+    };
     let mut client = connect(&options.how)?;
     let mut out = Output::new();
     let reply = if options.how.json {
         let mut array = JsonArray::new(&mut out);
-        let reply = client.call(operation, &mut file, &mut |text| array.add(text))?;
+        let reply =
+            client.call(operation, &mut file, &mut |text| array.add(text)).map_err(wrong)?;
         array.end()?;
         reply
     } else {
-        client.call(operation, &mut file, &mut |text| out.write_all(text.as_bytes()))?
+        client
+            .call(operation, &mut file, &mut |text| out.write_all(text.as_bytes()))
+            .map_err(wrong)?
     };
     out.finish()?;
     match reply {
