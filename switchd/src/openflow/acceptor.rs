@@ -146,10 +146,10 @@ impl Accepting {
         let listening = match &self.terms.place {
             ListenPlace::Unix(path) => bind(path)
                 .map(|socket| (ListeningSocket::Unix(socket), None, path.display().to_string()))
-                .map_err(|error| format!("{:#}", anyhow::Error::new(error))),
+                .map_err(|error| unix_fault(error.into())),
             ListenPlace::Tcp { address, tls } => listen_at(*address)
                 .map(|(socket, at)| (ListeningSocket::Tcp(socket, *tls), Some(at), at.to_string()))
-                .map_err(|error| format!("{address}: {error}")),
+                .map_err(|error| tcp_fault(*address, &error)),
         };
         match listening {
             Ok((socket, at, name)) => {
@@ -299,6 +299,31 @@ fn listen_at(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((socket, at))
 }
 
+/// Why a Unix socket cannot be listened at. Landlock denies every folder but those that options name.
+fn unix_fault(error: anyhow::Error) -> String {
+    let is_denied = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == ErrorKind::PermissionDenied);
+    match is_denied {
+        true => {
+            format!("{error:#}; with --sandbox, it has to be in the folder of the control socket")
+        }
+        false => format!("{error:#}"),
+    }
+}
+
+/// Why a TCP port cannot be listened at. The process gives up `CAP_NET_BIND_SERVICE`, as every capability that ports of
+/// bridges do not need.
+fn tcp_fault(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            format!("{address}: {error}; the switch has no privilege for a port below 1024")
+        }
+        _ => format!("{address}: {error}"),
+    }
+}
+
 /// A connection, or why TLS cannot be used for it.
 type Accepted = Result<Box<dyn Transport>, TlsError>;
 
@@ -342,5 +367,29 @@ impl AsFd for ListeningSocket {
             Self::Unix(listener) => listener.as_fd(),
             Self::Tcp(listener, _) => listener.as_fd(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_place_that_is_denied_is_told_what_would_work() {
+        let denied = || io::Error::from(ErrorKind::PermissionDenied);
+        let port = tcp_fault("127.0.0.1:80".parse().unwrap(), &denied());
+        assert_eq!(
+            port,
+            "127.0.0.1:80: permission denied; the switch has no privilege for a port below 1024"
+        );
+        let elsewhere = Err::<(), _>(denied()).context("create /srv/of.lock").unwrap_err();
+        assert_eq!(
+            unix_fault(elsewhere),
+            "create /srv/of.lock: permission denied; with --sandbox, it has to be in the folder of the control \
+             socket"
+        );
+        let taken = tcp_fault("127.0.0.1:80".parse().unwrap(), &ErrorKind::AddrInUse.into());
+        assert_eq!(taken, "127.0.0.1:80: address in use");
     }
 }
