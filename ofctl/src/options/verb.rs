@@ -204,8 +204,8 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
         up|down|flood|no-flood|receive|no-receive|forward|no-forward|packet-in|no-packet-in")]
     ModPort(Words),
-    /// Replace the settings of a port: tag, vlan_mode, trunks, cvlans, qinq-ethtype, priority-tags, protected,
-    /// storm. A setting that is not given gets its default
+    /// Change the settings of a port: tag, vlan_mode, trunks, cvlans, qinq-ethtype and priority-tags, of which those that
+    /// are not given get their defaults if one of them is; protected; storm. Without any, all get their defaults
     #[command(override_usage = "ofctl set-port [BRIDGE] PORT [KEY=VALUE]...")]
     SetPort(Words),
     /// Show how many rules each table has, and how many packets were looked up in it

@@ -233,6 +233,19 @@ fn ports_are_changed_and_shown() {
     bench.ok(&["set-port", "br0", "tag=5", "protected=true"]);
     let port = bench.ok(&["dump-ports-desc", "LOCAL"]);
     assert!(port.contains("config:     NO_FLOOD\n") && port.contains("tag=5"), "{port}");
+    // Words for VLANs are one setting, and the other settings stay.
+    bench.ok(&["set-port", "br0", "vlan_mode=native-tagged", "tag=6"]);
+    bench.ok(&["set-port", "br0", "tag=7"]);
+    let port = bench.ok(&["dump-ports-desc", "LOCAL"]);
+    assert!(port.contains("vlan: vlan_mode=access tag=7 protected=true\n"), "{port}");
+    bench.ok(&["set-port", "br0", "protected=false"]);
+    let port = bench.ok(&["dump-ports-desc", "LOCAL"]);
+    assert!(port.contains("vlan: vlan_mode=access tag=7\n"), "{port}");
+    let help = bench.ok(&["help", "set-port"]);
+    assert!(
+        help.contains("priority-tags, of which those that are not given get their defaults"),
+        "{help}"
+    );
     bench.ok(&["set-port", "br0", "br0", ""]);
     bench.ok(&["del-port", "br0"]);
     assert_eq!(bench.ok(&["list-ports", "br0"]), "p1\np2\np3\n");
