@@ -133,6 +133,14 @@ fn nonsense_is_refused() {
 }
 
 #[test]
+fn a_number_alone_is_told_what_it_lacks() {
+    let text = "99";
+    let error = parse_group(text, GroupCommand::Delete, &ParseContext::default()).unwrap_err();
+    let expected = "unknown keyword \"99\"\n  99\n  ^^\nhint: write group_id=99";
+    assert_eq!(error.render(text), expected);
+}
+
+#[test]
 fn statistics_follow_the_version() {
     let stats = GroupStats {
         ref_count: 1,

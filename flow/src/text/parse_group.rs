@@ -262,7 +262,12 @@ impl<'a> Reader<'a> {
 
     fn pair(&mut self, pair: &Pair<'a>) -> Result<(), TextError> {
         let Some(key) = GroupKey::from_name(pair.key) else {
-            return Err(self.error(pair.key, format!("unknown keyword {}", quoted(pair.key))));
+            let fault = Fault::new(format!("unknown keyword {}", quoted(pair.key)));
+            // dump-groups takes a number alone.
+            let is_number = pair.key.bytes().all(|byte| byte.is_ascii_digit());
+            let fault =
+                if is_number { fault.hint(format!("write group_id={}", pair.key)) } else { fault };
+            return Err(self.error(pair.key, fault));
         };
         let is_allowed = match key {
             GroupKey::GroupId => true,
