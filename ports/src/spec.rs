@@ -77,7 +77,7 @@ pub enum KernelCacheUse {
     #[default]
     Auto,
     /// It does, also for a TAP device that was made to be moved, of which somebody says that it stays; and for a tunnel port, whose
-    /// datagrams then pass the host's firewall and IPsec.
+    /// datagrams then bypass the host's firewall and IPsec.
     On,
     /// It does not.
     Off,
