@@ -2,7 +2,7 @@
 
 use crate::options::How;
 use crate::{Outcome, flows};
-use anyhow::{Context, Error};
+use anyhow::{Context, Error, anyhow};
 use control::{Client, ClientError, Operation, Reason, Refusal};
 use std::fs::File;
 use std::io::{self, Read};
@@ -22,9 +22,13 @@ pub(crate) fn open(path: &str) -> anyhow::Result<Box<dyn Read>> {
 
 /// The contents of a file, which has to be UTF-8. The error names the file.
 pub(crate) fn read(path: &str) -> anyhow::Result<String> {
-    let mut text = String::new();
-    open(path)?.read_to_string(&mut text).with_context(|| format!("read {}", name(path)))?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes).with_context(|| format!("read {}", name(path)))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        anyhow!("{}: line {line} is not UTF-8 text", name(path))
+    })
 }
 
 /// As [`flows::send`], for a request whose text is a file. Each error names the file.

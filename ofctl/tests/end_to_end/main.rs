@@ -91,7 +91,8 @@ fn what_is_no_file_of_rules_is_named() {
     let folder = bench.folder();
     let binary = format!("{folder}/binary");
     std::fs::write(&binary, b"ip,actions=1\n\x7fELF\xff\xfe\n").unwrap();
-    for verb in ["add-flows", "replace-flows", "add-groups", "plan", "apply"] {
+    for verb in ["add-flows", "replace-flows", "add-groups", "plan", "apply", "diff-flows", "lint"]
+    {
         let (status, _, errors) = bench.run(&[verb, &folder]);
         let expected = format!("ofctl: read {folder}: Is a directory (os error 21)\n");
         assert_eq!((status, errors), (1, expected), "{verb}");
