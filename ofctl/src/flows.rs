@@ -5,6 +5,7 @@ use crate::connect::{Call, call, connect, unexpected, wrong_usage};
 use crate::options::{How, Options, Verb, Words};
 use crate::output::{JsonArray, Output, note, print, print_json, tell_reply};
 use crate::{Outcome, files, openflow, sort};
+use anyhow::bail;
 use control::{
     Client, ClientError, FlowCommand, FlowMods, FlowQuery, Format, Operation, Reason, Refusal,
     Reply,
@@ -323,6 +324,11 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
         [second] => Some(second.as_str()),
         _ => return Err(wrong_usage(options)),
     };
+    if first == "-" && second == Some("-") {
+        bail!(
+            "standard input can be one of the two sides: name a file or a bridge for the other one"
+        );
+    }
     let mut session = None;
     let first = Source::read(how, Some(first), &mut session)?;
     let second = Source::read(how, second, &mut session)?;

@@ -168,6 +168,8 @@ fn replacing_keeps_what_stays_and_diff_tells_what_differs() {
     bench.ok(&["replace-flows", &new]);
     assert_eq!(bench.ok(&["diff-flows", &new, "br0"]), "");
     assert_eq!(bench.run(&["diff-flows", &new, "/nonexistent"]).0, 1);
+    let (status, _, errors) = bench.run(&["diff-flows", "-", "-"]);
+    assert!(status == 1 && errors.contains("standard input can be one"), "{errors}");
 }
 
 #[test]
