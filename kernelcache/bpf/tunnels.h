@@ -25,13 +25,14 @@ INLINE __u64 hash_packet(struct __sk_buff *skb, __u16 type)
 {
     __u64 ip[5] = {}, hash = 0;
     __u8 protocol;
-    __u32 ports = 0, transport;
+    __u32 ports = 0, transport, is_fragment = 0;
     if (type == BE16(IPV4)) {
         // Begins at offset 4, so that the addresses are aligned.
         if (bpf_skb_load_bytes(skb, ETHERNET_SIZE, (__u8 *)ip + 4, 20))
             return 0;
         hash = mix(hash, ip[2]);
         protocol = ((__u8 *)ip)[13];
+        is_fragment = ((__u16 *)ip)[5] & BE16(0x3fff);
         transport = ETHERNET_SIZE + 20;
     } else {
         if (bpf_skb_load_bytes(skb, ETHERNET_SIZE, ip, 40))
@@ -40,7 +41,8 @@ INLINE __u64 hash_packet(struct __sk_buff *skb, __u16 type)
         protocol = ((__u8 *)ip)[6];
         transport = ETHERNET_SIZE + 40;
     }
-    if ((protocol == TCP || protocol == UDP || protocol == SCTP) && !bpf_skb_load_bytes(skb, transport, &ports, 4))
+    if ((protocol == TCP || protocol == UDP || protocol == SCTP) && !is_fragment &&
+        !bpf_skb_load_bytes(skb, transport, &ports, 4))
         hash = mix(hash, ports);
     return hash;
 }
@@ -109,7 +111,8 @@ INLINE __u32 find_tunnel(struct __sk_buff *skb)
     return 0;
 }
 
-// Whether the frame inside ends where its datagram ends. If not, there are several datagrams, which the kernel has merged.
+// Whether the frame inside is one of TCP that ends where its datagram ends. If it does not, there are several datagrams, which
+// the kernel has merged. Large frames of UDP are for the sockets: the kernel takes them for frames of a tunnel still.
 INLINE int is_whole(struct __sk_buff *skb, const struct key *key)
 {
     __be16 size;

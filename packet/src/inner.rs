@@ -1,4 +1,4 @@
-//! [`unfinished_work`]: which checksum or segmentation a frame that came out of a tunnel still needs.
+//! [`unfinished_work`] and [`uncut_datagrams`]: which checksum or segmentation a frame that came out of a tunnel still needs.
 //!
 //! A datagram says nothing of that. Yet a peer on the same machine, or behind a device that would have done the work, sends
 //! frames whose TCP or UDP checksum is partial, and TCP frames of up to 64 KiB that nobody has cut: the work was left to
@@ -60,9 +60,31 @@ pub fn unfinished_work(frame: &[u8], mtu: u32) -> Offload {
     offload
 }
 
+/// The work that the Ethernet frame needs if it is one of UDP that nobody has cut into datagrams with `segment_size` bytes of payload
+/// each; `None` if it is any other frame.
+///
+/// The kernel tells this size, as it does for datagrams of a tunnel that it has merged, which are several frames in a row.
+pub fn uncut_datagrams(frame: &[u8], segment_size: usize) -> Option<Offload> {
+    let ip = Ip::outermost(frame).filter(|ip| !ip.is_later_fragment)?;
+    let headers = ip.payload + udp::HEADER_SIZE;
+    let is_one = ip.protocol == ip_proto::UDP && ip.end == frame.len();
+    if !is_one || frame.len() <= headers + segment_size {
+        return None;
+    }
+    let offload = unfinished_work(frame, u32::MAX);
+    // The sender of such a frame leaves the checksums to who cuts it.
+    offload.needs_checksum().then_some(Offload {
+        gso_type: 5,
+        gso_size: segment_size as u16,
+        hdr_len: headers as u16,
+        ..offload
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::GsoType;
     use crate::wire::TcpPacket;
 
     fn tcp_frame(payload: usize, is_partial: bool) -> Vec<u8> {
@@ -101,5 +123,26 @@ mod tests {
         let mut wrong = tcp_frame(5000, false);
         wrong[60] ^= 1;
         assert_eq!(unfinished_work(&wrong, 1450), Offload::NONE);
+    }
+
+    #[test]
+    fn datagrams_that_nobody_has_cut_are_told_from_merged_ones() {
+        let payload = 3000;
+        let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
+        frame.extend((payload as u16 + 28).to_be_bytes());
+        frame.extend([0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0, 1, 0, 2]);
+        frame.extend((payload as u16 + 8).to_be_bytes());
+        let pseudo = pseudo_header(&[10, 0, 0, 1], &[10, 0, 0, 2], ip_proto::UDP, 3008);
+        frame.extend(pseudo.to_be_bytes());
+        frame.resize(42 + payload, 7);
+        let offload = uncut_datagrams(&frame, 1000).unwrap();
+        assert_eq!((offload.gso(), offload.gso_size, offload.hdr_len), (GsoType::UdpL4, 1000, 42));
+        assert_eq!((offload.needs_checksum(), offload.csum_start), (true, 34));
+        assert_eq!(uncut_datagrams(&frame, 3000), None, "it is a single datagram");
+        assert_eq!(uncut_datagrams(&frame[..frame.len() - 1], 1000), None, "it is cut off");
+        assert_eq!(uncut_datagrams(&[&frame[..], &frame].concat(), 1000), None, "there are two");
+        assert_eq!(uncut_datagrams(&tcp_frame(3000, true), 1000), None, "TCP");
+        frame[40] ^= 1;
+        assert_eq!(uncut_datagrams(&frame, 1000), None, "its checksum is complete");
     }
 }

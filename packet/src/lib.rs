@@ -34,7 +34,7 @@ pub use batch::{Batch, FrameId, MAX_BATCH, Prioritized};
 pub use complete::{CompleteError, complete, complete_bytes};
 pub use fit::limit_segments;
 pub use frame::{Frame, HEADROOM, Layers};
-pub use inner::unfinished_work;
+pub use inner::{uncut_datagrams, unfinished_work};
 pub use merge::{MAX_RUNS, Merger};
 pub use offload::{GsoType, Offload, VNET_HDR_SIZE};
 pub use option_map::{MappedOption, OptionMap};

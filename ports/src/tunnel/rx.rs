@@ -10,7 +10,10 @@ use super::unwrap::{behind_ipv4, unwrap};
 use crate::sys::datagram::{DatagramReceiver, Received};
 use crate::{PortError, RxQueue, RxStats};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use packet::{Batch, Frame, HEADROOM, Merger, Offload, TunnelKey, Tunneled, ecn, unfinished_work};
+use packet::{
+    Batch, Frame, HEADROOM, Merger, Offload, TunnelKey, Tunneled, ecn, uncut_datagrams,
+    unfinished_work,
+};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -125,13 +128,19 @@ impl TunnelRx {
         let Self { kind, demux, receiver, merger, merged, waiting, keys, strays, .. } = self;
         let bytes = &mut receiver.buffers_mut()[buffer][..datagrams.size];
         let mut list = List { merger, merged, waiting, keys, run: None };
+        // A peer's kernel may have left large frames of UDP uncut, of which the kernel tells the same size as of merged datagrams.
+        let uncut = datagrams.segment_size.and_then(|size| {
+            let header = unwrap(*kind, bytes).filter(|_| kind.is_over_udp())?;
+            uncut_datagrams(&bytes[header.start..], size)
+        });
+        let segment_size = datagrams.segment_size.filter(|_| uncut.is_none());
         let mut at = 0;
         if bytes.is_empty() {
             // A datagram of UDP may be empty.
             strays.fetch_add(1, Ordering::Relaxed);
         }
         while at < bytes.len() {
-            let end = bytes.len().min(at + datagrams.segment_size.unwrap_or(bytes.len()));
+            let end = bytes.len().min(at + segment_size.unwrap_or(bytes.len()));
             let start = match kind.is_over_udp() || self.is_v6 {
                 true => at,
                 // Raw sockets of IPv4 hand over the IP header, too.
@@ -181,7 +190,10 @@ impl TunnelRx {
                 list.close_run();
                 list.run = Some((member, key));
             }
-            list.add(buffer, bytes, frame, end);
+            match uncut {
+                Some(offload) => list.push(Place::Buffer { buffer, start: frame, end, offload }),
+                None => list.add(buffer, bytes, frame, end),
+            }
         }
         list.close_run();
     }

@@ -8,6 +8,8 @@ use flow::types::OfVersion;
 use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{Ping, TcpTransfer, UdpExchange};
 use lab::{Daemon, Host, HostPlan, LinkSpec, Namespace, Netlink, eventually};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::UdpGsoSegment;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
@@ -17,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels::two_switches_carry_one_network_through_geneve", through_geneve),
     ("tunnels::two_switches_carry_one_network_through_gre", through_gre),
     ("tunnels::two_switches_carry_one_network_over_ipv6", over_ipv6),
+    ("tunnels::large_frames_of_udp_come_out_as_their_datagrams", uncut_udp),
     ("tunnels::rules_choose_the_remote_end_and_the_key", by_rules),
     ("tunnels::a_kernel_vxlan_device_is_a_peer", kernel_peer),
     ("tunnels::two_workers_share_an_endpoint", two_workers),
@@ -188,6 +191,36 @@ fn through_gre() -> anyhow::Result<()> {
 
 fn over_ipv6() -> anyhow::Result<()> {
     carry("vxlan:t,remote_ip=2001:db8::2,key=7", "vxlan:t,remote_ip=2001:db8::1,key=7", Some(1430))
+}
+
+/// The kernel of the sender leaves several datagrams in one frame (`UDP_SEGMENT`), which nobody cuts on a veth pair.
+fn uncut_udp() -> anyhow::Result<()> {
+    const ROUNDS: usize = 50;
+    const IN_A_ROUND: usize = 10;
+    const SIZE: usize = 1000;
+    let (mut a, mut b) = two_sites(Some(1450))?;
+    a.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7"])?;
+    b.start(&["--port", "vxlan:t,remote_ip=192.0.2.1,key=7"])?;
+    reach(&[(&a, &b)], true)?;
+    let receiver = b.host.run(|| UdpSocket::bind("0.0.0.0:5001"))??;
+    receiver.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let sender = a.host.run(|| -> anyhow::Result<UdpSocket> {
+        let sender = UdpSocket::bind("0.0.0.0:0")?;
+        setsockopt(&sender, UdpGsoSegment, &(SIZE as i32))?;
+        Ok(sender)
+    })??;
+    let to = SocketAddr::new(b.host.v4().into(), 5001);
+    let mut buffer = [0; 2 * SIZE];
+    for round in 0..ROUNDS {
+        sender.send_to(&vec![round as u8; IN_A_ROUND * SIZE], to)?;
+        for number in 0..IN_A_ROUND {
+            let size = receiver.recv(&mut buffer).with_context(|| format!("{round}, {number}"))?;
+            let is_right = buffer[..size].iter().all(|byte| *byte == round as u8);
+            ensure!(size == SIZE && is_right, "round {round}: {size} bytes");
+        }
+    }
+    a.is_conserved(&REASONS)?;
+    b.is_conserved(&REASONS)
 }
 
 fn two_workers() -> anyhow::Result<()> {
