@@ -41,7 +41,6 @@ static long (*const bpf_redirect_neigh)(__u32 ifindex, void *params, int size, _
     (void *)BPF_FUNC_redirect_neigh;
 static long (*const bpf_skb_adjust_room)(void *skb, __s32 by, __u32 mode, __u64 flags) =
     (void *)BPF_FUNC_skb_adjust_room;
-static long (*const bpf_csum_level)(void *skb, __u64 level) = (void *)BPF_FUNC_csum_level;
 static long (*const bpf_clone_redirect)(void *skb, __u32 ifindex, __u64 flags) = (void *)BPF_FUNC_clone_redirect;
 static long (*const bpf_skb_vlan_push)(void *skb, __be16 tpid, __u16 tci) = (void *)BPF_FUNC_skb_vlan_push;
 static long (*const bpf_skb_vlan_pop)(void *skb) = (void *)BPF_FUNC_skb_vlan_pop;
