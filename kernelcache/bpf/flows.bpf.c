@@ -241,6 +241,8 @@ INLINE __u32 extract(struct __sk_buff *skb, union words *to)
     return extract_at(skb, 0, to);
 }
 
+#define NO_LIMIT (~0ull)
+
 struct query {
     __u64 word[KEY_WORDS];  // masked
     __u64 hash;
@@ -270,9 +272,14 @@ __attribute__((noinline)) int look_into_bucket(struct query *query)
 #pragma unroll
         for (int word = 0; word < KEY_WORDS; word++)
             differs |= flow->key[word] ^ query->word[word];
-        if (!differs && READ(flow->stamp) >= query->generation && query->size <= flow->max_size &&
-            query->total <= READ(flow->max_total))
+        if (differs || READ(flow->stamp) < query->generation)
+            continue;
+        __u64 max_total = READ(flow->max_total);
+        if (query->size <= flow->max_size && query->total <= max_total)
             return place;
+        // A frame that is too long for a tunnel takes all others of the flow with it to the switch, where none overtakes another.
+        if (max_total != NO_LIMIT)
+            flow->max_total = 0;
     }
     return 0;
 }

@@ -59,7 +59,8 @@ struct flow {
     __u32 mask_version;
     __u64 max_size;         // bytes of the largest frame, or segment, that all outputs take, without a tag out of band
     __u64 key[KEY_WORDS];   // masked
-    __u64 max_total;        // bytes of the largest frame, whatever segments it is to be cut into
+    __u64 max_total;        // bytes of the largest frame, whatever segments it is to be cut into: all ones but for tunnels, and 0
+                            // when frames have to go through the sockets
     __u64 pad[3];
 };
 

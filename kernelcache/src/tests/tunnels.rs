@@ -239,6 +239,8 @@ fn frames_that_the_kernel_cannot_put_into_tunnels_stay_with_the_switch() {
         assert_eq!(bench.wrap(&frame).0, REDIRECT);
         frame.push(0);
         assert_eq!(bench.wrap(&frame).0, NEXT, "a byte too many");
+        frame.truncate(60);
+        assert_eq!(bench.wrap(&frame).0, NEXT, "it would overtake the one before");
     });
 }
 
