@@ -78,6 +78,17 @@ __attribute__((noinline)) int wrap(struct __sk_buff *skb, __u32 ifindex, struct 
     return bpf_redirect_neigh(ifindex, 0, 0, 0);
 }
 
+// Whether the checksum of an IPv4 header without options is right, which begins at half-word 7 of a frame.
+INLINE int is_header_right(const __u16 *half)
+{
+    __u32 sum = 0;
+#pragma unroll
+    for (int i = 7; i < 17; i++)
+        sum += half[i];
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (sum & 0xffff) + (sum >> 16) == 0xffff;
+}
+
 // What a frame has in its key in place of the interface number: that of its tunnel, or 0 if it is one for the sockets.
 INLINE __u32 find_tunnel(struct __sk_buff *skb)
 {
@@ -91,7 +102,8 @@ INLINE __u32 find_tunnel(struct __sk_buff *skb)
         return 0;
     __u32 total = skb->len - ETHERNET_SIZE, flags = *(__u32 *)(frame + 42), key = *(__u32 *)(frame + 46), geneve;
     if (half[6] != BE16(IPV4) || frame[14] != 0x45 || frame[23] != UDP || half[10] & BE16(0x3fff) ||
-        frame[15] & CHANGES_ECN || BE16(half[8]) != total || BE16(half[19]) != total - 20)
+        frame[15] & CHANGES_ECN || BE16(half[8]) != total || BE16(half[19]) != total - 20 ||
+        !is_header_right(half))
         return 0;
     geneve = flags == BE32(GENEVE_OF_ETHERNET);
     if ((!geneve && flags != BE32(VXLAN_FLAGS)) || key & BE32(0xff))

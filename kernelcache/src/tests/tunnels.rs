@@ -212,8 +212,12 @@ fn datagrams_that_only_the_sockets_understand_are_left_to_them() {
         for (what, at, byte) in changes {
             let mut changed = datagram.clone();
             changed[at] = byte;
+            Ipv4Packet::new_unchecked(&mut changed[ETHERNET..]).fill_checksum();
             assert_eq!(bench.unwrap(&changed), (NEXT, changed), "{what}");
         }
+        let mut damaged = datagram.clone();
+        damaged[ip + 10] ^= 1;
+        assert_eq!(bench.unwrap(&damaged).0, NEXT, "a wrong checksum of the outer IP header");
         let mut bfd = datagram.clone();
         bfd[inner + 36..inner + 38].copy_from_slice(&3784u16.to_be_bytes());
         assert_eq!(bench.unwrap(&bfd).0, NEXT, "BFD");
