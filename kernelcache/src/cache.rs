@@ -406,6 +406,9 @@ impl KernelCache {
         drop(inner);
         // Waits for frames that are on their way, which are to be counted.
         self.free_retired();
+        // The other process attaches unwrappers of its own, and the kernel attaches a program to a device only once.
+        let unwrappers = self.inner.lock().tunnels.take_unwrappers();
+        drop(unwrappers);
     }
 
     /// Forwards in the kernel from now on, beginning without flows.

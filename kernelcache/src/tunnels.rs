@@ -258,6 +258,11 @@ impl Tunnels {
         self.hooks.entry(device).or_insert_with(|| hooks.unwrapper_of(device))
     }
 
+    /// The unwrappers, which are taken off their devices when they are dropped.
+    pub(crate) fn take_unwrappers(&mut self) -> HashMap<u32, Arc<DeviceHook>> {
+        std::mem::take(&mut self.hooks)
+    }
+
     /// The number that frames from there have in their key. One flow more uses it; `None` if there is no room.
     pub(crate) fn take(&mut self, maps: &Maps, origin: &Origin) -> Option<u32> {
         let place = (origin.port_no, origin.outer);

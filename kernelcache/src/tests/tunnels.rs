@@ -248,6 +248,21 @@ fn frames_that_the_kernel_cannot_put_into_tunnels_stay_with_the_switch() {
     });
 }
 
+/// The kernel attaches a program to a device only once.
+#[test]
+fn a_process_that_goes_on_with_the_programs_can_take_frames_out_of_tunnels() {
+    let rules = ["in_port=1,actions=2", "in_port=2,actions=1"];
+    with_tunnel(TunnelKind::Vxlan, &rules, |mut bench| {
+        bench.teach_from_tunnel(&packet(0x0800, 17), 0);
+        bench.cache.suspend();
+        let under = Netlink::open().unwrap().link("under").unwrap().index;
+        assert_eq!(bench.cache.hooks().unwrapper_of(under).attach(), Ok(()));
+        // It may have been in vain, and this process goes on.
+        bench.cache.resume();
+        bench.teach_from_tunnel(&packet(0x0800, 17), 0);
+    });
+}
+
 #[test]
 fn options_of_geneve_stay_with_the_sockets() {
     with_tunnel(
