@@ -170,13 +170,18 @@ impl Switch {
         if !watches {
             slot.bfd = None;
         }
+        let is_turned = before.config.down != spec.config.down;
+        // Nobody tells later that a port without a device of its own, such as a tunnel port, is up.
+        if is_turned && !spec.config.down {
+            self.set_device_up(slot, true);
+        }
         self.publish(slot, slot.port.as_ref());
         if before.settings.mode != spec.settings.mode {
             // They were seen in VLANs that they are not in any more.
             self.policy.bridge(at.bridge).flush_hosts(Some(at.port));
         }
-        if before.config.down != spec.config.down {
-            self.set_device_up(slot, !spec.config.down);
+        if is_turned && spec.config.down {
+            self.set_device_up(slot, false);
         }
     }
 
@@ -511,5 +516,7 @@ mod tests {
         assert!(switch.change_port(BR0, of_port, |port| port.config.down = false));
         a.inject(&frame(0xff, 1));
         eventually_gets(&b, 1);
+        let snapshot = switch.on(BR0).unwrap().bridge().snapshot();
+        assert!(snapshot.ports().get(of_port).unwrap().link_up, "groups take it for dead");
     }
 }
