@@ -7,11 +7,14 @@
 use crate::Offload;
 use crate::checksum::{add, pseudo_header, sum};
 use crate::outer::{Ip, Version};
-use crate::wire::{TcpPacket, ethernet, ip_proto, tcp, udp};
+use crate::wire::{Ipv4Packet, Ipv6Packet, TcpPacket, ethernet, ip_proto, ipv6, tcp, udp};
 
 /// Bytes of the longest packets that uncut frames are cut into: the MTU that every network has which can carry IPv6 (RFC 8200 §5).
 /// What the sender has meant cannot be seen, and the hosts may have a smaller MTU than the tunnel has room for.
 const CERTAIN_MTU: u32 = 1280;
+
+// linux/virtio_net.h: VIRTIO_NET_HDR_GSO_UDP_L4
+const GSO_UDP_L4: u8 = 5;
 
 /// The work that the Ethernet frame needs, which came out of a tunnel: nothing, for nearly all frames.
 ///
@@ -61,24 +64,32 @@ pub fn unfinished_work(frame: &[u8], mtu: u32) -> Offload {
 }
 
 /// The work that the Ethernet frame needs if it is one of UDP that nobody has cut into datagrams with `segment_size` bytes of payload
-/// each; `None` if it is any other frame.
+/// each; `None` if it is any other frame, or several.
 ///
 /// The kernel tells this size, as it does for datagrams of a tunnel that it has merged, which are several frames in a row.
 pub fn uncut_datagrams(frame: &[u8], segment_size: usize) -> Option<Offload> {
     let ip = Ip::outermost(frame).filter(|ip| !ip.is_later_fragment)?;
     let headers = ip.payload + udp::HEADER_SIZE;
-    let is_one = ip.protocol == ip_proto::UDP && ip.end == frame.len();
+    // `Ip::end` is not beyond the last byte, whatever the packet says.
+    let stated = match ip.version {
+        Version::V4 => Ipv4Packet::new_unchecked(&frame[ip.start..]).total_size().into(),
+        Version::V6 => {
+            let packet = Ipv6Packet::new_unchecked(&frame[ip.start..]);
+            ipv6::HEADER_SIZE + usize::from(packet.payload_size())
+        }
+    };
+    let is_one = ip.protocol == ip_proto::UDP && ip.start + stated == frame.len();
     if !is_one || frame.len() <= headers + segment_size {
         return None;
     }
     let offload = unfinished_work(frame, u32::MAX);
-    // The sender of such a frame leaves the checksums to who cuts it.
-    offload.needs_checksum().then_some(Offload {
-        gso_type: 5,
-        gso_size: segment_size as u16,
-        hdr_len: headers as u16,
-        ..offload
-    })
+    if !offload.needs_checksum() {
+        // A tunnel of the sender's own, with datagrams inside: too long for every port, which says so. Its payload must not be read
+        // as frames, which the sender would choose.
+        return Some(offload);
+    }
+    let (gso_size, hdr_len) = (segment_size as u16, headers as u16);
+    Some(Offload { gso_type: GSO_UDP_L4, gso_size, hdr_len, ..offload })
 }
 
 #[cfg(test)]
@@ -143,6 +154,6 @@ mod tests {
         assert_eq!(uncut_datagrams(&[&frame[..], &frame].concat(), 1000), None, "there are two");
         assert_eq!(uncut_datagrams(&tcp_frame(3000, true), 1000), None, "TCP");
         frame[40] ^= 1;
-        assert_eq!(uncut_datagrams(&frame, 1000), None, "its checksum is complete");
+        assert_eq!(uncut_datagrams(&frame, 1000), Some(Offload::NONE), "its checksum is complete");
     }
 }
