@@ -85,8 +85,8 @@ struct wrapping {
     __be16 port[WRAP_PORTS]; // UDP source ports, of which a hash of the packet inside chooses one
     __u16 ports;            // how many of them there are
     __u16 pad;
-    __u32 mark;             // for routing
-    __u32 pad_to_end;
+    __u32 mark;             // for queueing disciplines
+    __be32 next_hop;        // the IPv4 address of the machine that the device sends to
 };
 
 struct program {

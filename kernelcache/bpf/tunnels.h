@@ -11,6 +11,7 @@
 // linux/bpf.h of Linux 6.3: BPF_F_ADJ_ROOM_DECAP_L3_IPV4 and BPF_F_ADJ_ROOM_DECAP_L3_IPV6
 #define DECAP_IPV4 (1ull << 7)
 #define DECAP_IPV6 (1ull << 8)
+#define AF_INET 2
 #define PACKET_FOR_HOST 0 // linux/if_packet.h: PACKET_HOST
 
 INLINE __u64 mix(__u64 hash, __u64 word)
@@ -75,7 +76,8 @@ __attribute__((noinline)) int wrap(struct __sk_buff *skb, __u32 ifindex, struct 
     bpf_skb_store_bytes(skb, 0, outer, ETHERNET_SIZE, 0);
     bpf_skb_store_bytes(skb, ETHERNET_SIZE, outer + ETHERNET_SIZE, OUTER_SIZE, BPF_F_RECOMPUTE_CSUM);
     skb->mark = wrapping->mark;
-    return bpf_redirect_neigh(ifindex, 0, 0, 0);
+    struct bpf_redir_neigh neighbour = { .nh_family = AF_INET, .ipv4_nh = wrapping->next_hop };
+    return bpf_redirect_neigh(ifindex, &neighbour, sizeof neighbour, 0);
 }
 
 // Whether the checksum of an IPv4 header without options is right, which begins at half-word 7 of a frame.

@@ -85,7 +85,7 @@ pub(crate) struct Departure {
 impl Departure {
     /// The steps in whose place the outer headers lie: `struct wrapping` of `bpf/layout.h`.
     pub(crate) fn header_steps(&self) -> [Step; WRAP_STEPS] {
-        let Wrapping { header, source_ports, mark } = &self.wrapping;
+        let Wrapping { header, source_ports, mark, next_hop } = &self.wrapping;
         let mut bytes = [0; WRAP_STEPS * STEP_WORDS * 8];
         let (of_header, rest) = bytes.split_at_mut(WRAP_SIZE);
         let (of_ports, rest) = rest.split_at_mut(2 * WRAP_PORTS);
@@ -95,6 +95,7 @@ impl Departure {
         }
         rest[..2].copy_from_slice(&(source_ports.len() as u16).to_ne_bytes());
         rest[4..8].copy_from_slice(&mark.to_ne_bytes());
+        rest[8..12].copy_from_slice(&next_hop.octets());
         let word = |at: usize| u64::from_ne_bytes(std::array::from_fn(|i| bytes[at * 8 + i]));
         std::array::from_fn(|step| std::array::from_fn(|i| word(step * STEP_WORDS + i)))
     }

@@ -30,7 +30,7 @@ pub use error::LabError;
 pub use frames::{EXPERIMENTAL, FrameSocket, experimental_frame};
 pub use host::{Host, HostPlan, InterfaceVlan, has_taps};
 pub use namespace::{Namespace, enter};
-pub use netlink::{Feature, LinkSpec, Netlink, Tbf, Vxlan};
+pub use netlink::{Feature, LinkSpec, Netlink, RouteChoice, Tbf, Vxlan};
 pub use open_vswitch::OpenVswitch;
 pub use port_text::open_port;
 pub use source::FrameSource;

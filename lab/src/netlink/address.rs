@@ -3,6 +3,7 @@
 use super::Netlink;
 use crate::LabError;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::IpProtocol;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeader, AddressMessage, AddressScope,
 };
@@ -12,9 +13,18 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::net::{IpAddr, Ipv4Addr};
+
+/// Which packets take a route that others do not.
+#[derive(Clone, Copy, Debug)]
+pub enum RouteChoice {
+    /// Those with a mark.
+    Mark(u32),
+    /// Those of UDP to a port.
+    UdpPort(u16),
+}
 
 impl Netlink {
     /// Adds an address to the device with this interface index. An IPv6 address is usable at once, without
@@ -66,13 +76,13 @@ impl Netlink {
         )?)
     }
 
-    /// Adds a route to the one host `destination` through `gateway`, which only packets with the mark `mark` take.
+    /// Adds a route to the one host `destination` through `gateway`, which only the packets of `choice` take.
     ///
     /// # Errors
     /// The gateway cannot be reached, or the process lacks `CAP_NET_ADMIN`.
-    pub fn add_marked_route(
+    pub fn add_chosen_route(
         &mut self,
-        mark: u32,
+        choice: RouteChoice,
         destination: IpAddr,
         gateway: IpAddr,
     ) -> Result<(), LabError> {
@@ -82,9 +92,16 @@ impl Netlink {
         rule.header.family = family(destination);
         rule.header.table = TABLE;
         rule.header.action = RuleAction::ToTable;
-        rule.attributes.push(RuleAttribute::FwMark(mark));
+        match choice {
+            RouteChoice::Mark(mark) => rule.attributes.push(RuleAttribute::FwMark(mark)),
+            RouteChoice::UdpPort(port) => {
+                rule.attributes.push(RuleAttribute::IpProtocol(IpProtocol::Udp));
+                let range = RulePortRange { start: port, end: port };
+                rule.attributes.push(RuleAttribute::DestinationPortRange(range));
+            }
+        }
         self.request(
-            || format!("add a routing rule for the mark {mark}"),
+            || format!("add a routing rule for {choice:?}"),
             RouteNetlinkMessage::NewRule(rule),
             NLM_F_CREATE | NLM_F_EXCL,
         )?;
@@ -92,7 +109,7 @@ impl Netlink {
         let mut route = static_route(destination, size, Some(gateway));
         route.header.table = TABLE;
         Ok(self.request(
-            || format!("add a route to {destination} for the mark {mark}"),
+            || format!("add a route to {destination} for {choice:?}"),
             RouteNetlinkMessage::NewRoute(route),
             NLM_F_CREATE | NLM_F_EXCL,
         )?)

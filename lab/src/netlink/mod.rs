@@ -8,6 +8,7 @@ mod features;
 mod link;
 mod qdisc;
 
+pub use address::RouteChoice;
 pub use features::Feature;
 pub use link::{LinkSpec, Vxlan};
 pub use qdisc::Tbf;

@@ -22,7 +22,7 @@ pub use features::Features;
 pub(crate) use features::features;
 pub use link::{Link, link_message};
 pub use nftables::{ChainChange, DropTable};
-pub use route::Route;
+pub use route::{Route, Sender};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,

@@ -8,11 +8,12 @@ use super::bfd::{BfdInbox, BfdReceived, BfdTap};
 use super::demux::{Demux, DemuxReader, Member, Pattern, RefusedCount};
 use super::devices::{OwnDevices, TunnelGroup};
 use super::kernel::KernelTunnel;
-use super::path::{Asking, PathState, Routed};
+use super::path::{Asking, PathState};
 use super::rx::TunnelRx;
 use super::sockets::{SendSettings, receiving, sending};
 use super::target::{TunnelKind, TunnelTarget};
 use super::tx::{Lanes, TunnelTx, Work};
+use crate::netlink::Sender;
 use crate::netns::Netns;
 use crate::rootless;
 use crate::{Port, PortError, PortKind, PortStatus, Queues, RxMemory, RxQueue, Shield, TxQueue};
@@ -72,7 +73,7 @@ struct Endpoint {
     /// The sockets to send from, one set for each worker, by their settings.
     senders: HashMap<SendSettings, Vec<Arc<Vec<OwnedFd>>>>,
     /// Who asks for the ways of ports, by what routing rules look at.
-    asking: HashMap<Routed, Arc<Asking>>,
+    asking: HashMap<Sender, Arc<Asking>>,
 }
 
 /// The receive queues of an endpoint that is new.
@@ -259,13 +260,13 @@ impl Open {
                 })?)
             }
         };
-        let routed = Routed { source: target.local, mark: target.mark };
-        let asking = match endpoint.asking.entry(routed) {
+        let sender = Sender { source: target.local, mark: target.mark, udp_port: target.udp_port };
+        let asking = match endpoint.asking.entry(sender) {
             Entry::Occupied(known) => Arc::clone(known.get()),
             Entry::Vacant(place) => {
                 let (is_v6, netns, devices) = (id.is_v6, id.netns.clone(), Arc::clone(devices));
                 let asking = in_netns(id.netns.as_deref(), move || {
-                    Asking::open(is_v6, routed, netns.as_deref(), &devices)
+                    Asking::open(is_v6, sender, netns.as_deref(), &devices)
                 })?;
                 Arc::clone(place.insert(Arc::new(asking)))
             }

@@ -36,6 +36,8 @@ pub struct KernelTunnel {
 pub struct KernelWay {
     /// The number of the device by which datagrams leave, and by which answers are expected.
     pub device: u32,
+    /// The machine that the device sends datagrams to: a router, or the remote end itself.
+    pub next_hop: Ipv4Addr,
     /// The own address.
     pub source: Ipv4Addr,
     /// Bytes of the largest packet, from the outer IP header on.
@@ -49,8 +51,10 @@ pub struct Wrapping {
     pub header: [u8; WRAP_SIZE],
     /// The UDP source ports that a hash of the packet inside chooses from, [`WRAP_PORTS`] at most.
     pub source_ports: Vec<u16>,
-    /// The mark for routing; 0 is none.
+    /// The mark for queueing disciplines; 0 is none.
     pub mark: u32,
+    /// The machine that the device sends datagrams to.
+    pub next_hop: Ipv4Addr,
 }
 
 impl KernelTunnel {
@@ -107,8 +111,17 @@ impl KernelTunnel {
             Some(IpAddr::V4(source)) => Some(source),
             _ => None,
         };
+        let next_hop = match route.gateway {
+            Some(IpAddr::V4(gateway)) => gateway,
+            Some(IpAddr::V6(gateway)) => {
+                return Err(format!("the route to {remote} leads to {gateway}, by IPv6"));
+            }
+            None => remote,
+        };
         match (mtu, route.device, source) {
-            (Some(mtu), Some(device), Some(source)) => Ok(KernelWay { device, source, mtu }),
+            (Some(mtu), Some(device), Some(source)) => {
+                Ok(KernelWay { device, next_hop, source, mtu })
+            }
             _ => Err(format!("the host has no route to {remote}")),
         }
     }
@@ -152,7 +165,12 @@ impl KernelTunnel {
             return Err("the kernel cache does not write options of Geneve".to_owned());
         }
         place.copy_from_slice(&of_tunnel);
-        Ok(Wrapping { header, source_ports: self.source_ports.clone(), mark: self.target.mark })
+        Ok(Wrapping {
+            header,
+            source_ports: self.source_ports.clone(),
+            mark: self.target.mark,
+            next_hop: way.next_hop,
+        })
     }
 
     /// The outer headers by which programs know received frames with the key `id`, as their table has them: the addresses, and the

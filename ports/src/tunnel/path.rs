@@ -3,7 +3,7 @@
 use super::devices::{OwnDevices, TunnelGroup};
 use super::sockets::{asking, path_mtu};
 use crate::PortError;
-use crate::netlink::{Netlink, Route};
+use crate::netlink::{Netlink, Route, Sender};
 use crate::rootless;
 use std::collections::HashMap;
 use std::io;
@@ -22,20 +22,11 @@ const MAX_PATHS: usize = 16_384;
 /// The MTU of a way of which the kernel says nothing.
 const UNKNOWN_MTU: u32 = 65_535;
 
-/// What packets have, besides the remote end, that routing rules look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Routed {
-    /// The address that they are sent from; `None` leaves the choice to the host.
-    pub(super) source: Option<IpAddr>,
-    /// The mark; 0 is none.
-    pub(super) mark: u32,
-}
-
 /// Asks the kernel for ways, in the network namespace of an endpoint.
 pub(super) struct Asking {
     /// One question at a time: the answer is that of the remote end to which the socket is connected.
     sockets: Mutex<AskingSockets>,
-    routed: Routed,
+    sender: Sender,
     netns: Option<String>,
     devices: Arc<OwnDevices>,
 }
@@ -50,7 +41,7 @@ impl Asking {
     /// Opens the sockets in the calling thread's network namespace, which is the one called `netns`.
     pub(super) fn open(
         is_v6: bool,
-        routed: Routed,
+        sender: Sender,
         netns: Option<&str>,
         devices: &Arc<OwnDevices>,
     ) -> Result<Self, PortError> {
@@ -59,10 +50,10 @@ impl Asking {
             object: "the way of a tunnel".to_owned(),
             source,
         };
-        let datagram = asking(is_v6, routed.source, routed.mark).map_err(socket)?;
+        let datagram = asking(is_v6, sender.source, sender.mark).map_err(socket)?;
         Ok(Self {
             sockets: Mutex::new(AskingSockets { datagram, routes: Netlink::open()? }),
-            routed,
+            sender,
             netns: netns.map(str::to_owned),
             devices: Arc::clone(devices),
         })
@@ -81,10 +72,9 @@ impl Asking {
     ) -> (Option<u32>, Route, Option<Obstacle>) {
         // Whoever panicked has left sockets that can be asked again.
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mtu = path_mtu(sockets.datagram.as_fd(), remote).ok();
-        let Routed { source, mark } = self.routed;
+        let mtu = path_mtu(sockets.datagram.as_fd(), remote, self.sender.udp_port).ok();
         // Without a route nothing is sent, and nothing comes back.
-        let route = sockets.routes.route(remote, source, mark).unwrap_or_default();
+        let route = sockets.routes.route(remote, self.sender).unwrap_or_default();
         if route.is_local {
             return (mtu, route, Some(Obstacle::OwnAddress));
         }

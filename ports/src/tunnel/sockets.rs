@@ -171,9 +171,10 @@ pub(super) fn asking(is_v6: bool, source: Option<IpAddr>, mark: u32) -> io::Resu
 ///
 /// # Errors
 /// There is no way.
-pub(super) fn path_mtu(asking: BorrowedFd<'_>, remote: IpAddr) -> io::Result<u32> {
-    // Any port: nothing is sent.
-    crate::sys::datagram::connect(asking, SocketAddr::new(remote, 9))?;
+pub(super) fn path_mtu(asking: BorrowedFd<'_>, remote: IpAddr, udp_port: u16) -> io::Result<u32> {
+    // Nothing is sent, so that any port does for what is not UDP.
+    let port = if udp_port == 0 { 9 } else { udp_port };
+    crate::sys::datagram::connect(asking, SocketAddr::new(remote, port))?;
     let mtu = match remote {
         IpAddr::V4(_) => option(asking, libc::IPPROTO_IP, libc::IP_MTU),
         IpAddr::V6(_) => option(asking, libc::IPPROTO_IPV6, libc::IPV6_MTU),

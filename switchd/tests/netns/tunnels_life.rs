@@ -8,7 +8,7 @@ use control::FlowCommand;
 use control::record::TunnelRecord;
 use lab::harness::{Test, unsupported_if_missing};
 use lab::traffic::{NumberedStream, Ping, TcpTransfer, UdpExchange};
-use lab::{LinkSpec, Namespace, Netlink, Vxlan, eventually};
+use lab::{LinkSpec, Namespace, Netlink, RouteChoice, Vxlan, eventually};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tunnels_life::the_mtu_of_the_device_changes", device_mtu_changes),
     ("tunnels_life::the_host_gets_another_address", another_address),
     ("tunnels_life::the_mark_chooses_the_way", marked_way),
+    ("tunnels_life::the_udp_port_chooses_the_way", way_of_udp_port),
     ("tunnels_life::a_kernel_vxlan_device_has_the_udp_port", kernel_has_the_port),
     ("tunnels_life::bursts_of_small_frames_are_accounted_for", bursts),
 ];
@@ -191,6 +192,11 @@ fn another_address() -> anyhow::Result<()> {
 
 /// Packets with a mark go another way than those without one, and that way has a smaller MTU.
 fn marked_way() -> anyhow::Result<()> {
+    chosen_way(RouteChoice::Mark(5), ",egress_pkt_mark=5")
+}
+
+/// Two ways lead to the other machine. The datagrams of a tunnel with these options take the narrow one.
+fn chosen_way(choice: RouteChoice, options: &str) -> anyhow::Result<()> {
     let (mut a, mut b) = two_sites(None)?;
     let narrow = LinkSpec { up: true, mtu: Some(1300), ..LinkSpec::default() };
     let far = LinkSpec { netns: Some(&b.underlay), ..narrow.clone() };
@@ -203,14 +209,19 @@ fn marked_way() -> anyhow::Result<()> {
         })??;
     }
     let (remote, gateway) = (IpAddr::from([192, 0, 2, 2]), IpAddr::from([203, 0, 113, 2]));
-    a.underlay.run(|| Netlink::open()?.add_marked_route(5, remote, gateway))??;
-    a.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7,egress_pkt_mark=5"])?;
+    a.underlay.run(|| Netlink::open()?.add_chosen_route(choice, remote, gateway))??;
+    a.start(&["--port", &format!("vxlan:t,remote_ip=192.0.2.2,key=7{options}")])?;
     b.start(&["--port", "vxlan:t,remote_ip=203.0.113.1,local_ip=192.0.2.2,key=7"])?;
     wait_until_reached(&a, &b)?;
     let transfer = TcpTransfer::to(SocketAddr::new(b.host.v4().into(), 5001), TRANSFER);
     transfer.run(a.host.namespace(), b.host.namespace())?;
     ensure!(tunnel(&a)?.path_mtu == Some(1300), "{}", tunnel(&a)?);
     a.is_conserved(&[&REASONS[..], &["exceeds_path_mtu"]].concat())
+}
+
+/// A routing rule for the UDP port of the tunnel: the narrow way is known as that of the tunnel, and taken.
+fn way_of_udp_port() -> anyhow::Result<()> {
+    chosen_way(RouteChoice::UdpPort(4789), "")
 }
 
 /// Sets the MTU of a device of the calling thread's namespace.
