@@ -2,7 +2,7 @@
 //!
 //! The programs do what the sockets of the port would do, without netfilter and IPsec: for VXLAN and Geneve over IPv4, in the
 //! network namespace of the switch. Their datagrams have no UDP checksum, because the kernel lets no program ask for the checksums of
-//! the packets that a large frame is cut into (RFC 7348 §4.1 and RFC 8926 §3.3 allow that; the packet inside keeps its own).
+//! the packets that a large frame is cut into (RFC 7348 §5 and RFC 8926 §3.3 allow that; the packet inside keeps its own).
 
 use super::devices::TunnelGroup;
 use super::path::{Asking, Obstacle};
