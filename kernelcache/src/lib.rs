@@ -1,4 +1,4 @@
-//! Hot flows in the kernel: frames of established flows are forwarded by two small eBPF programs, with the verdicts of the
+//! Hot flows in the kernel: frames of established flows are forwarded by small eBPF programs, with the verdicts of the
 //! switch's caches, and reach the switch no more.
 //!
 //! ```text
@@ -7,6 +7,9 @@
 //!           flow: the ring does not get the frame                     no flow: nothing; the shield eats the frame
 //!           no flow: the ring gets it, and with it the switch
 //! ```
+//!
+//! A frame that comes through a tunnel is taken out of its datagram by another program, `unwrap`, which judges and executes it. One
+//! that leaves through a tunnel is put into its datagram by its last step.
 //!
 //! The programs decide nothing: they have flows that workers offer ([`flowtable::datapath::KernelFlows`]), translated by the
 //! policy. What they share with the switch is memory ([`layout`]): to put a flow there, to make it stale, or to count takes
