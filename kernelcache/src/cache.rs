@@ -1,4 +1,7 @@
-//! The flows in the kernel, and who put them there.
+//! The flows in the kernel: how they are counted, become stale, and make room.
+//!
+//! - `admission`: which flows come in, and how.
+//! - `known_port`: what flows depend on of the ports' devices.
 
 mod admission;
 mod known_port;
@@ -367,11 +370,8 @@ impl KernelCache {
                 self.retire_those_of(&mut inner, port_no);
             }
         }
-        if inner.tunnels.forget_ways() {
-            let Inner { entries, retired, tunnels, .. } = &mut *inner;
-            let is_tunneled =
-                |entry: &Entry| entry.ports.iter().any(|n| tunnels.port(*n).is_some());
-            self.retire_from(entries, retired, |_, entry| is_tunneled(entry));
+        for port_no in inner.tunnels.forget_ways() {
+            self.retire_those_of(&mut inner, port_no);
         }
         self.collect_all(&mut inner);
         let is_nearly_full = inner.free.len() < FEW_PLACES || inner.was_full;
@@ -388,15 +388,6 @@ impl KernelCache {
     /// Takes flows out. Returns how many.
     fn retire_all(&self, inner: &mut Inner, is_wanted: impl Fn(usize, &Entry) -> bool) -> u64 {
         let Inner { entries, retired, .. } = inner;
-        self.retire_from(entries, retired, is_wanted)
-    }
-
-    fn retire_from(
-        &self,
-        entries: &mut [Option<Entry>],
-        retired: &mut Vec<u32>,
-        is_wanted: impl Fn(usize, &Entry) -> bool,
-    ) -> u64 {
         let mut number = 0;
         for (place, entry) in entries.iter_mut().enumerate() {
             if let Some(entry) =

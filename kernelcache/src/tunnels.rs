@@ -18,7 +18,7 @@ use flowtable::datapath::PortCounters;
 use packet::TunnelKey;
 use ports::tunnel::{KernelTunnel, KernelWay, Wrapping};
 use ports::{DeviceHook, KernelHooks};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -169,13 +169,13 @@ impl Tunnels {
         asked.into_iter().filter_map(question).collect()
     }
 
-    /// Forgets all ways if they have become too many. Returns whether it has: the flows of tunnel ports depend on them.
-    pub(crate) fn forget_ways(&mut self) -> bool {
-        let are_many = self.ways.len() >= MAX_WAYS;
-        if are_many {
-            self.ways.clear();
+    /// Forgets all ways if they have become too many. Returns the ports whose flows depend on them.
+    pub(crate) fn forget_ways(&mut self) -> BTreeSet<PortNo> {
+        if self.ways.len() < MAX_WAYS {
+            return BTreeSet::new();
         }
-        are_many
+        let forgotten = std::mem::take(&mut self.ways);
+        forgotten.into_keys().map(|(port_no, _)| port_no).collect()
     }
 
     /// Takes an answer. Returns the port if its flows depend on what has changed.

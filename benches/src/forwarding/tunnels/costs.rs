@@ -102,7 +102,8 @@ pub(super) fn many_remotes(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     Ok((table, goals))
 }
 
-/// Frames to so many remote ends. Whatever their number, each flow has a rule.
+/// Measures 60-byte frames of [`REMOTES`] flows to `remotes` remote ends. Each flow sends `train` frames in a row, and has a
+/// rule of its own, which names its remote end.
 fn to_remotes(
     plan: &Plan,
     site: &Site,
