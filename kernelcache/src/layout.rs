@@ -24,7 +24,7 @@ pub const TUNNELS: usize = 4096;
 pub const TUNNEL_PROBES: usize = 8;
 /// Steps in whose place the outer headers of a tunnel lie.
 pub const WRAP_STEPS: usize = 2;
-pub use ports::{WRAP_PORTS, WRAP_SIZE};
+pub use ports::tunnel::{WRAP_PORTS, WRAP_SIZE};
 
 /// Codes of steps.
 pub mod code {

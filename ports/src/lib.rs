@@ -47,7 +47,6 @@ pub use port::{
 pub use sys::bpf::{SharedWords, can_wait_for_programs, wait_for_programs};
 pub use sys::heap::{free_evenly, give_back_memory};
 pub use sys::xdp;
-pub use tunnel::{WRAP_PORTS, WRAP_SIZE};
 
 use spec::{PortOptions, Target};
 use std::io::{self, ErrorKind};

@@ -5,6 +5,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use packet::wire::ip_proto;
 use std::net::IpAddr;
 
 /// What decides about the way of packets that the host sends, besides the destination.
@@ -37,7 +38,6 @@ impl Netlink {
     /// # Errors
     /// There is no route.
     pub fn route(&mut self, destination: IpAddr, sender: Sender) -> Result<Route, NetlinkError> {
-        const UDP: u8 = 17;
         let Sender { source, mark, udp_port } = sender;
         let (address_family, size) = match destination {
             IpAddr::V4(_) => (AddressFamily::Inet, 32),
@@ -56,7 +56,7 @@ impl Netlink {
             message.attributes.push(RouteAttribute::Mark(mark));
         }
         if udp_port != 0 {
-            message.attributes.push(RouteAttribute::IpProto(UDP));
+            message.attributes.push(RouteAttribute::IpProto(ip_proto::UDP));
             message.attributes.push(RouteAttribute::Dport(udp_port));
         }
         let mut found = Route::default();
