@@ -212,6 +212,8 @@ impl KernelCache {
         };
         inner.free.pop();
         let place = place as usize;
+        // Read before frames find the flow, the first of which is to be counted.
+        let told = self.maps.count(place);
         let words = FlowWords {
             program: program as u32,
             mask_version: version,
@@ -234,7 +236,7 @@ impl KernelCache {
             egress,
             drop: flow.drop,
             ports,
-            told: self.maps.count(place),
+            told,
             used: flow.used(),
             is_live: true,
         });
