@@ -407,18 +407,15 @@ __attribute__((noinline)) int run(struct __sk_buff *skb, __u32 place)
     if (!all || !list || !count)
         return DROP;
     __u32 size = skb->len + (skb->vlan_present ? 4 : 0);
-    int verdict;
-    count->packets++;
-    count->bytes += size;
-    count->used = bpf_ktime_get_coarse_ns();
+    int verdict = DROP, is_lost = 0, is_done = 0;
     struct program *program = &list->program[all->flow[place].program & (PROGRAMS - 1)];
-    for (__u32 i = 0; i < STEPS; i++) {
+    for (__u32 i = 0; i < STEPS && !is_done; i++) {
         struct step *step = &program->step[i];
         switch (step->code) {
         case STEP_SEND_LAST:
-            if (step->size == TO_PEER)
-                return bpf_redirect_peer(step->arg, 0);
-            return bpf_redirect(step->arg, step->size);
+            verdict = step->size == TO_PEER ? bpf_redirect_peer(step->arg, 0) : bpf_redirect(step->arg, step->size);
+            is_done = 1;
+            break;
         case STEP_SEND_COPY:
             bpf_clone_redirect(skb, step->arg, step->size);
             break;
@@ -432,22 +429,25 @@ __attribute__((noinline)) int run(struct __sk_buff *skb, __u32 place)
             set(skb, step);
             break;
         case STEP_WRAP:
-            if (i >= STEPS - WRAP_STEPS)
-                return DROP;
-            verdict = wrap(skb, step->arg, (struct wrapping *)(step + 1));
-            if (verdict == DROP) {
-                // The frame has a tunnel of its own inside. It is lost, and those that follow are for the switch.
-                count->packets--;
-                count->bytes -= size;
-                count->failed++;
-                all->flow[place].max_total = 0;
-            }
-            return verdict;
+            if (i < STEPS - WRAP_STEPS)
+                verdict = wrap(skb, step->arg, (struct wrapping *)(step + 1));
+            is_lost = verdict == DROP;
+            is_done = 1;
+            break;
         default:
-            return DROP;
+            is_done = 1;
         }
     }
-    return DROP;
+    if (is_lost) {
+        // The frame has a tunnel of its own inside. Those that follow are for the switch.
+        count->failed++;
+        all->flow[place].max_total = 0;
+        return DROP;
+    }
+    count->packets++;
+    count->bytes += size;
+    count->used = bpf_ktime_get_coarse_ns();
+    return verdict;
 }
 
 SEC("classifier") int execute(struct __sk_buff *skb)
