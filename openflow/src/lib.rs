@@ -71,7 +71,7 @@ pub use pieces::{MatchField, decode_actions, decode_match, encode_match, match_f
 pub use ports::{PortDesc, PortMod, PortStats, port_config, port_feature, port_state};
 pub use queues::{EVERY_QUEUE, QueueConfig, QueueDesc, QueueStats};
 pub use reply_parts::ReplyParts;
-pub use session::{Incoming, Session, SessionError, TakenFlowMod};
+pub use session::{Incoming, Session, SessionError, TakenFlowMod, leading_packet_out};
 pub use status::{
     PortReason, PortStatus, RequestForward, RoleReason, RoleStatus, TableReason, TableStatus,
 };

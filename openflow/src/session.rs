@@ -21,12 +21,15 @@ use crate::message::OfMessage;
 use crate::multipart::MultipartRequest;
 use crate::request_parts::RequestParts;
 use flow::flow_mod::FlowMod;
+use flow::packet_out::PacketOut;
 use flow::types::OfVersion;
 use std::ops::Range;
 use std::time::Instant;
 
 /// The type of flow mods (`OFPT_FLOW_MOD`).
 const FLOW_MOD: u8 = 14;
+/// The type of packet-outs (`OFPT_PACKET_OUT`).
+const PACKET_OUT: u8 = 13;
 /// The type of messages of experimenters, Nicira's among them (`OFPT_EXPERIMENTER`).
 const EXPERIMENTER: u8 = 4;
 /// The first bytes behind the header of Nicira's flow mods: the number of the experimenter, and `NXT_FLOW_MOD`.
@@ -143,6 +146,11 @@ impl Session {
     /// The form of messages; `None` until the peer's HELLO.
     pub fn encoding(&self) -> Option<Encoding> {
         self.encoding
+    }
+
+    /// Whether the next byte of the peer begins a message.
+    pub fn is_between_messages(&self) -> bool {
+        self.handled == self.received.len()
     }
 
     /// Takes bytes of the peer. Give no more before [`next_message`](Self::next_message) has returned `None`: then what is kept is
@@ -389,6 +397,20 @@ impl Session {
     }
 }
 
+/// The packet-out that `bytes` of a peer begin with, and how many bytes it has. `None` if they begin with something else, or
+/// with a part of a message, or with a packet-out that cannot be decoded: a [`Session`] has to look at them.
+pub fn leading_packet_out(bytes: &[u8], encoding: Encoding) -> Option<(PacketOut, usize)> {
+    let header = MessageHeader::read(bytes)?;
+    let message = bytes.get(..usize::from(header.len)).filter(|it| it.len() >= HEADER_SIZE)?;
+    if header.kind != PACKET_OUT || check_kind(header, message, encoding.version).is_err() {
+        return None;
+    }
+    match OfMessage::decode(message, encoding) {
+        Ok(OfMessage::PacketOut(packet)) => Some((*packet, message.len())),
+        _ => None,
+    }
+}
+
 /// What kind of message a switch gets, as Open vSwitch looks at it before anything else: version, type, size.
 ///
 /// # Errors
@@ -439,4 +461,34 @@ fn decode_parts(parts: &[Vec<u8>], encoding: Encoding) -> Result<OfMessage, Erro
         }
     }
     Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flow::key::PipelineKey;
+    use flow::types::OfPort;
+
+    #[test]
+    fn a_leading_packet_out_is_whole_and_of_the_version() {
+        for version in OfVersion::ALL {
+            let encoding = Encoding::new(version);
+            let (packet, state) = (vec![2; 60], PipelineKey::default());
+            let packet = PacketOut { in_port: OfPort(7), packet, state, actions: Vec::new() };
+            let mut bytes = OfMessage::PacketOut(Box::new(packet.clone())).encode(encoding, 1);
+            let len = bytes.len();
+            for part in 0..len {
+                assert_eq!(leading_packet_out(&bytes[..part], encoding), None, "{version:?}");
+            }
+            let echo = OfMessage::EchoRequest(Vec::new()).encode(encoding, 2);
+            bytes.extend(&echo);
+            assert_eq!(leading_packet_out(&bytes, encoding), Some((packet, len)), "{version:?}");
+            assert_eq!(leading_packet_out(&echo, encoding), None);
+            for (place, wrong) in [(0, 9), (1, 14), (3, 7), (HEADER_SIZE, 0)] {
+                let mut bytes = bytes.clone();
+                bytes[place] = wrong;
+                assert_eq!(leading_packet_out(&bytes, encoding), None, "byte {place} {wrong}");
+            }
+        }
+    }
 }

@@ -10,9 +10,13 @@
 //! controllers hands them on itself ([`PuntPort::announce`]), and wakes nobody but the controller. It waits for no lock, and
 //! does so at most once in [`PAUSE`]: a flood of packets goes through the queues, and takes little of the worker's time. A packet that the
 //! taker cannot take at once keeps its place in front of the others.
+//!
+//! A controller on the same machine often answers such a packet with a packet-out, within some 20 µs. A worker that expects
+//! that [listens](PuntPort::listen) to the controller itself for as long, and no thread is woken on the way back either.
 
 use crate::server::event_fd;
-use flowtable::datapath::{Punt, PuntQueue};
+use flow::packet_out::PacketOut;
+use flowtable::datapath::{Ingress, Punt, PuntQueue};
 use flowtable::policy::BridgeId;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
@@ -46,11 +50,42 @@ pub(crate) trait PuntTaker: Send + Sync {
     /// Takes a packet.
     fn take(&self, punt: Punt);
 
-    /// Takes a packet, and gives it to a controller before it returns. Waits for nobody, not even for a lock.
+    /// Takes a packet, and gives it to a controller before it returns. Waits for nobody, not even for a lock. Returns the controller
+    /// if a worker can listen to it.
     ///
     /// # Errors
     /// The packet, if that cannot be done.
-    fn take_at_once(&self, punt: Punt) -> Result<(), Punt>;
+    fn take_at_once(&self, punt: Punt) -> Result<Option<Arc<dyn Answering>>, Punt>;
+}
+
+/// A controller to which a worker can listen in place of the thread of its connection.
+pub(crate) trait Answering: Send + Sync {
+    /// Has what the controller sends wake no thread until [`end_listening`](Self::end_listening), because the caller
+    /// [looks](Self::look) for it often. False if the caller cannot listen now.
+    fn listen(&self) -> bool;
+
+    /// Gives packet-outs that the controller has sent to `send`, in their order. Waits for nobody. Returns whether the caller still
+    /// listens: what the controller sends besides is left to the connection's thread.
+    fn look(&self, send: &mut dyn FnMut(Ingress, PacketOut)) -> bool;
+
+    /// Leaves the controller to the thread of its connection again.
+    fn end_listening(&self);
+}
+
+/// A controller to which a worker listens. Dropping it ends that.
+pub(crate) struct Listening(Arc<dyn Answering>);
+
+impl Listening {
+    /// As [`Answering::look`].
+    pub(crate) fn look(&self, send: &mut dyn FnMut(Ingress, PacketOut)) -> bool {
+        self.0.look(send)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.end_listening();
+    }
 }
 
 /// The bell that a worker rings.
@@ -83,6 +118,9 @@ pub(crate) struct PuntPort {
     queue: Arc<PuntQueue>,
     /// When the worker has tried last to hand packets on itself; `None` before the first time.
     latest: Option<Instant>,
+    /// The controller that got the latest of those packets; `None` if nobody can listen to it.
+    given_to: Option<Arc<dyn Answering>>,
+    listening: Option<Listening>,
 }
 
 impl PuntPort {
@@ -96,11 +134,40 @@ impl PuntPort {
         let has_time = self.latest.is_none_or(|latest| now - latest >= PAUSE);
         if packets <= FEW && has_time {
             self.latest = Some(now);
-            if self.shared.hand_on_at_once(&self.queue) {
+            if self.shared.hand_on_at_once(&self.queue, &mut self.given_to) {
                 return;
             }
         }
         self.shared.bell.ring();
+    }
+
+    /// Whether the worker listens to a controller, or has just given a packet to one that it could listen to.
+    pub(crate) fn has_controller(&self) -> bool {
+        self.listening.is_some() || self.given_to.is_some()
+    }
+
+    /// Begins to listen to the controller that has just got a packet, unless the worker listens to another one; or ends that,
+    /// unless `is_answer_near`.
+    pub(crate) fn listen(&mut self, is_answer_near: bool) {
+        let given_to = self.given_to.take();
+        if !is_answer_near {
+            self.listening = None;
+        } else if self.listening.is_none()
+            && let Some(controller) = given_to
+            && controller.listen()
+        {
+            self.listening = Some(Listening(controller));
+        }
+    }
+
+    /// The controller to which the worker listens, if it does. The worker ends that, or [goes on](Self::go_on_listening).
+    pub(crate) fn take_listening(&mut self) -> Option<Listening> {
+        self.listening.take()
+    }
+
+    /// Goes on with what [`take_listening`](Self::take_listening) has returned.
+    pub(crate) fn go_on_listening(&mut self, listening: Listening) {
+        self.listening = Some(listening);
     }
 }
 
@@ -144,7 +211,7 @@ impl Punts {
     /// By which the worker number `worker`, counted from 0, gives packets to controllers.
     pub(crate) fn port(&self, worker: usize) -> PuntPort {
         let (shared, queue) = (Arc::clone(&self.shared), Arc::clone(&self.shared.queues[worker]));
-        PuntPort { shared, queue, latest: None }
+        PuntPort { shared, queue, latest: None, given_to: None, listening: None }
     }
 
     /// Hands the packets for the controllers of a bridge to `taker` from now on, as long as somebody else holds it.
@@ -225,8 +292,13 @@ impl Shared {
         any
     }
 
-    /// Gives the packets of a queue to controllers, [`FEW`] of them at most. Waits for nobody. Returns whether none is left.
-    fn hand_on_at_once(&self, queue: &PuntQueue) -> bool {
+    /// Gives the packets of a queue to controllers, [`FEW`] of them at most. Waits for nobody. Returns whether none is left, and
+    /// leaves the controller that got the latest one in `given_to`, if somebody can listen to it.
+    fn hand_on_at_once(
+        &self,
+        queue: &PuntQueue,
+        given_to: &mut Option<Arc<dyn Answering>>,
+    ) -> bool {
         let Some(mut left) = self.taking.try_lock().filter(|left| left.is_none()) else {
             return false;
         };
@@ -240,7 +312,13 @@ impl Shared {
             *left = match taker {
                 // Nobody serves the bridge any more.
                 Some(None) => None,
-                Some(Some(taker)) => taker.take_at_once(punt).err(),
+                Some(Some(taker)) => match taker.take_at_once(punt) {
+                    Ok(controller) => {
+                        *given_to = controller;
+                        None
+                    }
+                    Err(punt) => Some(punt),
+                },
                 None => Some(punt),
             };
             if left.is_some() {
@@ -317,12 +395,12 @@ mod tests {
             self.keep(&punt, false);
         }
 
-        fn take_at_once(&self, punt: Punt) -> Result<(), Punt> {
+        fn take_at_once(&self, punt: Punt) -> Result<Option<Arc<dyn Answering>>, Punt> {
             if self.is_busy.load(Ordering::SeqCst) {
                 return Err(punt);
             }
             self.keep(&punt, true);
-            Ok(())
+            Ok(None)
         }
     }
 

@@ -240,6 +240,7 @@ impl Worker {
                 }
                 continue;
             }
+            self.look_for_answer();
             let start = Instant::now();
             if self.round(start) {
                 if std::mem::take(&mut pauses) {
@@ -254,6 +255,7 @@ impl Worker {
                 if self.keeps_looking(&patience, last_frame) {
                     std::hint::spin_loop();
                 } else {
+                    self.end_listening();
                     self.stats.sleeps.add(1);
                     self.rx.sleep(&self.wake);
                 }
@@ -306,20 +308,43 @@ impl Worker {
             Poll::Busy => true,
             Poll::Adaptive => {
                 let now = Instant::now();
-                patience.lasts(now - last_frame) || self.looks_for_answer(now)
+                patience.lasts(now - last_frame) || self.waits_for_answer(now)
             }
             Poll::Block => false,
         }
     }
 
-    /// Whether the worker looks for the answer of a controller instead of sleeping.
-    fn looks_for_answer(&mut self, now: Instant) -> bool {
+    /// Whether the worker waits awake for the answer of a controller.
+    fn waits_for_answer(&mut self, now: Instant) -> bool {
         let is_near = self.answers.are_near(now);
         if is_near {
             // The controller may need this processor for the answer.
             std::thread::yield_now();
         }
         is_near
+    }
+
+    /// Sends what a controller has answered, as long as an answer is near.
+    fn look_for_answer(&mut self) {
+        if !self.punts.has_controller() {
+            return;
+        }
+        // A worker that blocks does not look.
+        let is_near = self.poll != Poll::Block && self.answers.are_near(Instant::now());
+        self.punts.listen(is_near);
+        let Some(listening) = self.punts.take_listening() else { return };
+        let still_listens = listening.look(&mut |ingress, packet| {
+            self.inject(ingress, &HandedIn::PacketOut(packet));
+            self.answers.come(Instant::now());
+        });
+        if still_listens {
+            self.punts.go_on_listening(listening);
+        }
+    }
+
+    /// Leaves controllers to the threads of their connections.
+    fn end_listening(&mut self) {
+        self.punts.listen(false);
     }
 
     fn obey(&mut self, command: Command) -> bool {
@@ -365,6 +390,7 @@ impl Worker {
             }
             Command::Pause { done } => {
                 self.is_paused = true;
+                self.end_listening();
                 // The other side waits for it.
                 let _ = done.send(self.rx.pause());
             }

@@ -1,8 +1,13 @@
 //! Packets that somebody made by hand: whether a bridge can send them.
 
 use flow::packet_out::PacketOut;
-use flow::types::OfPort;
+use flow::types::{OfPort, PortNo};
+use flowtable::datapath::Ingress;
+use flowtable::policy::ports::PortInfo;
 use flowtable::policy::{Bridge, FlowModError};
+
+/// The size of an Ethernet header, in bytes.
+const ETHERNET_HEADER: usize = 14;
 
 /// A packet-out names something that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,4 +35,15 @@ pub fn check(
         return Err(PacketOutError::NoPort(packet.in_port));
     }
     Ok(snapshot.tables().check_actions(&packet.actions, snapshot.version())?)
+}
+
+/// Where a packet-out enters a bridge. `None` if its packet is too short to be a frame.
+pub(crate) fn ingress(bridge: Bridge<'_>, packet: &PacketOut) -> Option<Ingress> {
+    (packet.packet.len() >= ETHERNET_HEADER).then(|| ingress_at(bridge, packet.in_port))
+}
+
+/// Where a packet enters a bridge that seems to come from a port.
+pub(crate) fn ingress_at(bridge: Bridge<'_>, in_port: OfPort) -> Ingress {
+    let port_no = bridge.snapshot().ports().get(in_port).and_then(PortInfo::port_no);
+    Ingress { bridge: bridge.id(), port_no: port_no.unwrap_or(PortNo::NONE) }
 }

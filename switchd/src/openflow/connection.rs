@@ -3,16 +3,18 @@
 use super::controller_states::ControllerState;
 use super::dial;
 use super::hub::{Hub, Member};
-use super::line::Way;
+use super::line::{Readiness, SecondStream, Way};
 use super::requests::Peer;
 use super::teller::Teller;
 use super::transport::Transport;
 use crate::log_limit::{EVENTS, limited};
 use crate::switch::{OnBridge, Switch};
+use crate::worker::Injected;
+use crossbeam::channel::Receiver;
 use flow::types::OfVersion;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use openflow::{ControllerRole, ErrorCode, FlowMonitor, OfMessage, Session, SessionError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,17 +61,20 @@ pub(super) fn serve(
     let mut silence = Silence::new(&terms);
     let Terms { end, on_open, .. } = terms;
     let teller = Teller::new(hub, member);
-    let second_writer = None;
-    let mut wire = Wire { transport, second_writer, member, session, end, teller, bridge, switch };
+    let second = None;
+    let mut wire = Wire { transport, second, member, session, end, teller, bridge, switch };
     let mut peer = Peer::new(Arc::clone(hub), Arc::clone(member));
     let mut buffer = vec![0; READ_SIZE];
     wire.flush()?;
     loop {
         let deadlines = [silence.deadline(), peer.deadline(), wire.session.deadline()];
         let deadline = deadlines.into_iter().flatten().min();
-        let woken = wire.wait(deadline)?;
+        let woken = wire.wait(deadline, peer.under_way())?;
         if woken.has_ended {
             return Ok(());
+        }
+        if let Some(at) = woken.heard_at {
+            silence.ends(at);
         }
         silence.check(&mut wire)?;
         peer.give_up_idle_bundles(&mut wire);
@@ -84,7 +89,7 @@ pub(super) fn serve(
         match wire.transport.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(read) => {
-                silence.ends();
+                silence.ends(Instant::now());
                 wire.session.receive(&buffer[..read]);
             }
             Err(error) if is_for_now(&error) => continue,
@@ -174,11 +179,11 @@ impl<'a> Silence<'a> {
         (self.is_opening, self.hello_patience) = (false, None);
     }
 
-    /// The peer was heard.
-    fn ends(&mut self) {
+    /// The peer was heard at the time `at`.
+    fn ends(&mut self, at: Instant) {
         // Bytes without a HELLO in them are no sign of a controller.
         if self.hello_patience.is_none() {
-            self.since = Instant::now();
+            self.since = at;
         }
         if std::mem::take(&mut self.has_asked)
             && let Some(state) = self.state
@@ -233,13 +238,15 @@ struct Woken {
     has_ended: bool,
     /// The peer has sent something, or has closed the connection.
     is_readable: bool,
+    /// When the peer was heard the last time while the thread slept; `None` if it was not.
+    heard_at: Option<Instant>,
 }
 
 /// The sending side of a connection.
 pub(super) struct Wire<'a> {
     transport: &'a mut dyn Transport,
     /// What the thread lends to others while it sleeps; `None` while it is lent, and before it is needed for the first time.
-    second_writer: Option<Box<dyn Write + Send>>,
+    second: Option<SecondStream>,
     member: &'a Member,
     pub(super) session: Session,
     /// Readable once the connection has to end; `None` if only the member can end it ([`Terms::end`]).
@@ -390,13 +397,17 @@ impl Wire<'_> {
         next
     }
 
-    /// Waits until there is something to read or to tell, or until `deadline`.
-    fn wait(&mut self, deadline: Option<Instant>) -> io::Result<Woken> {
+    /// Waits until there is something to read or to tell, or until `deadline`. `under_way` receives what became of the latest
+    /// packet-out of the peer that is under way; `None` if none is.
+    fn wait(
+        &mut self,
+        deadline: Option<Instant>,
+        under_way: Option<Receiver<Injected>>,
+    ) -> io::Result<Woken> {
         let wants_write = self.transport.wants_write();
         let wants_packets = self.member.wants_packets();
-        if wants_packets {
-            self.lend_line();
-        }
+        let lends = wants_packets && !wants_write;
+        let readiness = if lends { self.lend_line(under_way) } else { None };
         let stream =
             if wants_write { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
         let end = self.member.end();
@@ -404,7 +415,7 @@ impl Wire<'_> {
         let mut fds = [
             PollFd::new(end, PollFlags::POLLIN),
             PollFd::new(self.end.unwrap_or(end), PollFlags::POLLIN),
-            PollFd::new(self.transport.as_fd(), stream),
+            PollFd::new(readiness.as_ref().map_or(self.transport.as_fd(), AsFd::as_fd), stream),
             PollFd::new(self.member.outbox().as_fd(), PollFlags::POLLIN),
             PollFd::new(volunteer.as_ref().map_or(end, AsFd::as_fd), PollFlags::POLLIN),
         ];
@@ -424,7 +435,7 @@ impl Wire<'_> {
         // What the poll does not tell of is taken for readable.
         let is_readable = fds[2].any().unwrap_or(true);
         drop(volunteer);
-        self.take_line_back();
+        let heard_at = self.take_line_back();
         polled?;
         if wants_write {
             match self.transport.flush() {
@@ -432,30 +443,31 @@ impl Wire<'_> {
                 _ => {}
             }
         }
-        Ok(Woken { has_ended, is_readable })
+        Ok(Woken { has_ended, is_readable, heard_at })
     }
 
-    /// Lets others write to the peer, if nothing is left to be sent.
-    fn lend_line(&mut self) {
-        let Some(encoding) = self.session.encoding() else {
-            return;
+    /// Lets others write to the peer and listen to it, if nothing is left to be sent. Returns at what the thread has to sleep then.
+    fn lend_line(&mut self, under_way: Option<Receiver<Injected>>) -> Option<Readiness> {
+        let encoding = self.session.encoding().filter(|_| self.session.unsent().is_empty())?;
+        let stream = match self.second.take() {
+            Some(stream) => stream,
+            None => SecondStream::new(self.transport.second()?).ok()?,
         };
-        if !self.session.unsent().is_empty() {
-            return;
-        }
-        let stream = self.second_writer.take().or_else(|| self.transport.second_writer());
-        if let Some(stream) = stream {
-            self.member.line().lend(Way { stream, encoding });
-        }
+        let readiness = stream.readiness();
+        let is_between_messages = self.session.is_between_messages();
+        self.member.line().lend(Way { stream, encoding, is_between_messages, under_way });
+        Some(readiness)
     }
 
-    /// Lets nobody else write to the peer any more. What the peer has not taken of the last message is sent next.
-    fn take_line_back(&mut self) {
-        let (way, rest) = self.member.line().take_back();
-        if let Some(way) = way {
-            self.second_writer = Some(way.stream);
-            self.session.send_encoded(&rest);
+    /// Lets nobody else write to the peer any more, nor listen to it. What the peer has not taken of the last message is sent next.
+    /// Returns when somebody else has heard the peer the last time; `None` if nobody has.
+    fn take_line_back(&mut self) -> Option<Instant> {
+        let back = self.member.line().take_back();
+        if let Some(stream) = back.stream {
+            self.second = Some(stream);
+            self.session.send_encoded(&back.rest);
         }
+        back.heard_at
     }
 
     /// Writes what waits to be sent. Waits for the peer, but neither longer than its patience nor beyond the connection's end.

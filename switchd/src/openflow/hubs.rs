@@ -60,7 +60,7 @@ impl Hubs {
         of_bridges.insert(bridge, Arc::downgrade(hub));
     }
 
-    fn of(&self, bridge: BridgeId) -> Option<Arc<Hub>> {
+    pub(super) fn of(&self, bridge: BridgeId) -> Option<Arc<Hub>> {
         self.of_bridges.lock().get(&bridge).and_then(Weak::upgrade)
     }
 

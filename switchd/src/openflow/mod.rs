@@ -24,6 +24,7 @@ mod monitors;
 mod outbox;
 mod packet_in_limit;
 mod packet_ins;
+mod packet_outs;
 mod port_mods;
 mod queues;
 mod refuse;

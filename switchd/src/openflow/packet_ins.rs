@@ -9,7 +9,8 @@
 
 use super::hub::{Hub, Member, MemberSettings, Served};
 use super::line::NotFree;
-use crate::punts::PuntTaker;
+use super::packet_outs::PacketOutPeer;
+use crate::punts::{Answering, PuntTaker};
 use flow::Match;
 use flow::fields::FieldId;
 use flow::key::PipelineKey;
@@ -54,7 +55,7 @@ impl PuntTaker for Hub {
         }
     }
 
-    fn take_at_once(&self, punt: Punt) -> Result<(), Punt> {
+    fn take_at_once(&self, punt: Punt) -> Result<Option<Arc<dyn Answering>>, Punt> {
         // To keep the state of a paused packet, or to tell several peers, takes more time than a worker has.
         if punt.paused.is_some() {
             return Err(punt);
@@ -64,7 +65,7 @@ impl PuntTaker for Hub {
             return Err(punt);
         };
         let mut wanting = listeners.iter().filter(|listener| listener.wants(&punt.meta));
-        let (Some(Listener { member, .. }), None) = (wanting.next(), wanting.next()) else {
+        let (Some(Listener { member, peer, .. }), None) = (wanting.next(), wanting.next()) else {
             return Err(punt);
         };
         let Punt { packet, meta, .. } = punt;
@@ -75,7 +76,7 @@ impl PuntTaker for Hub {
             (Err(NotFree), OfMessage::PacketIn(message)) => {
                 Err(Punt { packet: message.packet, meta, paused: None })
             }
-            _ => Ok(()),
+            _ => Ok(Some(Arc::clone(peer))),
         }
     }
 }
@@ -115,12 +116,19 @@ impl Hub {
                 let controller_id = settings.controller_id;
                 let entry = wanted.entry(controller_id).or_default();
                 *entry = entry.union(reasons);
-                wanting.push(Listener { member, controller_id, reasons });
+                wanting.push(self.listener(member, controller_id, reasons));
             }
         }
         *listeners = wanting.into();
         let Served { policy, bridge } = self.served();
         policy.bridge(*bridge).hear(wanted);
+    }
+
+    fn listener(&self, member: Arc<Member>, controller_id: u16, reasons: Reasons) -> Listener {
+        let Served { policy, bridge } = self.served();
+        let (policy, bridge) = (Arc::clone(policy), *bridge);
+        let peer = Arc::new(PacketOutPeer { member: Arc::clone(&member), policy, bridge });
+        Listener { member, peer, controller_id, reasons }
     }
 
     /// The packet that a controller sends back, with what it goes on with.
@@ -164,9 +172,10 @@ impl ToldMeta {
 }
 
 /// A connection whose peer wants packet-ins.
-#[derive(Debug)]
 pub(super) struct Listener {
     member: Arc<Member>,
+    /// The peer, for a worker that listens to it.
+    peer: Arc<dyn Answering>,
     /// The number by which actions name the peer.
     controller_id: u16,
     /// The reasons for which the peer wants packet-ins.

@@ -5,8 +5,9 @@ use super::connection::Wire;
 use super::controller::DEFAULT_MISS_SEND_LEN;
 use super::hub::{Hub, Member};
 use super::journal::Author;
+use super::packet_outs::{self, PacketOuts};
 use super::{flow_mods, lists, port_mods, queues, refuse, tables};
-use crate::bridge::{groups, meters, packet_out};
+use crate::bridge::{groups, meters};
 use crate::edition::edition;
 use crate::log_limit::{EVENTS, limited};
 use crate::switch::OnBridge;
@@ -14,7 +15,6 @@ use crate::worker::Injected;
 use crossbeam::channel::Receiver;
 use flow::group::GroupMod;
 use flow::meter::{MeterFeatures, MeterMod};
-use flow::packet_out::PacketOut;
 use flow::text::check_received;
 use flow::tlv_map::{TlvMap, TlvMapping};
 use flow::types::{OfPort, OfVersion, TableId};
@@ -22,7 +22,7 @@ use openflow::{
     BundleControl, BundleStep, ControllerRole, EVERY_QUEUE, Encoding, ErrorCode, GroupFeatures,
     Incoming, MultipartReply, MultipartRequest, OfMessage, PortMod, QueueConfig, ReplyParts,
     RoleMessage, SwitchConfig, SwitchDesc, SwitchFeatures, TableFeatures, TakenFlowMod, TlvTable,
-    capability, check_packet_out,
+    capability,
 };
 use std::io;
 use std::sync::Arc;
@@ -54,41 +54,6 @@ pub(super) struct Peer {
     packet_outs: PacketOuts,
 }
 
-/// Packet-outs that the peer has sent one behind the other, and that are on their way. Nobody waits for them before the peer
-/// sends a message of another type.
-#[derive(Default)]
-struct PacketOuts {
-    /// Receives what became of the latest one, which is the last one to be sent; `None` if none is on its way.
-    latest: Option<Receiver<Injected>>,
-    /// How many have been begun since the last wait.
-    count: usize,
-}
-
-impl PacketOuts {
-    /// How many are on their way at most.
-    const MOST: usize = 64;
-
-    /// Begins to send another one.
-    fn begin(&mut self, on: &OnBridge<'_>, packet: PacketOut) {
-        if let Some(latest) = on.begin_to_inject(packet) {
-            self.latest = Some(latest);
-            self.count += 1;
-        }
-        if self.count >= Self::MOST {
-            self.wait();
-        }
-    }
-
-    /// Waits until all have been sent.
-    fn wait(&mut self) {
-        self.count = 0;
-        if let Some(latest) = self.latest.take() {
-            // The channel is closed without an answer if the switch ends.
-            let _ = latest.recv();
-        }
-    }
-}
-
 impl Peer {
     /// A peer that has said nothing yet.
     pub(super) fn new(hub: Arc<Hub>, member: Arc<Member>) -> Self {
@@ -100,6 +65,11 @@ impl Peer {
     /// When a bundle will have been idle for too long; `None` if there is no bundle.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.bundles.deadline()
+    }
+
+    /// Receives what became of the latest packet-out that is under way; `None` if none is.
+    pub(super) fn under_way(&self) -> Option<Receiver<Injected>> {
+        self.packet_outs.under_way()
     }
 
     /// Discards bundles that have been idle for too long, and says so.
@@ -203,12 +173,7 @@ impl Peer {
             }
             OfMessage::FlowMonitorCancel(id) => wire.cancel_monitor(id),
             OfMessage::PacketOut(packet) => {
-                // As in Open vSwitch, the packet may have come through a port that is gone by now.
-                check_packet_out(&packet, encoding.version)
-                    .and_then(|()| {
-                        packet_out::check(on.bridge(), &packet, true)
-                            .map_err(|error| refuse::packet_out(&error))
-                    })
+                packet_outs::check(on.bridge(), &packet, encoding.version)
                     .map(|()| self.packet_outs.begin(on, *packet))
             }
             OfMessage::FeaturesRequest => {

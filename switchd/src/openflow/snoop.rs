@@ -6,7 +6,7 @@
 //! messages, so that a reader who comes begins with a whole one.
 
 use super::outbox::MAX_BYTES;
-use super::transport::Transport;
+use super::transport::{SecondEnd, Transport};
 use crate::server::event_fd;
 use flow::types::OfVersion;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -170,14 +170,14 @@ fn copy(transport: &mut dyn Transport, snooper: &Snooper, end: BorrowedFd<'_>) -
 pub(super) struct Snooped {
     inner: Box<dyn Transport>,
     snoopers: Arc<Snoopers>,
-    received: Cutter,
-    /// What was sent so far of a message. This writer and the second one lock it in turn.
+    /// What was received so far of a message, and what was sent. This end and the second one lock them in turn.
+    received: Arc<Mutex<Cutter>>,
     sent: Arc<Mutex<Cutter>>,
 }
 
 impl Snooped {
     pub(super) fn new(inner: Box<dyn Transport>, snoopers: &Arc<Snoopers>) -> Self {
-        let (received, sent) = (Cutter::default(), Arc::default());
+        let (received, sent) = (Arc::default(), Arc::default());
         Self { inner, snoopers: Arc::clone(snoopers), received, sent }
     }
 }
@@ -185,7 +185,7 @@ impl Snooped {
 impl Read for Snooped {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.received.follow(&buffer[..count], &self.snoopers);
+        self.received.lock().follow(&buffer[..count], &self.snoopers);
         Ok(count)
     }
 }
@@ -213,22 +213,45 @@ impl Transport for Snooped {
         self.inner.wants_write()
     }
 
-    fn second_writer(&self) -> Option<Box<dyn Write + Send>> {
-        let inner = self.inner.second_writer()?;
-        let (snoopers, sent) = (Arc::clone(&self.snoopers), Arc::clone(&self.sent));
-        Some(Box::new(SnoopedWriter { inner, snoopers, sent }))
+    fn second(&self) -> Option<Box<dyn SecondEnd>> {
+        let inner = self.inner.second()?;
+        let (received, sent) = (Arc::clone(&self.received), Arc::clone(&self.sent));
+        Some(Box::new(SnoopedSecond {
+            inner,
+            snoopers: Arc::clone(&self.snoopers),
+            received,
+            sent,
+        }))
     }
 }
 
-/// The second writer of a transport whose messages can be snooped. Writes nothing while somebody reads them, because whoever
-/// writes here has no time for copies.
-struct SnoopedWriter {
-    inner: Box<dyn Write + Send>,
+/// The second end of a transport whose messages can be snooped. While somebody snoops, nothing can be written, and nothing seems to
+/// have come, because whoever uses this end has no time for copies.
+struct SnoopedSecond {
+    inner: Box<dyn SecondEnd>,
     snoopers: Arc<Snoopers>,
+    received: Arc<Mutex<Cutter>>,
     sent: Arc<Mutex<Cutter>>,
 }
 
-impl Write for SnoopedWriter {
+impl SecondEnd for SnoopedSecond {
+    fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.snoopers.has_some() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.inner.peek(buffer)
+    }
+}
+
+impl Read for SnoopedSecond {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.received.lock().follow(&buffer[..count], &self.snoopers);
+        Ok(count)
+    }
+}
+
+impl Write for SnoopedSecond {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.snoopers.has_some() {
             return Err(ErrorKind::WouldBlock.into());
@@ -240,6 +263,12 @@ impl Write for SnoopedWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+impl AsFd for SnoopedSecond {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.as_fd()
     }
 }
 
@@ -320,11 +349,11 @@ mod tests {
     }
 
     #[test]
-    fn what_two_writers_write_in_turn_is_one_stream() {
+    fn what_both_ends_read_and_write_in_turn_is_one_stream_each() {
         let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
         let snoopers = Arc::<Snoopers>::default();
         let mut first = Snooped::new(Box::new(near), &snoopers);
-        let mut second = first.second_writer().unwrap();
+        let mut second = first.second().unwrap();
         let message = [4, 2, 0, 11, 0, 0, 0, 2, 7, 8, 9];
         first.write_all(&message).unwrap();
         // The peer takes a part of the message, and the first writer sends the rest when somebody has begun to read.
@@ -338,6 +367,16 @@ mod tests {
         let mut received = [0; 33];
         far.read_exact(&mut received).unwrap();
         assert_eq!(received, *message.repeat(3));
+        snoopers.leave(&snooper);
+        far.write_all(&message.repeat(3)).unwrap();
+        let mut peeked = [0; 5];
+        assert_eq!(second.peek(&mut peeked).unwrap(), 5);
+        assert_eq!(peeked, message[..5]);
+        second.read_exact(&mut peeked).unwrap();
+        let snooper = snoopers.join().unwrap();
+        assert_eq!(second.peek(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        first.read_exact(&mut [0; 28]).unwrap();
+        assert_eq!(snooper.take(), message.repeat(2), "the first message began before");
     }
 
     #[test]

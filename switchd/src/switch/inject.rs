@@ -4,15 +4,11 @@
 //! after it has answered, what the packet did is in every counter.
 
 use super::OnBridge;
+use crate::bridge::packet_out;
 use crate::worker::{Command, HandedIn, Injected, Injection};
 use crossbeam::channel::{self, Receiver};
 use flow::packet_out::PacketOut;
-use flow::types::PortNo;
 use flowtable::datapath::{Ingress, Resumed};
-use flowtable::policy::ports::PortInfo;
-
-/// The size of an Ethernet header, in bytes.
-const ETHERNET_HEADER: usize = 14;
 
 impl OnBridge<'_> {
     /// Sends a packet, and returns what became of it; `None` if the switch is about to end, or if the packet is too short to be
@@ -24,23 +20,14 @@ impl OnBridge<'_> {
     /// Begins to send a packet, behind those that other calls have begun to send before. The channel receives what became of
     /// the packet; it is closed without that if the switch ends. `None` as in [`inject`](Self::inject).
     pub(crate) fn begin_to_inject(&self, packet: PacketOut) -> Option<Receiver<Injected>> {
-        if packet.packet.len() < ETHERNET_HEADER {
-            return None;
-        }
-        let port_no =
-            self.bridge().snapshot().ports().get(packet.in_port).and_then(PortInfo::port_no);
-        let port_no = port_no.unwrap_or(PortNo::NONE);
-        let ingress = Ingress { bridge: self.bridge().id(), port_no };
+        let ingress = packet_out::ingress(self.bridge(), &packet)?;
         self.hand_in(ingress, HandedIn::PacketOut(packet))
     }
 
     /// Goes on with a packet that has waited for a controller, and returns what became of it; `None` if the switch is about
     /// to end.
     pub(crate) fn resume(&self, resumed: Resumed) -> Option<Injected> {
-        let in_port = resumed.state.in_port.get();
-        let port_no = self.bridge().snapshot().ports().get(in_port).and_then(PortInfo::port_no);
-        let port_no = port_no.unwrap_or(PortNo::NONE);
-        let ingress = Ingress { bridge: self.bridge().id(), port_no };
+        let ingress = packet_out::ingress_at(self.bridge(), resumed.state.in_port.get());
         self.hand_in(ingress, HandedIn::Resumed(resumed))?.recv().ok()
     }
 

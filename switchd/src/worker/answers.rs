@@ -1,9 +1,10 @@
 //! How long a worker that has given packets to controllers looks for what they send back before it sleeps.
 //!
-//! A controller that answers each packet with a packet-out does so within some 50 µs if it is on the same machine. Until then
-//! the worker has nothing to do, and to wake it takes longer than everything that it does with the packet. So the worker
-//! looks for up to [`LONGEST`], and offers its processor to others at each look, but only while that pays: controllers that answer late, or not at all, or by a flow mod, would make
-//! it occupy its processor for nothing.
+//! A controller that answers each packet with a packet-out does so within some 50 µs if it is on the same machine. Until
+//! then the worker has nothing to do, and to wake it takes longer than everything that it does with the packet. So the
+//! worker looks for up to [`LONGEST`], at its commands and, if it can, at what the controller sends
+//! ([`PuntPort::listen`](crate::punts::PuntPort::listen)). It offers its processor to others at each look. It does so only while
+//! that pays: controllers that answer late, or not at all, or by a flow mod, would make it occupy its processor for nothing.
 //!
 //! ```text
 //!            packets are given                 as many are answered
