@@ -31,6 +31,7 @@ mod refuse;
 mod requests;
 mod resumption;
 mod service;
+mod silence;
 mod snoop;
 mod standalone;
 mod tables;
