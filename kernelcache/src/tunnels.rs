@@ -146,13 +146,17 @@ impl Tunnels {
         self.ports.get(&port_no).map(|port| port.as_ref().map_err(String::as_str))
     }
 
-    fn known(&self, port_no: PortNo) -> Result<&TunnelPort, String> {
+    /// A tunnel port whose work the programs do.
+    ///
+    /// # Errors
+    /// Why they do not.
+    fn usable_port(&self, port_no: PortNo) -> Result<&TunnelPort, String> {
         self.port(port_no).unwrap_or(Err("it is no tunnel port")).map_err(str::to_owned)
     }
 
     /// The way of a port to a remote end.
     fn way(&mut self, port_no: PortNo, remote: Ipv4Addr) -> Result<KernelWay, String> {
-        let tunnel = Arc::clone(&self.known(port_no)?.tunnel);
+        let tunnel = Arc::clone(&self.usable_port(port_no)?.tunnel);
         self.ways.entry((port_no, remote)).or_insert_with(|| tunnel.way(remote)).clone()
     }
 
@@ -163,7 +167,7 @@ impl Tunnels {
         let asked: Vec<_> = keys.by_ref().take(ASKED_AGAIN).collect();
         self.next_asked = keys.next();
         let question = |(port_no, remote): (PortNo, Ipv4Addr)| {
-            let tunnel = Arc::clone(&self.known(port_no).ok()?.tunnel);
+            let tunnel = Arc::clone(&self.usable_port(port_no).ok()?.tunnel);
             Some(Question { port_no, remote, tunnel })
         };
         asked.into_iter().filter_map(question).collect()
@@ -204,7 +208,7 @@ impl Tunnels {
             return Err("the kernel cache has tunnels over IPv4 only".to_owned());
         };
         let way = self.way(port_no, remote)?;
-        let wrapping = self.known(port_no)?.tunnel.wrapping(key, &way)?;
+        let wrapping = self.usable_port(port_no)?.tunnel.wrapping(key, &way)?;
         Ok(Departure { device: way.device, room: KernelTunnel::room(&way), wrapping })
     }
 
@@ -218,7 +222,7 @@ impl Tunnels {
         key: &FlowKey,
         mask: &FlowMask,
     ) -> Result<Origin, Refusal> {
-        let tunnel = Arc::clone(&self.known(port_no).map_err(Refusal::InPort)?.tunnel);
+        let tunnel = Arc::clone(&self.usable_port(port_no).map_err(Refusal::InPort)?.tunnel);
         let target = tunnel.target();
         let (headers, bits) = (&key.headers, &mask.bits.headers);
         let looks_at_tunnel = Segment::TUNNEL.words().any(|word| mask.words()[word] != 0);
