@@ -183,6 +183,12 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// The peer, for whoever listens to it.
+    #[cfg(test)]
+    pub(super) fn peer(&self) -> &Arc<dyn Answering> {
+        &self.peer
+    }
+
     /// Whether the peer gets a packet-in.
     fn wants(&self, meta: &ControllerMeta) -> bool {
         self.controller_id == meta.controller_id && self.reasons.contains(meta.reason)
