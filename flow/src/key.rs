@@ -3,18 +3,18 @@
 //! [`Headers`] are what the frame says. Two keys put something beside them:
 //!
 //! - [`FlowKey`] is what caches look at: the datapath's number of the ingress port and the pass.
-//! - [`PipelineKey`] is what rules match: OpenFlow's number of the ingress port, and what no cache needs to know,
-//!   because it starts at zero for every frame: registers and `metadata`.
+//! - [`PipelineKey`] is what rules match: OpenFlow's number of the ingress port, and what no cache needs to
+//!   know, because it starts at zero for every frame: registers and `metadata`.
 //!
-//! The two numbers of a port have types of their own, [`PortNo`] and [`OfPort`], in keys as elsewhere. Word `n` of a
-//! `FlowKey` has the same headers as word `n` of a `PipelineKey`, for all words but the first.
+//! The two numbers of a port have types of their own, [`PortNo`] and [`OfPort`], in keys as elsewhere. Word `n`
+//! of a `FlowKey` has the same headers as word `n` of a `PipelineKey`, for all words but the first.
 //!
 //! # Segments
 //!
-//! A [`FlowKey`] is laid out in segments of 64-bit words. Every frame has the first six words, the *head*. The others
-//! are there if the frame has such headers, which [`Headers::segments`] says, one bit a segment; the words of a segment
-//! that is not there are zero. So a frame pays for what it has: hashing, comparing and masking look at the head, and
-//! then at the segments that are there.
+//! A [`FlowKey`] is laid out in segments of 64-bit words. Every frame has the first six words, the *head*. The
+//! others are there if the frame has such headers, which [`Headers::segments`] says, one bit a segment; the
+//! words of a segment that is not there are zero. So a frame pays for what it has: hashing, comparing and
+//! masking look at the head, and then at the segments that are there.
 //!
 //! ```text
 //! words 0-2    ingress, Ethernet, outer VLAN tag      \ head
@@ -33,18 +33,21 @@
 //! words 33-77  tunnel: options of Geneve              OPTIONS /
 //! ```
 //!
-//! Most frames have the first nine words and no others. A batch keeps these as [`HotKey`]s, close together, and the
-//! rest as [`RareHeaders`] in an array of its own that is not touched as long as no frame needs it: the words there of
-//! a segment that a frame does not have are those of some frame before. [`FlowKey`] is both in one, with zeroes.
+//! Most frames have the first nine words and no others. A batch keeps these as [`HotKey`]s, close together. It
+//! keeps the rest as [`RareHeaders`] in an array of its own, which is not touched as long as no frame needs it.
+//! If a frame does not have a segment, the words of the segment there are those of some frame before.
+//! [`FlowKey`] is both in one, with zeroes.
 //!
-//! What connection tracking says of a packet is no header, and still stands among the headers, because it belongs to one
-//! frame as they do: `ct(...)` finds it out between two passes. A label of zero has no segment. So it is with the header of
-//! the tunnel that a packet goes through: rules write there what the next tunnel port is to send.
+//! What connection tracking says of a packet is no header, and still stands among the headers, because it
+//! belongs to one frame as they do: `ct(...)` finds it out between two passes. A label of zero has no segment.
+//! So it is with the header of the tunnel that a packet goes through: rules write there what the next tunnel
+//! port is to send.
 //!
-//! To add a segment: put its fields at the end of the rare [headers](Headers), whole words of them; give it a bit, as a
-//! [`Segment`] in [`SEGMENTS`]; let extraction call [`HotKey::begin`] before it fills it in. A frame without
-//! it costs what it cost before. The build fails where words are counted and the table does not say whose they are.
-//! Tests with the feature `artificial-segment` have such a segment, of 56 words, and hold the rest of the switch to it.
+//! To add a segment: put its fields at the end of the rare [headers](Headers), whole words of them; give it a
+//! bit, as a [`Segment`] in [`SEGMENTS`]; let extraction call [`HotKey::begin`] before it fills it in. A frame
+//! without it costs what it cost before. The build fails where words are counted and the table does not say
+//! whose they are. Tests with the feature `artificial-segment` have such a segment, of 56 words, and hold the
+//! rest of the switch to it.
 //!
 //! A [`Mask`] has the layout of its key, and the one-bits in it matter. It is a type of its own, so that nobody
 //! takes one for the other.
@@ -67,7 +70,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of 64-bit words of [`Headers`].
 pub const HEADER_WORDS: usize = 77 + ARTIFICIAL_WORDS;
-/// Words of the segment that no frame has, with which tests try whether a key can grow (feature `artificial-segment`).
+/// Words of the segment that no frame has, with which tests try whether a key can grow (feature
+/// `artificial-segment`).
 const ARTIFICIAL_WORDS: usize = if cfg!(feature = "artificial-segment") { 56 } else { 0 };
 /// Number of 64-bit words of a [`FlowKey`].
 pub const FLOW_WORDS: usize = 1 + HEADER_WORDS;
@@ -175,8 +179,8 @@ macro_rules! headers {
             $($(#[$hot_doc])* pub $hot: $hot_type,)*
         }
 
-        /// The words of a [`FlowKey`] that few frames need. Only the [segments](HotKey::segments) that the frame has
-        /// are its own.
+        /// The words of a [`FlowKey`] that few frames need. Only the [segments](HotKey::segments) that the
+        /// frame has are its own.
         #[derive(
             Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
         )]

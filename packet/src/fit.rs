@@ -6,10 +6,10 @@ use crate::wire::tcp::flag;
 use crate::wire::{Ipv4Packet, ip_proto};
 use crate::{Frame, GsoType, MIN_MSS, Segmentation};
 
-/// Has a frame of TCP cut into segments of at most `size` bytes, Ethernet header included: a frame that is to
-/// be cut anyhow gets smaller segments, and one that is too long as it is becomes a frame that is to be cut.
-/// Any other frame stays as it is, even if it is longer: the boundaries of UDP datagrams mean something, and so
-/// do the bits of segments that open and close connections.
+/// Has a frame of TCP cut into segments of at most `size` bytes, Ethernet header included. A frame that is to
+/// be cut anyhow gets smaller segments. A frame that is whole and too long becomes one that is to be cut. Any
+/// other frame stays as it is, even if it is longer: the boundaries of UDP datagrams mean something, and so do
+/// the bits of segments that open and close connections.
 pub fn limit_segments(frame: &mut Frame<'_>, size: usize) {
     let headers = match frame.offload.gso() {
         GsoType::TcpV4 | GsoType::TcpV6 => match Segmentation::new(frame) {

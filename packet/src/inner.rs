@@ -1,16 +1,18 @@
-//! [`unfinished_work`] and [`uncut_datagrams`]: which checksum or segmentation a frame that came out of a tunnel still needs.
+//! [`unfinished_work`] and [`uncut_datagrams`]: which checksum or segmentation a frame that came out of a
+//! tunnel still needs.
 //!
-//! A datagram says nothing of that. Yet a peer on the same machine, or behind a device that would have done the work, sends
-//! frames whose TCP or UDP checksum is partial, and TCP frames of up to 64 KiB that nobody has cut: the work was left to
-//! a device which the datagram never passed.
+//! A datagram says nothing of that. Yet some peers send frames whose TCP or UDP checksum is partial, and TCP
+//! frames of up to 64 KiB that nobody has cut. Such a peer is on the same machine, or behind a device that
+//! would have done the work: it left the work to a device which the datagram never passed.
 
 use crate::Offload;
 use crate::checksum::{add, pseudo_header, sum};
 use crate::outer::{Ip, Version};
 use crate::wire::{Ipv4Packet, Ipv6Packet, TcpPacket, ethernet, ip_proto, ipv6, tcp, udp};
 
-/// Bytes of the longest packets that uncut frames are cut into: the MTU that every network has which can carry IPv6 (RFC 8200 §5).
-/// What the sender has meant cannot be seen, and the hosts may have a smaller MTU than the tunnel has room for.
+/// Bytes of the longest packets that uncut frames are cut into: the MTU that every network has which can carry
+/// IPv6 (RFC 8200 §5). What the sender has meant cannot be seen, and the hosts may have a smaller MTU than the
+/// tunnel has room for.
 const CERTAIN_MTU: u32 = 1280;
 
 // linux/virtio_net.h: VIRTIO_NET_HDR_GSO_UDP_L4
@@ -18,9 +20,9 @@ const GSO_UDP_L4: u8 = 5;
 
 /// The work that the Ethernet frame needs, which came out of a tunnel: nothing, for nearly all frames.
 ///
-/// A partial checksum is known by its value, that of the pseudo header. One right checksum in 65,536 has this value, too, and does
-/// no harm: what is computed again is the same. A TCP frame whose packet is longer than `mtu` bytes is to be cut, if
-/// its checksum is right or partial, into segments that fit everywhere.
+/// A partial checksum is known by its value, that of the pseudo header. One right checksum in 65,536 has this
+/// value, too, and does no harm: what is computed again is the same. A TCP frame whose packet is longer than
+/// `mtu` bytes is to be cut, if its checksum is right or partial, into segments that fit everywhere.
 pub fn unfinished_work(frame: &[u8], mtu: u32) -> Offload {
     let mut offload = Offload::NONE;
     let Some(ip) = Ip::outermost(frame).filter(|ip| !ip.is_later_fragment) else {
@@ -63,10 +65,11 @@ pub fn unfinished_work(frame: &[u8], mtu: u32) -> Offload {
     offload
 }
 
-/// The work that the Ethernet frame needs if it is one of UDP that nobody has cut into datagrams with `segment_size` bytes of payload
-/// each; `None` if it is any other frame, or several.
+/// The work that the Ethernet frame needs if it is one of UDP that nobody has cut into datagrams with
+/// `segment_size` bytes of payload each; `None` if it is any other frame, or several.
 ///
-/// The kernel tells this size, as it does for datagrams of a tunnel that it has merged, which are several frames in a row.
+/// The kernel tells this size, as it does for datagrams of a tunnel that it has merged, which are several
+/// frames in a row.
 pub fn uncut_datagrams(frame: &[u8], segment_size: usize) -> Option<Offload> {
     let ip = Ip::outermost(frame).filter(|ip| !ip.is_later_fragment)?;
     let headers = ip.payload + udp::HEADER_SIZE;
@@ -84,8 +87,8 @@ pub fn uncut_datagrams(frame: &[u8], segment_size: usize) -> Option<Offload> {
     }
     let offload = unfinished_work(frame, u32::MAX);
     if !offload.needs_checksum() {
-        // A tunnel of the sender's own, with datagrams inside: too long for every port, which says so. Its payload must not be read
-        // as frames, which the sender would choose.
+        // A tunnel of the sender's own, with datagrams inside: too long for every port, which says so. Its
+        // payload must not be read as frames, which the sender would choose.
         return Some(offload);
     }
     let (gso_size, hdr_len) = (segment_size as u16, headers as u16);

@@ -1,7 +1,7 @@
 //! The eBPF program that sends copies of a frame to many devices (crate `kernelcache`).
 //!
-//! A packet socket has the kernel make a packet of its own for each copy (`afpacket/multi_tx`). The program is run on one
-//! packet, and the copies share its bytes.
+//! A packet socket has the kernel make a packet of its own for each copy (`afpacket/multi_tx`). The program is
+//! run on one packet, and the copies share its bytes.
 
 use crate::sys::bpf::{self, SharedWords};
 use std::io;
@@ -30,9 +30,10 @@ pub struct FloodProgram {
 }
 
 impl FloodProgram {
-    /// The program, of the type `BPF_PROG_TYPE_SCHED_CLS`. Run with two numbers in its control block, it sends the packet to the
-    /// devices of which the numbers are in `lists`, from the first number on and as many as the second one says, and leaves
-    /// what the kernel has returned in place of each.
+    /// The program, of the type `BPF_PROG_TYPE_SCHED_CLS`. `lists` has the numbers of devices. The program is
+    /// run with two numbers in its control block: the place of the first device in `lists`, and how many
+    /// devices there are. It sends the packet to these devices, and leaves in place of each number what the
+    /// kernel has returned.
     ///
     /// # Panics
     /// `lists` has less than [`FLOOD_LISTS`] times [`FLOOD_DEVICES`] words: when a list is used.
@@ -76,8 +77,8 @@ impl FloodList {
         Arc::ptr_eq(&self.program, program)
     }
 
-    /// Sends copies of a frame to devices of the calling thread's network namespace, [`FLOOD_DEVICES`] at most, and tells of
-    /// each that was refused its place among `devices`.
+    /// Sends copies of a frame to devices of the calling thread's network namespace, [`FLOOD_DEVICES`] at most,
+    /// and tells of each that was refused its place among `devices`.
     ///
     /// # Errors
     /// The kernel does not run the program on this frame. No copy was sent.

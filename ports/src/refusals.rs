@@ -1,8 +1,8 @@
 //! What the refusals of a device say about the frames that are sent behind the refused one.
 //!
-//! The kernel refuses each frame with a system call of its own. A neighbour must not be able to buy a call for each of its
-//! frames, which would cost the frames of other ports their time: if the device is down, or its queue is full twice in a
-//! row, the rest of the frames that are sent together fails without a call.
+//! The kernel refuses each frame with a system call of its own. A neighbour must not be able to buy a call for
+//! each of its frames, because the calls would take the time of other ports' frames. So if the device is down,
+//! or its queue is full twice in a row, the rest of the frames that are sent together fails without a call.
 
 use crate::TxFailure;
 

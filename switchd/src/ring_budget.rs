@@ -1,12 +1,14 @@
 //! Divides the memory for receive rings among ports.
 //!
-//! All rings of the process together have a budget (`switchd --ring-memory`). As long as large rings, of 32 MiB for a
-//! port, fit into the budget for all ports, every port has one. With more ports, half of the budget is divided
-//! evenly: each port has a small ring of the same size. What is left of the budget makes rings larger for ports that
-//! are in use, first for those that receive the most: a small ring becomes a large one, and a large ring gets two or
-//! four times its slots, so that it bears a longer time in which no processor is free for the worker.
+//! All rings of the process together have a budget (`switchd --ring-memory`). As long as large rings, of 32 MiB
+//! for a port, fit into the budget for all ports, every port has one. With more ports, half of the budget is
+//! divided evenly: each port has a small ring of the same size. What is left of the budget makes rings larger
+//! for ports that are in use, first for those that receive the most. A small ring becomes a large one, and a
+//! large ring gets two or four times its slots. A larger ring bears a longer time in which no processor is free
+//! for the worker.
 //!
-//! A ring whose size was given with the port (`slots=`, `slot-size=`) keeps it, and is paid from the budget first.
+//! A ring whose size was given with the port (`slots=`, `slot-size=`) keeps it, and is paid from the budget
+//! first.
 
 use ::ports::RingSize;
 use flowtable::policy::PortRef;
@@ -23,11 +25,12 @@ pub(crate) const SMALLEST: RingSize = RingSize::small(SMALL_SLOTS[SMALL_SLOTS.le
 
 /// Frames a second from which on a port can be said to be in use, and gets a large ring.
 const LEAST_RATE: u64 = 1_000;
-/// Frames a second from which on a large ring can be too small. To get four times the slots takes a quarter of a second of a
-/// processor, which the first frames of a stream are not worth that the kernel forwards from then on.
+/// Frames a second from which on a large ring can be too small. To get four times the slots takes a quarter of
+/// a second of a processor, which the first frames of a stream are not worth that the kernel forwards from then
+/// on.
 const LEAST_RATE_OF_LARGE: u64 = 10_000;
-/// While another program takes over, frames wait in a ring about ten times as long as for a worker that has no processor. So
-/// the plan for that time takes each rate for ten times as much.
+/// While another program takes over, frames wait in a ring about ten times as long as for a worker that has no
+/// processor. So the plan for that time takes each rate for ten times as much.
 pub(crate) const WAIT_OF_RESTART: u64 = 10;
 /// A port with a larger ring than others keeps it until another one receives this many times as much.
 const LOYALTY: u64 = 4;
@@ -45,8 +48,8 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// The port with the largest number gets a larger ring first, one with 0 none at all. `smallest` is the ring
-    /// that every port has at least, and `least_rate` the rate of a port that may get another one.
+    /// The port with the largest number gets a larger ring first, one with 0 none at all. `smallest` is the
+    /// ring that every port has at least, and `least_rate` the rate of a port that may get another one.
     fn rank(&self, smallest: RingSize, least_rate: u64) -> u64 {
         let is_ahead = self.planned.bytes() > smallest.bytes();
         let rate = if self.rate < least_rate { 0 } else { self.rate };
@@ -75,8 +78,8 @@ pub(crate) fn plan(budget: u64, demands: &[Demand]) -> Vec<RingSize> {
     grown(budget, demands, LEAST_RATE, &|_| floor, &larger)
 }
 
-/// The ring of `floor` for each port, and the first ring of `larger` that the budget has left for a port that receives at
-/// `least_rate` or more. Both rings are asked for with the number of queues of a port.
+/// The ring of `floor` for each port, and the first ring of `larger` that the budget has left for a port that
+/// receives at `least_rate` or more. Both rings are asked for with the number of queues of a port.
 fn grown(
     budget: u64,
     demands: &[Demand],

@@ -1,10 +1,10 @@
 //! Finds rules of equal priority that overlap: some packet matches both of them (`check_overlap`,
 //! OpenFlow 1.3.5 §6.4).
 //!
-//! A subtable whose hash mask is part of the new rule's mask answers at once, because every rule of
-//! the subtable that may overlap with the new rule is in the new rule's bucket, with the rules of
-//! one priority side by side. The rules of other subtables have to be compared one by one. A caller
-//! with a lock compares some of them, gives the lock back, and goes on.
+//! A subtable whose hash mask is part of the new rule's mask answers at once: every rule of it that may overlap
+//! with the new rule is in the new rule's bucket, with the rules of one priority side by side. The rules of
+//! other subtables have to be compared one by one. A caller with a lock compares some of them, gives the lock
+//! back, and goes on.
 //!
 //! Two rules with the same match do not overlap: the new rule would replace the old one.
 //!

@@ -1,9 +1,10 @@
 //! Homes for masks that the present plan does not know.
 //!
-//! A mask that is new goes into the subtable that fits it and hashes most of its bits. In a large table that may be one that
-//! hashes hardly anything, and whose buckets grow to thousands of rows before the next plan is adopted: adding a row moves
-//! the rows behind it, and a search compares them all. So a mask leaves a home with such buckets. It goes to a subtable that
-//! hashes more of its bits, or to a new one, which hashes so little of addresses that masks which are alike fit there too.
+//! A mask that is new goes into the subtable that fits it and hashes most of its bits. In a large table that
+//! subtable may hash hardly anything, and its buckets may grow to thousands of rows before the next plan is
+//! adopted. Adding a row moves the rows behind it, and a search compares them all. So a mask leaves a home with
+//! such buckets. It goes to a subtable that hashes more of its bits, or to a new one, which hashes so little of
+//! addresses that masks which are alike fit there too.
 
 use super::Classifier;
 use super::arrange::{is_part, ones};
@@ -19,7 +20,8 @@ const LARGE: usize = 1024;
 const CROWD: usize = 64;
 /// A mask leaves a crowded subtable only when the number of the subtable's rules is a multiple of this.
 const PATIENCE: usize = 16;
-/// Number of subtables that are made for masks which leave, between two plans, at most. Each one costs every lookup a probe.
+/// Number of subtables that are made for masks which leave, between two plans, at most. Each one costs every
+/// lookup a probe.
 const MAX_PATCHES: usize = 16;
 /// Number of rules for which a new subtable has room, at most, before its filter is outgrown.
 const MAX_ROOM: usize = 1 << 15;
@@ -44,7 +46,8 @@ impl<T> Classifier<T> {
         self.add_subtable(subtable)
     }
 
-    /// Gives the mask `number` of a rule that is about to be added another home if the buckets of its present one are long.
+    /// Gives the mask `number` of a rule that is about to be added another home if the buckets of its present
+    /// one are long.
     pub(super) fn leave_crowd(&mut self, number: u32, mask: &PipelineMask) {
         let known = self.masks.get(number);
         let (home, halves) = (known.home.subtable, known.halves);
@@ -83,8 +86,9 @@ impl<T> Classifier<T> {
     }
 }
 
-/// The leading bytes of each half in which a mask has every bit. The bits behind them, as the last ones of a prefix, are left out,
-/// because masks that are alike differ in them. A mask that has no such bytes at all stays as it is.
+/// The leading bytes of each half in which a mask has every bit. The bits behind them, as the last ones of a
+/// prefix, are left out, because masks that are alike differ in them. A mask that has no such bytes at all
+/// stays as it is.
 fn leading_bytes(mask: &PipelineMask) -> PipelineMask {
     let mut part = PipelineMask::new_zeroed();
     let all: &[u32; HALVES] = zerocopy::transmute_ref!(&mask.bits);

@@ -7,9 +7,9 @@
 //! again is invalid, as in Open vSwitch. A fragment that overlaps another one otherwise takes the packet with
 //! it (RFC 5722), while Open vSwitch keeps what came first, as [`FragmentRules::as_ovs`] asks to.
 //!
-//! The memory is bounded in fragments and bytes, and shared: a port, and a source address at a port, may each hold as much as there
-//! is room left, so that one that sends ever new fragments gets half of it. Who wants more loses the packet that waits for longest,
-//! and nobody else loses one.
+//! The memory is bounded in fragments and bytes, and shared. A port, and a source address at a port, may each
+//! hold as much as there is room left: one that sends ever new fragments gets half of it. Who wants more loses
+//! the packet that waits for longest, and nobody else loses one.
 //!
 //! - `fragment` reads the headers of one fragment, `datagram` has the fragments of one packet.
 //! - There is one table with one lock, which only fragments take.
@@ -36,13 +36,13 @@ const MAX_BYTES: usize = 4 << 20;
 /// Which fragments are kept, and which of them make a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FragmentRules {
-    /// The smallest frames of IPv4, in bytes, that may have a fragment which is not the last of its packet. Smaller ones only serve
-    /// to hide what a packet is.
+    /// The smallest frames of IPv4, in bytes, that may have a fragment which is not the last of its packet.
+    /// Smaller ones only serve to hide what a packet is.
     min_ipv4: u32,
     /// The same of IPv6.
     min_ipv6: u32,
-    /// Whether the table does as Open vSwitch 3.1: fragments of one packet may come in at several ports, may end between two units
-    /// of eight bytes, and are invalid if they overlap one that is there.
+    /// Whether the table does as Open vSwitch 3.1: fragments of one packet may come in at several ports, may
+    /// end between two units of eight bytes, and are invalid if they overlap one that is there.
     as_ovs: bool,
 }
 
@@ -56,8 +56,8 @@ impl FragmentRules {
 /// What becomes of a frame that may have a fragment.
 #[derive(Debug)]
 pub(crate) enum Kept {
-    /// The frame has no fragment that could be part of a packet, or one that waits already. In a table that does as Open vSwitch:
-    /// or one that overlaps another one.
+    /// The frame has no fragment that could be part of a packet, or one that waits already. In a table that
+    /// does as Open vSwitch: or one that overlaps another one.
     Unusable,
     /// The fragment is kept and waits for others.
     Waits,
@@ -209,8 +209,8 @@ impl Fragments {
         }
     }
 
-    /// Makes room for a fragment of a packet, at the expense of packets of the same source address or port. Returns whether
-    /// there is room.
+    /// Makes room for a fragment of a packet, at the expense of packets of the same source address or port.
+    /// Returns whether there is room.
     fn make_room(&mut self, key: &DatagramKey, load: Load) -> bool {
         for holder in key.holders() {
             while !self.may_hold(&holder, load) {
@@ -250,7 +250,8 @@ impl Fragments {
         Some(datagram)
     }
 
-    /// What would become of a frame, without any change. A fragment is taken for one of which others are missing.
+    /// What would become of a frame, without any change. A fragment is taken for one of which others are
+    /// missing.
     pub(super) fn look_at(&self, frame: &Frame<'_>, port: PortNo, zone: u16) -> Kept {
         match fragment::read(frame, port, zone, &self.rules) {
             Some(_) => Kept::Waits,

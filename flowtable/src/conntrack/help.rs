@@ -5,14 +5,14 @@
 //! ([`expectations`]). The first packet of that connection is related to the connection that told of it:
 //! `+rel`, with its mark and label, and its addresses are translated in the same way.
 //!
-//! An address in the payload of a translated connection is translated, too. That may change the size of a segment, so that
-//! from there on the sequence numbers of the two ends differ ([`sequence`]). The executor of datapath actions changes the
-//! frame (`datapath/segment`).
+//! An address in the payload of a translated connection is translated, too. That may change the size of a
+//! segment, so that from there on the sequence numbers of the two ends differ ([`sequence`]). The executor of
+//! datapath actions changes the frame (`datapath/segment`).
 //!
-//! The semantics are those of Open vSwitch's userspace datapath (`lib/conntrack.c`). Unlike there, a connection
-//! has a helper whatever its ports are, both ends may tell of connections, FTP over IPv4 may use the commands
-//! of RFC 2428, what is expected is expected for one connection and a limited time, and the TCP option for selective
-//! acknowledgements follows the sequence numbers.
+//! The semantics are those of Open vSwitch's userspace datapath (`lib/conntrack.c`). Five things are different:
+//! a connection has a helper whatever its ports are; both ends may tell of connections; FTP over IPv4 may use
+//! the commands of RFC 2428; what is expected is expected for one connection and a limited time; and the TCP
+//! option for selective acknowledgements follows the sequence numbers.
 
 pub(super) mod expectations;
 mod ftp;
@@ -173,9 +173,9 @@ impl Ends {
 }
 
 impl Connections {
-    /// Reads what a packet tells, if its connection has a helper, and says how the packet changes. `found` is what was found of
-    /// the packet, and `is_translated` says whether the packet has been translated. A packet that tells of an address that
-    /// is not its sender's is invalid.
+    /// Reads what a packet tells, if its connection has a helper, and says how the packet changes. `found` is
+    /// what was found of the packet, and `is_translated` says whether the packet has been translated. A packet
+    /// that tells of an address that is not its sender's is invalid.
     #[cold]
     pub(crate) fn help(
         &self,
@@ -246,7 +246,8 @@ impl Connections {
     }
 }
 
-/// The place of an address in the payload and what it becomes, if the end that has the address `own` is known as `known`.
+/// The place of an address in the payload and what it becomes, if the end that has the address `own` is known
+/// as `known`.
 fn rewritten(address: &ToldAddress, own: IpAddr, known: IpAddr) -> Option<(Range<usize>, Vec<u8>)> {
     (own != known && address.form != ToldForm::PortOnly)
         .then(|| (address.place.clone(), address.form.write(known, address.port)))

@@ -1,12 +1,12 @@
 //! A part of the connection table: connections in slots, an index of their tuples, and a list for each timeout.
 //!
-//! A slot is in the list of the timeout that holds for its connection, the one that was moved longest ago first. So the
-//! connections that end first are found at the heads of the lists, without looking at the others. A packet moves its
-//! connection to the end of the list only if it has not been moved for an eighth of the timeout: a connection in use
-//! touches its neighbours in memory rarely, and one that is idle is removed at most an eighth later than it could be.
-//! Workers that remember a connection put off its end without the lock, and move it as rarely (`known`).
-//! A timeout that a zone has of its own has no list, but its order of magnitude has: the heads of these lists hold up
-//! others for no longer than the others' own timeouts.
+//! A slot is in the list of the timeout that holds for its connection, the one that was moved longest ago
+//! first. So the connections that end first are found at the heads of the lists, without looking at the others.
+//! A packet moves its connection to the end of the list only if it has not been moved for an eighth of the
+//! timeout. So a connection in use touches its neighbours in memory rarely. A connection that is idle is
+//! removed at most an eighth later than it could be. Workers that remember a connection put off its end without
+//! the lock, and move it as rarely (`known`). A timeout that a zone has of its own has no list, but its order
+//! of magnitude has: the heads of these lists hold up others for no longer than the others' own timeouts.
 
 use super::connection::{ConnectionInfo, ProtocolState};
 use super::events::CtCounts;
@@ -165,8 +165,8 @@ struct SlotList {
     tail: u32,
 }
 
-/// A slot, with a part of the hash of its connection: so the index grows without a look at the connections, which are somewhere in
-/// memory.
+/// A slot, with a part of the hash of its connection: so the index grows without a look at the connections,
+/// which are somewhere in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct IndexEntry {
     slot: u32,
@@ -180,7 +180,8 @@ impl IndexEntry {
 
     /// The hash by which the index is searched for a connection with this hash.
     fn place(hash: u64) -> u64 {
-        // The index takes the low and the highest bits, and these have to follow from the part that entries keep.
+        // The index takes the low and the highest bits, and these have to follow from the part that entries
+        // keep.
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         u64::from(hash as u32).wrapping_mul(SPREAD)
     }
@@ -200,8 +201,8 @@ pub(super) struct CtShard {
     lists: [SlotList; LISTS],
     /// How many of the lists are in use: those of other than default timeouts once there are such.
     used_lists: usize,
-    /// No list has a connection to remove before this time, in milliseconds. So most packets that add a connection need not look at
-    /// the heads of the lists, which are somewhere in memory.
+    /// No list has a connection to remove before this time, in milliseconds. So most packets that add a
+    /// connection need not look at the heads of the lists, which are somewhere in memory.
     due: u64,
     timeouts: ZoneTimeouts,
     /// The serial number of the next connection.
@@ -261,7 +262,8 @@ impl CtShard {
         Some((self.pulses.get(slot as usize / BLOCK)?, (slot as usize % BLOCK) as u8))
     }
 
-    /// When the connection in this slot ends if no packet comes, in milliseconds. The slot must have had a connection.
+    /// When the connection in this slot ends if no packet comes, in milliseconds. The slot must have had a
+    /// connection.
     pub(super) fn expires(&self, slot: u32) -> u64 {
         self.pulse(slot).expires()
     }
@@ -288,9 +290,9 @@ impl CtShard {
         }
     }
 
-    /// The slot of the connection with this canonical tuple and hash.
-    /// `is_reversed` says whether the packet's tuple is the reversed one: a translated connection is found by its original
-    /// tuple, and not by that reversed.
+    /// The slot of the connection with this canonical tuple and hash. `is_reversed` says whether the packet's
+    /// tuple is the reversed one: a translated connection is found by its original tuple, and not by that
+    /// reversed.
     pub(super) fn find(&self, canonical: &CtTuple, hash: u64, is_reversed: bool) -> Option<u32> {
         let is_same = |entry: &IndexEntry| {
             entry.part == hash as u32
@@ -320,7 +322,8 @@ impl CtShard {
         self.index.find(IndexEntry::place(original), is_same).map(|entry| entry.slot)
     }
 
-    /// Adds an alias with the hash `reply`, which must be unknown, of the connection with this hash of its original tuple.
+    /// Adds an alias with the hash `reply`, which must be unknown, of the connection with this hash of its
+    /// original tuple.
     pub(super) fn add_alias(&mut self, reply: u64, original: u64) {
         let alias = AliasHashes::new(reply, original);
         self.aliases.insert_unique(reply, alias, AliasHashes::reply);

@@ -1,12 +1,13 @@
 //! Cached flows that the kernel executes beside the workers.
 //!
-//! Somebody above this crate may have a second place for flows, in the kernel: frames of a flow that is there never reach
-//! a worker. This module is what both sides know of each other. A worker *offers* flows that were hit, behind the send of
-//! a batch; whether one is taken is the other side's decision. What the kernel has counted for a flow is added to the flow,
-//! so that rules, groups, timeouts and dumps need not know where a frame was forwarded.
+//! Somebody above this crate may have a second place for flows, in the kernel: frames of a flow that is there
+//! never reach a worker. This module is what both sides know of each other. A worker *offers* flows that were
+//! hit, behind the send of a batch; whether one is taken is the other side's decision. What the kernel has
+//! counted for a flow is added to the flow, so that rules, groups, timeouts and dumps need not know where a
+//! frame was forwarded.
 //!
-//! A flow in the kernel has a stamp as it has here, and the same rule holds there: its verdict is used for a frame only if
-//! the stamp is not older than the generation at the moment at which the frame is judged. The other side learns of
+//! A flow in the kernel has a stamp as it has here, and the same rule holds there: when a frame is judged, the
+//! verdict is used only if the stamp is not older than the generation of that moment. The other side learns of
 //! generations as a [`GenerationFollower`](crate::policy::changes::GenerationFollower).
 
 use super::cached_flow::CachedFlow;
@@ -17,19 +18,21 @@ use std::time::Duration;
 
 /// The other place for flows.
 pub trait KernelFlows: fmt::Debug + Send + Sync {
-    /// Offers flows of which a frame has just come to a worker although they were cached before: flows that are not in the
-    /// kernel, or are stale there, or whose frames the kernel leaves to the switch. Called by workers: it must not wait.
+    /// Offers flows of which a frame has just come to a worker although they were cached before: flows that are
+    /// not in the kernel, or are stale there, or whose frames the kernel leaves to the switch. Called by
+    /// workers: it must not wait.
     ///
-    /// The kernel cache calls `is_in_time` just before the kernel begins to forward frames of a flow. `false` means that frames
-    /// wait in the receive queue which later frames of the flow would overtake in the kernel: then the flow is not taken.
+    /// The kernel cache calls `is_in_time` just before the kernel begins to forward frames of a flow. `false`
+    /// means that frames wait in the receive queue which later frames of the flow would overtake in the kernel:
+    /// then the flow is not taken.
     fn offer(
         &self,
         flows: &mut dyn Iterator<Item = &Arc<CachedFlow>>,
         is_in_time: &dyn Fn() -> bool,
     );
 
-    /// How many frames the kernel has forwarded or dropped so far, as far as they have been counted: they are counted twice a
-    /// second at least. Called by workers: it must not wait.
+    /// How many frames the kernel has forwarded or dropped so far, as far as they have been counted: they are
+    /// counted twice a second at least. Called by workers: it must not wait.
     fn hits(&self) -> u64;
 }
 
@@ -56,8 +59,8 @@ impl KernelShare {
 }
 
 impl CachedFlow {
-    /// Adds packets that the kernel has forwarded or dropped, the last of them at `used` on the switch's clock. For the owner
-    /// of the flows in the kernel, one call at a time.
+    /// Adds packets that the kernel has forwarded or dropped, the last of them at `used` on the switch's clock.
+    /// For the owner of the flows in the kernel, one call at a time.
     pub fn count_in_kernel(&self, packets: u64, bytes: u64, used: Duration) {
         let share = self.kernel_share();
         share.packets.fetch_add(packets, Ordering::Relaxed);

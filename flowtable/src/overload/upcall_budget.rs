@@ -5,11 +5,11 @@
 //! address (by hash) gets half of them at most, so that one host cannot use up what its neighbours
 //! behind the same port need for their new flows. A packet beyond the budget is dropped.
 //!
-//! What a packet costs is known when it has been translated: a packet that goes through many tables,
-//! executes many actions or is copied to many ports costs as many upcalls as take the same time, and
-//! a packet of an unknown host costs one more, because the host has to be learned and announced to
-//! all workers. A port and a source that owe something wait until it is paid back. So a port takes
-//! the same part of a worker whatever the rules have translations do.
+//! What a packet costs is known when it has been translated. A packet that goes through many tables, executes
+//! many actions or is copied to many ports costs as many upcalls as take the same time. A packet of an unknown
+//! host costs one more, because the host has to be learned and announced to all workers. A port and a source
+//! that owe something wait until it is paid back. So a port takes the same part of a worker whatever the rules
+//! have translations do.
 //!
 //! A flood with a new source address in each frame uses up the budget of a port.
 //! [Established](super::established) sources therefore have a reserve on top: their new connections
@@ -46,7 +46,8 @@ const MOMENT: Duration = Duration::from_millis(1);
 const WHILE: Duration = Duration::from_millis(100);
 /// See [`MOMENT`] and [`WHILE`].
 const MUCH: u64 = 4;
-/// The kernel forwards nothing any more if its count has been the same for so long. It is counted anew twice a second.
+/// The kernel forwards nothing any more if its count has been the same for so long. It is counted anew twice a
+/// second.
 const STANDSTILL: Duration = Duration::from_secs(1);
 /// Protection also begins after this number of successive periods of [`WHILE`] in which the worker
 /// could not keep up and had more than one hit for each two upcalls.
@@ -100,8 +101,8 @@ struct Traffic {
     protects: bool,
 }
 
-/// Frames that the kernel forwards, beside all workers. They are counted now and then, so that what came between two counts is
-/// taken for evenly spread.
+/// Frames that the kernel forwards, beside all workers. They are counted now and then, so that what came
+/// between two counts is taken for evenly spread.
 #[derive(Debug, Default)]
 struct KernelTraffic {
     /// The latest count, and when it was another one than before.
@@ -218,8 +219,8 @@ struct TokenBucket {
 const UPCALL: i64 = 1_000_000;
 /// What each further look-up in a table costs: 0.2 µs.
 const LOOKUP: i64 = UPCALL / 10;
-/// What each step of a translation costs: 60 ns. Steps of small translations take 10 to 40 ns; those of one that fills memory
-/// with datapath actions until the budget ends take 50 to 56 ns.
+/// What each step of a translation costs: 60 ns. Steps of small translations take 10 to 40 ns; those of one
+/// that fills memory with datapath actions until the budget ends take 50 to 56 ns.
 const STEP: i64 = UPCALL * 3 / 100;
 
 /// Who pays for an upcall.

@@ -1,13 +1,13 @@
 //! Sending copies of frames to many devices with one system call.
 //!
-//! There are two ways. Where the switch has eBPF programs ([`FloodProgram`]), one of them sends a frame to all devices, and the
-//! copies share the frame's bytes. A call costs what two copies cost without it, so that it is for frames with several copies,
-//! and it cannot say that work on the frame is left to the devices.
+//! There are two ways. Where the switch has eBPF programs ([`FloodProgram`]), one of them sends a frame to all
+//! devices, and the copies share the frame's bytes. A call costs what two copies cost without it, so that it is
+//! for frames with several copies, and it cannot say that work on the frame is left to the devices.
 //!
-//! Otherwise, a packet socket that is not bound to a device sends each datagram to the device that its address names
-//! (packet(7)), so that `sendmmsg` can carry the copies of a flood, where a socket for each port takes a call
-//! for each copy. The sockets of the ports stay for everything else: what a slow device holds back fills
-//! the send buffer of its own socket then, and nobody else's.
+//! Otherwise, `sendmmsg` carries the copies of a flood: a packet socket that is not bound to a device sends
+//! each datagram to the device that its address names (packet(7)). A socket for each port would take a call for
+//! each copy. The sockets of the ports stay for everything else: what a slow device holds back fills the send
+//! buffer of its own socket then, and nobody else's.
 //!
 //! Only ports whose frames go around the queueing discipline take part, because that is a property of the
 //! socket. The ports of a namespace have such a socket for each of their sending queues.
@@ -33,7 +33,8 @@ const LEAST_FOR_PROGRAM: usize = 3;
 #[derive(Clone, Debug)]
 pub struct FloodTarget {
     pub(crate) socket: Arc<FloodSocket>,
-    /// Sends to the device, too; `None` if there is none, or if the device has a queueing discipline that it would not go around.
+    /// Sends to the device, too; `None` if there is none, or if the device has a queueing discipline that it
+    /// would not go around.
     pub(crate) program: Option<Arc<FloodProgram>>,
     pub(crate) ifindex: u32,
     pub(crate) status: Arc<PortStatus>,
@@ -77,13 +78,15 @@ impl Group {
 struct Groups(Vec<Group>);
 
 impl Groups {
-    /// Puts a copy into a group of its own, behind all others, which the socket sends. Returns the group's number.
+    /// Puts a copy into a group of its own, behind all others, which the socket sends. Returns the group's
+    /// number.
     fn add_single(&mut self, id: FrameId) -> usize {
         self.0.push(Group { id, copies: 1, suits_program: false });
         self.0.len() - 1
     }
 
-    /// Counts a copy of a frame into a group behind `last`, that of the port's frame before. Returns the group's number.
+    /// Counts a copy of a frame into a group behind `last`, that of the port's frame before. Returns the
+    /// group's number.
     fn count(&mut self, last: Option<usize>, id: FrameId, suits_program: bool) -> usize {
         let first = last.map_or(0, |last| last + 1);
         let mut behind = (first..).zip(self.0.iter_mut().skip(first));
@@ -127,8 +130,9 @@ impl Default for FloodSender {
 
 impl FloodSender {
     /// Takes a frame for the port that the caller calls `port`; false if it has to be sent by the port's own
-    /// queue. The frame's bytes must not change until [`FloodSender::finish`]. The frames of a port come one after the other.
-    /// `is_flooded` says that frames have several copies: only then the copies of this one are looked for.
+    /// queue. The frame's bytes must not change until [`FloodSender::finish`]. The frames of a port come one
+    /// after the other. `is_flooded` says that frames have several copies: only then the copies of this one are
+    /// looked for.
     pub fn add(
         &mut self,
         is_flooded: bool,
@@ -210,7 +214,8 @@ impl FloodSender {
         (self.copies, self.groups) = (copies, groups);
     }
 
-    /// Has the program send copies of one frame. Returns false if the kernel has not run the program, and no copy was sent.
+    /// Has the program send copies of one frame. Returns false if the kernel has not run the program, and no
+    /// copy was sent.
     fn run(&mut self, copies: &[Copy], batch: &Batch<'_>) -> bool {
         let Self { list, failures, .. } = self;
         let Some(list) = list else { return false };

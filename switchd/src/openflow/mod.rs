@@ -1,11 +1,13 @@
-//! The OpenFlow server: listens at `BRIDGE.mgmt` for each bridge, where `ovs-ofctl` looks, and wherever else it is told to,
-//! connects to the controllers of bridges, and carries out what comes.
+//! The OpenFlow server: listens at `BRIDGE.mgmt` for each bridge, where `ovs-ofctl` looks, and wherever else it
+//! is told to, connects to the controllers of bridges, and carries out what comes.
 //!
-//! Every connection has a thread of its own, and a bridge takes at most [`MAX_CONNECTIONS`] of them. A thread holds no lock
-//! of the switch while it reads or writes its socket, and writes a long reply in parts, each of which it forgets once
-//! the client has taken it: a client that does not read delays nobody and costs a bounded amount of memory.
+//! Every connection has a thread of its own, and a bridge takes at most [`MAX_CONNECTIONS`] of them. A thread
+//! holds no lock of the switch while it reads or writes its socket. It writes a long reply in parts, and
+//! forgets each part once the client has taken it. So a client that does not read delays nobody and costs a
+//! bounded amount of memory.
 //!
-//! What a message wants goes through the same door as what `ofctl` wants ([`crate::bridge`]); nothing is decided here.
+//! What a message wants goes through the same door as what `ofctl` wants ([`crate::bridge`]); nothing is
+//! decided here.
 
 mod acceptor;
 mod bundle_pieces;
@@ -71,8 +73,8 @@ struct Services {
 }
 
 impl OpenFlowServer {
-    /// Serves every bridge that `switch` has and gets, with sockets in `folder`, until the server is dropped. A socket that
-    /// cannot be made is told in the log, and tried again.
+    /// Serves every bridge that `switch` has and gets, with sockets in `folder`, until the server is dropped. A
+    /// socket that cannot be made is told in the log, and tried again.
     pub fn start(folder: &Path, switch: &Arc<Switch>) -> Self {
         let open = Mutex::default();
         let switch = Arc::clone(switch);

@@ -1,8 +1,8 @@
 //! The flow monitors of one connection.
 //!
-//! What a monitor tells is gathered from the [journal](super::journal), and told before every reply, so that a barrier reply
-//! comes behind the changes that came before the barrier. One transaction is one message, which is encoded once for all
-//! connections whose monitors are equal ([`views`](super::views)).
+//! What a monitor tells is gathered from the [journal](super::journal), and told before every reply, so that a
+//! barrier reply comes behind the changes that came before the barrier. One transaction is one message, which
+//! is encoded once for all connections whose monitors are equal ([`views`](super::views)).
 //!
 //! ```text
 //!            the peer reads too slowly, or the thread lags behind
@@ -12,10 +12,11 @@
 //!      everything was sent: what has changed since the pause is told
 //! ```
 //!
-//! In a pause, the removal of rules that the peer knows is told, and nothing else, as in Open vSwitch: rules that came or
-//! changed are told at its end, found by the version of the tables that they have come with. So nothing is lost, and what
-//! waits is bounded by the rules that there were. The rules that are told at the end are those of one version, and every
-//! removal up to that version is told before them: a rule that went and came again would be taken for gone otherwise.
+//! In a pause, the removal of rules that the peer knows is told, and nothing else, as in Open vSwitch. Rules
+//! that came or changed are told at its end. They are found by the version of the tables that they have come
+//! with. So nothing is lost, and what waits is bounded by the rules that there were. The rules that are told at
+//! the end are those of one version, and every removal up to that version is told before them: a rule that went
+//! and came again would be taken for gone otherwise.
 
 use super::hub::{Hub, Member};
 use super::journal::{Author, Entry, Place, Subject};
@@ -43,7 +44,8 @@ use std::time::Instant;
 const MAX_MONITORS: usize = 1024;
 /// How many entries are gathered at a time.
 const TAKEN: usize = 32;
-/// How many changes of rules are gathered at a time. So few that a thread which lags behind tells little before it pauses.
+/// How many changes of rules are gathered at a time. So few that a thread which lags behind tells little before
+/// it pauses.
 const TAKEN_STEPS: u64 = 256;
 /// How many bytes wait for the peer when a pause begins.
 const PAUSE_AT: usize = 128 << 10;
@@ -200,11 +202,12 @@ impl Monitors {
         }
     }
 
-    /// Carries out the parts of a request in their order. Returns the numbers of the monitors that have begun, whose rules the
-    /// reply has to list ([`Monitors::list`]).
+    /// Carries out the parts of a request in their order. Returns the numbers of the monitors that have begun,
+    /// whose rules the reply has to list ([`Monitors::list`]).
     ///
     /// # Errors
-    /// A part is refused, and the parts behind it were not looked at. Monitors that parts before it began do not exist.
+    /// A part is refused, and the parts behind it were not looked at. Monitors that parts before it began do
+    /// not exist.
     pub(super) fn request(&mut self, parts: Vec<FlowMonitor>) -> Result<Vec<u32>, ErrorCode> {
         let mut begun = Vec::new();
         let done = parts.into_iter().try_for_each(|part| self.part(part, &mut begun));
@@ -270,7 +273,8 @@ impl Monitors {
         self.place.is_some()
     }
 
-    /// The reply to a request: the rules that the monitors which have begun tell first, in parts that `send` sends.
+    /// The reply to a request: the rules that the monitors which have begun tell first, in parts that `send`
+    /// sends.
     pub(super) fn list<E>(
         &mut self,
         on: &OnBridge<'_>,
@@ -300,8 +304,8 @@ impl Monitors {
         Ok(())
     }
 
-    /// What names every rule that the monitors may tell: one monitor names its rules itself, so that a walk looks at its
-    /// table only.
+    /// What names every rule that the monitors may tell: one monitor names its rules itself, so that a walk
+    /// looks at its table only.
     fn only_filter(&self) -> FlowMod {
         let mut monitors = self.of_id.values();
         match (monitors.next(), monitors.next()) {
@@ -310,7 +314,8 @@ impl Monitors {
         }
     }
 
-    /// Lists the rules of a walk as monitors see them: `event` says how the monitor with this number tells a rule.
+    /// Lists the rules of a walk as monitors see them: `event` says how the monitor with this number tells a
+    /// rule.
     fn tell_rules<E>(
         &self,
         mut walk: Walk<'_>,
@@ -329,7 +334,8 @@ impl Monitors {
                         monitor.tells(event) && monitor.is_about(entry.value, &entry.matches, None);
                     is_told.then_some((event, monitor.flags.instructions))
                 });
-                // As in Open vSwitch, a rule that several monitors tell is told once, with its actions if one wants them.
+                // As in Open vSwitch, a rule that several monitors tell is told once, with its actions if one
+                // wants them.
                 let told = tells.reduce(|(event, a), (_, b)| (event, a || b));
                 if let Some((event, has_actions)) = told {
                     let (rule, before) = (Arc::clone(entry.value), None);
@@ -349,8 +355,8 @@ impl Monitors {
         send(last.finish())
     }
 
-    /// Gathers what the next few transactions of the journal mean for the monitors. `unsent` bytes wait to be sent besides.
-    /// Returns whether there was something in the journal.
+    /// Gathers what the next few transactions of the journal mean for the monitors. `unsent` bytes wait to be
+    /// sent besides. Returns whether there was something in the journal.
     pub(super) fn gather(&mut self, on: &OnBridge<'_>, encoding: Encoding, unsent: usize) -> bool {
         let Some(place) = self.place.clone() else {
             return false;
@@ -415,8 +421,8 @@ impl Monitors {
         view
     }
 
-    /// The messages about a transaction, and whether rules were freed before they were told. `known` is the version at which a
-    /// pause began, and `own` the peer's message that caused the transaction.
+    /// The messages about a transaction, and whether rules were freed before they were told. `known` is the
+    /// version at which a pause began, and `own` the peer's message that caused the transaction.
     fn tell_entry(
         &self,
         on: &OnBridge<'_>,
@@ -459,8 +465,8 @@ impl Monitors {
         (messages, walk.missed() > 0)
     }
 
-    /// Whether a monitor tells of a change at `version` of the tables: with actions, and in full even if it is the peer's
-    /// own.
+    /// Whether a monitor tells of a change at `version` of the tables: with actions, and in full even if it is
+    /// the peer's own.
     fn wanted(&self, changed: &Changed, version: Version) -> Option<(bool, bool)> {
         let monitors = self.of_id.values();
         let wanting = monitors.filter(|monitor| {
@@ -490,8 +496,8 @@ impl Monitors {
         is_paused.then(|| self.hub.resume_at().unwrap_or_else(Instant::now))
     }
 
-    /// Ends the pause: tells which rules have come or changed since it began. Call it once everything has been sent and
-    /// gathered.
+    /// Ends the pause: tells which rules have come or changed since it began. Call it once everything has been
+    /// sent and gathered.
     pub(super) fn resume<E>(
         &mut self,
         on: &OnBridge<'_>,
@@ -508,8 +514,8 @@ impl Monitors {
         let before = processor_time();
         let filter = self.only_filter();
         let (walk, mut unread) = {
-            // While nobody else can commit, the journal has every change up to the version that the walk shows, and none
-            // behind it.
+            // While nobody else can commit, the journal has every change up to the version that the walk shows,
+            // and none behind it.
             let _alone = on.bridge().begin();
             (on.bridge().walk(&filter), hub.journal().lag(&place) as usize)
         };

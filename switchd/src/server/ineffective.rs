@@ -1,9 +1,9 @@
-//! Notes about what a switch accepts and what has no effect as things are: matches on, outputs to and buckets that
-//! watch ports that the bridge does not have, buckets that watch missing groups, packets for a controller, queues of ports without
-//! queues.
+//! Notes about what a switch accepts although it has no effect as things are: ports that the bridge does not
+//! have, in matches, in outputs and as what a bucket watches; missing groups that a bucket watches; packets for
+//! a controller that is not there; queues of ports without queues.
 //!
-//! Each rule is looked at once, while the request is read, and only numbers are kept: a request of a million rules has
-//! as many notes as a request of one.
+//! Each rule is looked at once, while the request is read, and only numbers are kept: a request of a million
+//! rules has as many notes as a request of one.
 
 use super::names::NameTable;
 use crate::bridge::groups;
@@ -35,7 +35,8 @@ pub(super) struct IneffectiveParts {
     watched_groups: BTreeSet<GroupId>,
     /// Whether an action sends packets to a controller.
     has_controller: bool,
-    /// The numbers of all ports to which an action sends packets through a queue that it or an action of the same list chooses.
+    /// The numbers of all ports to which an action sends packets through a queue that it or an action of the
+    /// same list chooses.
     queued: PortNumbers,
     /// The largest number of a queue.
     largest_queue: u32,
@@ -128,8 +129,8 @@ impl IneffectiveParts {
         }
     }
 
-    /// A sentence for each kind of part without effect. `ports` are the ports that the bridge has, `has_group` says whether it has
-    /// a group, and `has_controllers` whether a controller of the bridge wants packets.
+    /// A sentence for each kind of part without effect. `ports` are the ports that the bridge has, `has_group`
+    /// says whether it has a group, and `has_controllers` whether a controller of the bridge wants packets.
     fn notes(
         &self,
         ports: &NameTable,
@@ -182,7 +183,8 @@ impl IneffectiveParts {
     }
 }
 
-/// The ports of a bridge that are open and have no queueing discipline. A patch leads to a port that may have one.
+/// The ports of a bridge that are open and have no queueing discipline. A patch leads to a port that may have
+/// one.
 fn ports_without_queues(on: &OnBridge<'_>) -> PortNumbers {
     let views = on.ports().into_iter();
     let without =

@@ -1,9 +1,9 @@
 //! Brings counters up to date: those of rules, groups and patch ports, and the ages of hosts.
 //!
-//! A worker counts what it forwards in its cached flows, which alone it writes. Counters that anybody reads get it from
-//! there, in two steps: every worker comes to the end of its batch, so that it judges no frame any more by what was there
-//! before; then the cached flows hand over what they have counted. Without the first step, a rule that was removed
-//! would miss the frames of batches that were under way.
+//! A worker counts what it forwards in its cached flows, which alone it writes. The counters that others read
+//! get it from there, in two steps. First every worker comes to the end of its batch, so that it judges no
+//! frame any more by what was there before. Then the cached flows hand over what they have counted. Without the
+//! first step, a rule that was removed would miss the frames of batches that were under way.
 
 use super::{Switch, WorkerHandle};
 use crate::worker::Command;
@@ -11,11 +11,11 @@ use crossbeam::channel;
 use std::sync::Arc;
 
 impl Switch {
-    /// Returns once every frame that was received before the call is counted by the rules that forwarded it, removed
-    /// ones too.
+    /// Returns once every frame that was received before the call is counted by the rules that forwarded it,
+    /// removed ones too.
     ///
-    /// Waits for the batches that workers are at. The caller must hold no lock of the policy: a worker may need it to
-    /// finish its batch.
+    /// Waits for the batches that workers are at. The caller must hold no lock of the policy: a worker may need
+    /// it to finish its batch.
     pub fn settle(&self) {
         self.settler()();
     }
@@ -58,7 +58,8 @@ mod tests {
     use lab::eventually;
     use ports::dummy::{self, Dummy, DummyOptions};
 
-    /// Frames that are cached before the rule is removed, so that those behind them are forwarded from the cache.
+    /// Frames that are cached before the rule is removed, so that those behind them are forwarded from the
+    /// cache.
     const WARM: u64 = 3;
     /// Frames that a worker is at when the rule is removed.
     const UNDER_WAY: u64 = 8;
@@ -80,9 +81,9 @@ mod tests {
         }
     }
 
-    /// Removes a rule while a worker is in the middle of a batch that the rule forwards from the cache: its first frame
-    /// has to be translated, and waits for a lock that this thread holds. Returns how many frames the rule has
-    /// forwarded, and how many of them are in the counters with which its removal was told.
+    /// Removes a rule while a worker is in the middle of a batch that the rule forwards from the cache: its
+    /// first frame has to be translated, and waits for a lock that this thread holds. Returns how many frames
+    /// the rule has forwarded, and how many of them are in the counters with which its removal was told.
     fn remove_in_mid_batch(switch: &Switch, near: &Dummy, far: &Dummy, round: u8) -> (u64, u64) {
         let bridge = switch.policy().find_bridge(DEFAULT_BRIDGE).unwrap();
         let new_host = format!("priority=9,dl_dst=02:00:00:00:01:{round:02x},actions=drop");

@@ -1,14 +1,16 @@
 //! What floods take from everybody, on a switch of 200 ports.
 //!
 //! Some ports send five times as many broadcasts as storm control lets one of them have flooded. First nothing
-//! else is sent: the worker's own account says how long it was busy, and the counters of the ports how many copies
-//! left. Then two hosts exchange frames beside the floods, as fast as they can, in turn with the same without.
+//! else is sent: the worker's own account says how long it was busy, and the counters of the ports how many
+//! copies left. Then two hosts exchange frames beside the floods, as fast as they can, in turn with the same
+//! without.
 //!
-//! The yardstick of a copy is what the kernel takes for it: a program without a switch sends the same number of copies
-//! from one packet socket to the same devices, with one system call for the copies of a frame, and as far apart.
+//! The yardstick of a copy is what the kernel takes for it. A program without a switch sends the same number of
+//! copies from one packet socket to the same devices, as far apart, with one system call for the copies of a
+//! frame.
 //!
-//! All this is measured without a kernel cache, and then with one, whose program makes the copies, and which forwards the frames
-//! of the two hosts.
+//! All this is measured without a kernel cache, and then with one, whose program makes the copies, and which
+//! forwards the frames of the two hosts.
 
 use super::Plan;
 use crate::forwarding::idle_ports::far_end;
@@ -24,14 +26,14 @@ use std::time::{Duration, Instant};
 
 /// Ports that get a copy of each flooded frame.
 const PORTS: u16 = 200;
-/// Time between two bursts of a port that floods, and frames of a burst: 2,000 a second, where 400 may pass. The
-/// ports take turns, evenly.
+/// Time between two bursts of a port that floods, and frames of a burst: 2,000 a second, where 400 may pass.
+/// The ports take turns, evenly.
 const PERIOD: Duration = Duration::from_millis(5);
 const BURST: usize = 10;
 /// Floods run this long before anything is measured, so that what may pass at once is used up.
 const SETTLING: Duration = Duration::from_millis(1500);
-/// The floods that are compared: how many ports flood at once, the name of the row, and the least share of the hosts' rate
-/// that a switch without a kernel cache is to keep beside the flood.
+/// The floods that are compared: how many ports flood at once, the name of the row, and the least share of the
+/// hosts' rate that a switch without a kernel cache is to keep beside the flood.
 const FLOODS: [(usize, &str, f64); 2] = [(1, "1 port floods", 0.9), (8, "8 ports flood", 0.65)];
 /// The names of the rows in which the kernel cache of the switch makes the copies, for each of the floods.
 const WITH_KERNEL: [&str; 2] = ["1 port, kernel cache", "8 ports, kernel cache"];
@@ -99,7 +101,8 @@ struct Columns {
     rate: ColumnId,
 }
 
-/// The rows of a switch: without a flood, and for each of the floods that of the yardstick and that of the switch.
+/// The rows of a switch: without a flood, and for each of the floods that of the yardstick and that of the
+/// switch.
 struct Rows {
     calm: RowId,
     yardsticks: [RowId; 2],

@@ -1,5 +1,6 @@
-//! Tables as the agents of clouds install them: a security group of a virtual machine, a network policy with a service, and a
-//! load balancer of a logical router. The rules are our own, with the tables, registers and actions that such agents use.
+//! Tables as the agents of clouds install them: a security group of a virtual machine, a network policy with a
+//! service, and a load balancer of a logical router. The rules are our own, with the tables, registers and
+//! actions that such agents use.
 
 use super::connections::{headers, recipe, with_and_without_caches};
 use super::*;
@@ -9,9 +10,10 @@ use flow::text::{GroupCommand, parse_group};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// A machine at port 1 (10.0.0.1) that may open any connection, and one at port 2 (10.0.0.2) that lets in DNS, as the
-/// firewall of Neutron has it. Table 60 finds out whose packet it is (register 5) and in which network (register 6, the zone);
-/// tables 71 to 73 are the sender's rules, 81 and 82 the receiver's. A connection that is allowed no more gets mark 1.
+/// A machine at port 1 (10.0.0.1) that may open any connection, and one at port 2 (10.0.0.2) that lets in DNS,
+/// as the firewall of Neutron has it. Table 60 finds out whose packet it is (register 5) and in which network
+/// (register 6, the zone); tables 71 to 73 are the sender's rules, 81 and 82 the receiver's. A connection that
+/// is allowed no more gets mark 1.
 const SECURITY_GROUPS: &[&str] = &[
     "priority=0,actions=resubmit(,60)",
     "table=60,priority=100,in_port=1,actions=load:0x1->NXM_NX_REG5[],load:0x7->NXM_NX_REG6[],resubmit(,71)",
@@ -79,9 +81,9 @@ fn security_groups_let_in_what_is_allowed_and_its_answers() {
     });
 }
 
-/// Clients at port 1 use the service 10.96.0.10:80, which pods at the ports 2 and 3 offer, as Antrea has it: a group chooses a
-/// pod and keeps it in registers 3 and 4, a further table commits that, and a conjunction says who may open connections to the
-/// pods.
+/// Clients at port 1 use the service 10.96.0.10:80, which pods at the ports 2 and 3 offer, as Antrea has it. A
+/// group chooses a pod and keeps it in registers 3 and 4, and a further table commits that. A conjunction says
+/// who may open connections to the pods.
 const NETWORK_POLICY: &[&str] = &[
     "priority=200,ip,actions=ct(table=10,zone=65520,nat)",
     "priority=0,actions=drop",
@@ -149,9 +151,9 @@ fn pass(bench: &mut Bench, in_port: u16, key: Headers) -> Option<(u16, [(String,
     Some((port, [(address(0), key.tp_src.get()), (address(4), key.tp_dst.get())]))
 }
 
-/// Has clients open connections to `service`, one for each source port, and exchange segments. Each has to stay with the
-/// server that its first segment has reached, a port and an address with a port, and see answers from the service only.
-/// Returns how many connections each server has got.
+/// Has clients open connections to `service`, one for each source port, and exchange segments. Each has to stay
+/// with the server that its first segment has reached, a port and an address with a port, and see answers from
+/// the service only. Returns how many connections each server has got.
 fn balance(
     bench: &mut Bench,
     client: &str,
@@ -203,8 +205,8 @@ fn a_service_has_its_pods_and_a_policy_says_who_reaches_them() {
     });
 }
 
-/// A logical router with a load balancer as OVN has it: the zones of its two translations are in the registers 11 and 12,
-/// the buckets of a group commit, and each table knows the next one by its number.
+/// A logical router with a load balancer as OVN has it: the zones of its two translations are in the registers
+/// 11 and 12, the buckets of a group commit, and each table knows the next one by its number.
 const LOGICAL_ROUTER: &[&str] = &[
     "priority=100,ip,in_port=1,actions=load:0xb->NXM_NX_REG11[],load:0xc->NXM_NX_REG12[],load:0x1->NXM_NX_REG14[],resubmit(,8)",
     "priority=100,ip,actions=load:0xb->NXM_NX_REG11[],load:0xc->NXM_NX_REG12[],load:0x2->NXM_NX_REG14[],resubmit(,8)",

@@ -1,12 +1,13 @@
 //! Translation: a key and the tables in, a flat list of datapath actions and a mask out.
 //!
 //! The walk through the pipeline keeps two pictures of the packet: as the rules have made it so far, and as the
-//! datapath actions emitted so far have made it. An output emits the difference first (`commit`), so a rewrite that no
-//! output follows costs nothing. Both pictures are in a `TrackedKey`, which marks every bit that the walk reads of
-//! the packet: another packet that agrees in these bits gets the same actions.
+//! datapath actions emitted so far have made it. An output emits the difference first (`commit`), so a rewrite
+//! that no output follows costs nothing. Both pictures are in a `TrackedKey`, which marks every bit that the
+//! walk reads of the packet: another packet that agrees in these bits gets the same actions.
 //!
-//! Translation has no side effects: whatever has to happen besides forwarding is returned as data. The cache miss,
-//! the check of a stale flow and `trace` all call it, and differ in who listens ([`TranslationObserver`]).
+//! Translation has no side effects: whatever has to happen besides forwarding is returned as data. The cache
+//! miss, the check of a stale flow and `trace` all call it, and differ in who listens
+//! ([`TranslationObserver`]).
 //!
 //! The semantics are those of Open vSwitch (`ofproto/ofproto-dpif-xlate.c` is the text to compare with), limits
 //! included.
@@ -74,7 +75,8 @@ const OFPP_UNSET: u32 = 0xffff_fff7;
 /// What happens to a packet for which a table has no rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OnMiss {
-    /// Controllers get it, if they want such packets. So it is in the first table, behind `goto_table` and behind a patch.
+    /// Controllers get it, if they want such packets. So it is in the first table, behind `goto_table` and
+    /// behind a patch.
     ToControllers,
     /// The actions go on: so it is behind `resubmit`.
     GoOn,
@@ -141,15 +143,18 @@ pub struct Translation {
     pub depends: Dependencies,
     /// Why nothing is sent; `None` if something is.
     pub drop: Option<DropReason>,
-    /// The rule with whose actions the translation spent its budget of steps; `None` if it did not, or in no rule.
+    /// The rule with whose actions the translation spent its budget of steps; `None` if it did not, or in no
+    /// rule.
     pub exhausted_by: Option<Box<Exhausted>>,
-    /// How many steps the translation took: actions executed, buckets looked at, lists copied, datapath actions emitted.
+    /// How many steps the translation took: actions executed, buckets looked at, lists copied, datapath actions
+    /// emitted.
     pub steps: usize,
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
     pub flood: Option<Flood>,
-    /// Whether the verdict holds for one frame only, and must not be cached: it depends on a continuation that
-    /// lasts for the frame, a table has no room for a rule that is to be learned, or the budget of the
-    /// translation ended while it found out which buckets are alive, which later translations go on with.
+    /// Whether the verdict holds for one frame only, and must not be cached. There are three reasons: the
+    /// verdict depends on a continuation that lasts for the frame; a table has no room for a rule that is to be
+    /// learned; or the budget of the translation ended while it found out which buckets are alive, and later
+    /// translations go on with that.
     pub is_passing: bool,
     /// The continuations that `actions` name. Their ids stay valid as long as somebody holds them.
     pub continuations: Vec<Arc<Continuation>>,
@@ -158,11 +163,12 @@ pub struct Translation {
 /// What the caller of a translation says of the packet beside its key.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances {
-    /// The port where the packet comes in, whatever port number of the datapath the key has: so a trace can begin at a
-    /// patch port, which has none, or with [`OfPort::NONE`] at no port of the bridge. `None` if the key tells the port.
+    /// The port where the packet comes in, whatever port number of the datapath the key has: so a trace can
+    /// begin at a patch port, which has none, or with [`OfPort::NONE`] at no port of the bridge. `None` if the
+    /// key tells the port.
     pub in_port: Option<PortRef>,
-    /// Whether `NORMAL` learns the packet's source address, as it does from every received packet. A trace of a packet
-    /// whose source address nobody has given learns nothing.
+    /// Whether `NORMAL` learns the packet's source address, as it does from every received packet. A trace of a
+    /// packet whose source address nobody has given learns nothing.
     pub has_sender: bool,
 }
 
@@ -224,15 +230,16 @@ pub fn translate_packet_out(
     ctx.bridge = bridge;
     (ctx.is_packet_out, ctx.cookie) = (true, NO_COOKIE);
     match ctx.ports().get(ctx.in_port()) {
-        // A port that is down receives nothing, but a controller may still send a packet as if it had come from there.
+        // A port that is down receives nothing, but a controller may still send a packet as if it had come from
+        // there.
         Some(port) if port.config.no_recv => ctx.fail(DropReason::PortNoReceive),
         _ => ctx.start_with(actions),
     }
     ctx.finish()
 }
 
-/// Translates a packet that goes on where it waited for a controller. `key` has the headers of the packet, and the state
-/// that the controller sends back.
+/// Translates a packet that goes on where it waited for a controller. `key` has the headers of the packet, and
+/// the state that the controller sends back.
 pub fn translate_resumed(
     view: View<'_>,
     bridge: BridgeId,
@@ -280,7 +287,8 @@ struct Ctx<'a, O> {
     in_group: bool,
     /// The action set is executed.
     in_action_set: bool,
-    /// What controllers are told once the packet waits for one of them. `None` if the walk stops for the next pass.
+    /// What controllers are told once the packet waits for one of them. `None` if the walk stops for the next
+    /// pass.
     pause: Option<Box<ControllerMeta>>,
     depth: u32,
     resubmits: u32,
@@ -316,8 +324,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             own_port: None,
             has_sender: true,
             recirc_id: 0,
-            // Most translations end with one action of one rule, and a cached flow keeps both lists: with room for one
-            // each, it need not move them to cut them to size.
+            // Most translations end with one action of one rule, and a cached flow keeps both lists: with room
+            // for one each, it need not move them to cut them to size.
             out: Translation {
                 actions: Vec::with_capacity(1),
                 rules: Vec::with_capacity(1),
@@ -416,7 +424,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.end_of_pass();
     }
 
-    /// Drops a packet whose port does not receive. The rule of the first table counts the packet, as in Open vSwitch.
+    /// Drops a packet whose port does not receive. The rule of the first table counts the packet, as in Open
+    /// vSwitch.
     fn refuse(&mut self) {
         if self.recirc_id == 0 {
             match self.rule_for(self.in_port(), self.table) {
@@ -501,8 +510,9 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.table = saved;
     }
 
-    /// The best rule of the present table for the packet. If none matches and the table's setting is to continue with the
-    /// next one, that is the present table from now on, and so forth; but not behind a resubmit, as in Open vSwitch.
+    /// The best rule of the present table for the packet. If none matches and the table's setting is to
+    /// continue with the next one, that is the present table from now on, and so forth; but not behind a
+    /// resubmit, as in Open vSwitch.
     fn rule_for_or_next(&mut self, in_port: OfPort, on_miss: OnMiss) -> Option<&'a Arc<Rule>> {
         loop {
             let table = self.table;
@@ -542,8 +552,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         false
     }
 
-    /// Whether the packet is a fragment and the bridge drops these. Then each look-up finds a rule without actions, as
-    /// in Open vSwitch.
+    /// Whether the packet is a fragment and the bridge drops these. Then each look-up finds a rule without
+    /// actions, as in Open vSwitch.
     fn drops_fragments(&mut self, in_port: OfPort, table: TableId) -> bool {
         let drops = self.packet.is_fragment() && self.ports().fragments() == Fragments::Drop;
         if drops {
@@ -567,7 +577,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.out.depends.looked_up(at, is_own_port, rewritten);
     }
 
-    /// The best rule of a table for the packet, as if the packet had come in on `in_port`. `None` if no rule matches.
+    /// The best rule of a table for the packet, as if the packet had come in on `in_port`. `None` if no rule
+    /// matches.
     fn rule_for(&mut self, in_port: OfPort, table: TableId) -> Option<&'a Arc<Rule>> {
         let at = TableRef { bridge: self.bridge, table };
         self.depend_on_table(in_port, table);
@@ -628,8 +639,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.exit = self.view.conduct.recirculation_exits();
     }
 
-    /// Goes on with a state. `key` has the registers and the rest of what is not in the packet, and the tunnel if
-    /// `has_tunnel` says so.
+    /// Goes on with a state. `key` has the registers and the rest of what is not in the packet, and the tunnel
+    /// if `has_tunnel` says so.
     fn resume(&mut self, state: &FrozenState, key: &PipelineKey, has_tunnel: bool) {
         self.matched = true;
         self.packet.resume(key, has_tunnel);
@@ -670,7 +681,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.hint = Some(error);
         }
         if self.outputs == 0 {
-            // Steps that lead to no output are useless, but for those up to the last one that the switch remembers.
+            // Steps that lead to no output are useless, but for those up to the last one that the switch
+            // remembers.
             let useful =
                 self.out.actions.iter().rposition(is_remembered).map_or(0, |last| last + 1);
             self.out.actions.truncate(useful);
@@ -683,8 +695,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
     }
 }
 
-/// Whether the switch remembers something of a packet because of an action, even if no output follows: a meter counts the
-/// packet, connection tracking commits its connection.
+/// Whether the switch remembers something of a packet because of an action, even if no output follows: a meter
+/// counts the packet, connection tracking commits its connection.
 fn is_remembered(action: &DpAction) -> bool {
     match action {
         DpAction::Meter(_) | DpAction::Ct(_) => true,

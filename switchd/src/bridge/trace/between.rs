@@ -25,9 +25,9 @@ const ECHO_REQUEST_V6: u128 = 128;
 pub enum HostName {
     /// By its Ethernet address, whether the MAC table has it or not.
     Mac(MacAddr),
-    /// By an IP address. Its Ethernet address is found if a port of the switch is the way to the switch's own machine
-    /// and has the IP address, if a frame from the IP address was seen, if the machine has the IP address among its
-    /// neighbours, or if the IP address was made of the Ethernet address.
+    /// By an IP address. Its Ethernet address is found in one of four places: a port that is the way to the
+    /// switch's own machine has the IP address; a frame from the IP address was seen; the machine has the IP
+    /// address among its neighbours; or the IP address itself was made of the Ethernet address.
     Ip(IpAddr),
 }
 
@@ -191,8 +191,8 @@ fn endpoint(switch: OnBridge<'_>, name: HostName) -> Result<Endpoint, TraceError
     Ok(Endpoint { mac, ip: Some(ip) })
 }
 
-/// The MAC address of the host that has an IP address, and one of the ports behind which the host is. `None` if no such
-/// host is known.
+/// The MAC address of the host that has an IP address, and one of the ports behind which the host is. `None` if
+/// no such host is known.
 pub(super) fn find(switch: OnBridge<'_>, ip: IpAddr) -> Option<(MacAddr, OfPort)> {
     let own = switch.own_ends().into_iter().filter(|end| neighbours::has_address(&end.device, ip));
     let own = own.map(|end| end.mac);
