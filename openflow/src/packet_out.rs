@@ -57,8 +57,8 @@ pub fn check_packet_out(packet_out: &PacketOut, version: OfVersion) -> Result<()
     Ok(check_received_packet(packet_out, version)?)
 }
 
-/// The ingress port and the fields beside the packet ([`FieldId::beside_packet`]) of a match, which must be about nothing else and
-/// have no masks.
+/// The ingress port and the fields beside the packet ([`FieldId::beside_packet`]) of a match, which must be
+/// about nothing else and have no masks.
 fn pipeline_fields(matching: &Match) -> Result<(OfPort, PipelineKey), ErrorCode> {
     let mut rest = *matching.mask();
     if !FieldId::InPort.is_exact(matching.mask()) {
@@ -106,7 +106,7 @@ fn match_of(packet_out: &PacketOut) -> Match {
     key.in_port.set(packet_out.in_port);
     FieldId::InPort.set_mask(&mut mask, u128::MAX);
     for field in FieldId::beside_packet(&key) {
-        // OpenFlow 1.5, which alone carries these fields, has registers in pairs.
+        // Only OpenFlow 1.5 carries these fields, and it has registers in pairs.
         let field = match field {
             FieldId::Reg(n) => FieldId::XReg(n / 2),
             field => field,

@@ -1,13 +1,13 @@
 //! Who listens to a network device beside the switch, as tcpdump(8) does.
 //!
-//! The kernel shows a frame that goes around the queueing discipline to no packet socket (packet(7)). So a port lets
-//! the frames that it sends pass the queueing discipline while somebody listens to its device
+//! The kernel shows a frame that goes around the queueing discipline to no packet socket (packet(7)). So a port
+//! lets the frames that it sends pass the queueing discipline while somebody listens to its device
 //! ([`crate::Port::set_listened`]).
 //!
-//! The kernel does not tell when somebody begins to listen. The list of the packet sockets of a network namespace,
-//! `/proc/net/packet`, has to be read now and then. A program that listens to one device usually makes it
-//! promiscuous, too, of which the kernel tells as of any other change of the device. That is a good moment to read the
-//! list.
+//! The kernel does not tell when somebody begins to listen. The list of the packet sockets of a network
+//! namespace, `/proc/net/packet`, has to be read now and then. A program that listens to one device usually
+//! makes it promiscuous, too. The kernel tells of that as of any other change of the device, which is a good
+//! moment to read the list.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
@@ -18,8 +18,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The inode numbers of the packet sockets by which this process receives.
 static OWN: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
-/// The list's word for a socket that receives frames of all protocols (`ETH_P_ALL`). The kernel shows sent frames to
-/// no other socket.
+/// The list's word for a socket that receives frames of all protocols (`ETH_P_ALL`). The kernel shows sent
+/// frames to no other socket.
 const ALL_PROTOCOLS: &str = "0003";
 
 /// The list of the packet sockets of one network namespace.
@@ -90,7 +90,8 @@ impl Listened {
     }
 }
 
-/// Keeps a packet socket of this process, named by its inode number, from counting as a listener until this is dropped.
+/// Keeps a packet socket of this process, named by its inode number, from counting as a listener until this is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct OwnSocket(u64);
 

@@ -11,9 +11,9 @@
 //! | the rule learns into a table that packets do not come to | [`Problem::IdleLearning`] | `destination` |
 //! | the rule names a table, port or group that does not exist | [`Problem::EmptyTable`] and the like | `destination` |
 //!
-//! A rule counts as shadowed only if a single rule shadows it, not if several do together. Rules are compared by
-//! their masks, so that a hundred thousand rules take seconds. A check that would take too long is given up, and
-//! the report says which one. Lint reads rules and changes nothing.
+//! A rule counts as shadowed only if a single rule shadows it, not if several do together. Rules are compared
+//! by their masks, so that a hundred thousand rules take seconds. A check that would take too long is given up,
+//! and the report says which one. Lint reads rules and changes nothing.
 
 mod conjunctions;
 mod connections;
@@ -86,8 +86,8 @@ pub struct Finding {
     pub problem: Problem,
 }
 
-/// A problem of a rule, *the rule* below. Other rules are named by their indices into the rules that [`lint`] was
-/// given.
+/// A problem of a rule, *the rule* below. Other rules are named by their indices into the rules that [`lint`]
+/// was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// A rule of higher priority matches every packet that the rule matches, so the rule is never carried out.
@@ -101,28 +101,30 @@ pub enum Problem {
         /// The rule of the same priority.
         with: usize,
     },
-    /// The rule is an alternative of a conjunction of which another clause has no alternative at this priority, so the
-    /// conjunction never matches. Told of the conjunction's first rule.
+    /// The rule is an alternative of a conjunction of which another clause has no alternative at this priority,
+    /// so the conjunction never matches. The warning is about the conjunction's first rule.
     MissingClause {
         /// The number of the conjunction.
         id: u32,
         /// The clause without an alternative, 1 to the number of clauses.
         clause: u8,
     },
-    /// The rule is an alternative of a conjunction, but no rule of the table matches `conj_id=ID`. Told of the conjunction's
-    /// first rule.
+    /// The rule is an alternative of a conjunction, but no rule of the table matches `conj_id=ID`. Told of the
+    /// conjunction's first rule.
     IdleConjunction {
         /// The number of the conjunction.
         id: u32,
     },
-    /// A later rule of the input has the same table, match and priority. Adding the later rule replaces this one.
+    /// A later rule of the input has the same table, match and priority. Adding the later rule replaces this
+    /// one.
     Replaced {
         /// The later rule.
         by: usize,
     },
     /// Packets of the rule can come back to the rule by resubmits, without end.
     Loop {
-        /// The rules that such packets go through, beginning with the rule: all, or the first ten of a long loop.
+        /// The rules that such packets go through, beginning with the rule: all, or the first ten of a long
+        /// loop.
         rules: Vec<usize>,
         /// The tables of `rules`, in the same order.
         tables: Vec<TableId>,
@@ -134,18 +136,20 @@ pub enum Problem {
         /// The table that has no rules.
         table: TableId,
     },
-    /// The rule learns into a table that no rule sends packets to, so that what is learned is never carried out.
+    /// The rule learns into a table that no rule sends packets to, so that what is learned is never carried
+    /// out.
     IdleLearning {
         /// The table that learned rules are added to.
         table: TableId,
     },
-    /// The rule looks the packet's connection up, and no rule that the packet comes to then matches or copies what was found.
+    /// The rule looks the packet's connection up, and no rule that the packet comes to then matches or copies
+    /// what was found.
     UnusedConnection {
         /// The table that goes on with the packet.
         table: TableId,
     },
-    /// The rule has connections translated, and no rule translates their answers back: none with `nat` is for the same zone and
-    /// meets other packets than first ones.
+    /// The rule has connections translated, and no rule translates their answers back: none with `nat` is for
+    /// the same zone and meets other packets than first ones.
     OneWayNat,
     /// The rule outputs to a port that does not exist.
     MissingPort {
@@ -293,8 +297,8 @@ impl fmt::Display for Problem {
 pub struct Report {
     /// The problems in the order of the rules' indices.
     pub findings: Vec<Finding>,
-    /// The checks that were given up because they took too many steps, such as `loops`. There may be more problems
-    /// of these kinds than `findings` has.
+    /// The checks that were given up because they took too many steps, such as `loops`. There may be more
+    /// problems of these kinds than `findings` has.
     pub unfinished: Vec<&'static str>,
 }
 

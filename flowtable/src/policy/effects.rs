@@ -4,7 +4,7 @@
 //! transaction, so that the rules that were removed are not freed before they have been told of. Whoever
 //! drops it unread has paid for nothing but that.
 //!
-//! Told is the difference between the version before and the version after. A rule that one request of a
+//! It tells the difference between the version before and the version after. A rule that one request of a
 //! transaction adds and a later one deletes was never there.
 
 use super::bridge_id::BridgeId;
@@ -26,8 +26,8 @@ use std::sync::Arc;
 pub enum Effect<'a> {
     /// There is a new rule.
     RuleAdded(Entry<'a, Arc<Rule>>),
-    /// A request modified a rule: what it is now, and what it was before, which may be the same; `None` if that has been
-    /// freed.
+    /// A request modified a rule: what it is now, and what it was before, which may be the same; `None` if that
+    /// has been freed.
     RuleChanged(Entry<'a, Arc<Rule>>, Option<&'a Arc<Rule>>),
     /// A rule is gone. Its counters are final once every worker has finished the batch that it was at when
     /// the transaction was committed, and cached flows have added what they counted.
@@ -97,13 +97,14 @@ impl Effects {
         &self.change.vacancy_changes
     }
 
-    /// What whoever made the transaction tells observers of it ([`Transaction::annotate`](super::Transaction::annotate)).
+    /// What whoever made the transaction tells observers of it
+    /// ([`Transaction::annotate`](super::Transaction::annotate)).
     pub fn annotation<T: Any>(&self) -> Option<&T> {
         self.annotation.as_deref()?.downcast_ref()
     }
 
-    /// How many rules were added, if nothing but additions of rules was done: no rule is gone without another one at its place.
-    /// A rule that a later request of the transaction replaced counts, too.
+    /// How many rules were added, if nothing but additions of rules was done: no rule is gone without another
+    /// one at its place. A rule that a later request of the transaction replaced counts, too.
     pub fn additions(&self) -> Option<usize> {
         let mut count = 0;
         for step in self.change.steps() {

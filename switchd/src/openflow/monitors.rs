@@ -235,7 +235,7 @@ impl Monitors {
         if self.of_id.len() >= MAX_MONITORS {
             return Err(ErrorCode::MonitorExists);
         }
-        // Told are changes behind the list of rules, which sets the version.
+        // The changes that are told come behind the list of rules, which sets the version.
         let since = Version(u64::MAX);
         self.of_id.insert(id, Monitor { flags, filter: *filter, since });
         begun.push(id);

@@ -45,7 +45,7 @@ fn the_host_does_not_answer() -> anyhow::Result<()> {
     netlink.add_route(network.a().v4().into(), 32, None, Some(port.index))?;
     let report = Ping::brief(own).run(network.a().namespace())?;
     ensure!(report.received() == 0, "it answered ARP and ping");
-    // Told the port's MAC address, a host need not ask.
+    // A host that was told the port's MAC address need not ask.
     let a = &mut network.hosts[0];
     let cable = a.netlink().link("eth0")?.index;
     a.netlink().add_neighbour(cable, own, port.mac)?;

@@ -160,7 +160,7 @@ fn a_table_tells_once_that_it_is_nearly_full_and_that_it_has_room() {
         range.map(|priority| (Command::DeleteStrict, priority)).collect()
     };
     assert_eq!(run(&add(1..=7)), []);
-    // Told is what the whole transaction has left.
+    // The event tells how full the whole transaction has left the table.
     assert_eq!(run(&add(8..=9)), [(VacancyEvent::Down, 10)]);
     assert_eq!(run(&[delete(4..=9), add(4..=9)].concat()), []);
     assert_eq!(run(&delete(1..=5)), []);

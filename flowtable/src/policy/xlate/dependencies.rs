@@ -38,7 +38,8 @@ impl TableSet {
 pub struct Dependencies {
     /// The tables in which the packet was looked up.
     pub tables: TableSet,
-    /// The words of a [`FlowKey`](flow::FlowKey) that some look-up saw with another value than the datapath extracted.
+    /// The words of a [`FlowKey`](flow::FlowKey) that some look-up saw with another value than the datapath
+    /// extracted.
     pub rewritten: WordSet,
     /// The ports whose settings were read, and numbers of ports that did not exist.
     pub ports: Places,
@@ -51,7 +52,7 @@ pub struct Dependencies {
 }
 
 impl Dependencies {
-    /// Notes a look-up of a packet of which the words `rewritten` are not what the datapath extracted. `is_own_port`
+    /// Notes a look-up of a packet. Its words `rewritten` are not what the datapath extracted. `is_own_port`
     /// says that the packet was looked up with the port of this bridge that it came in on.
     pub(super) fn looked_up(&mut self, table: TableRef, is_own_port: bool, rewritten: WordSet) {
         self.tables.insert(table);

@@ -1,11 +1,11 @@
 //! Cached traffic while somebody sends what makes most work.
 //!
-//! Each attack runs at three speeds on top of 1,000 established flows, each between two hosts of its own.
-//! Told are the established frames' rate against that right before and right after, what the attack got
-//! into the caches, and how many of 1,000 new connections of an established host got through with their
-//! first frame and with one of three. The first tenth of a second after an attack is measured, and how
-//! long it takes until all is as before. Attacks from another port than that of the established hosts have tables of their
-//! own: `states` and `segments`.
+//! Each attack runs at three speeds on top of 1,000 established flows, each between two hosts of its own. The
+//! tables tell the rate of the established frames against that right before and right after, what the attack
+//! got into the caches, and how many of 1,000 new connections of an established host got through with their
+//! first frame and with one of three. The first tenth of a second after an attack is measured, and how long it
+//! takes until all is as before. Attacks from another port than that of the established hosts have tables of
+//! their own: `states` and `segments`.
 
 mod field;
 mod segments;

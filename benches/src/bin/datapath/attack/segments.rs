@@ -1,9 +1,11 @@
-//! Frames that ask for segmentation as a hostile sender asks for it, beside established traffic of another port.
+//! Frames that ask for segmentation as a hostile sender asks for it, beside established traffic of another
+//! port.
 //!
-//! A whole switch with one worker and ports in memory that take no offload on: how much time a port may have for its
-//! segments is the worker's decision. All frames wait already when a run begins, so that the worker never has to wait for
-//! them, and the attacker sends as fast as the worker takes its frames. Told are the established frames a second of the
-//! worker's time on its core, against that of runs without the attack before and after.
+//! A whole switch with one worker and ports in memory that take no offload on: how much time a port may have
+//! for its segments is the worker's decision. All frames wait already when a run begins, so that the worker
+//! never has to wait for them, and the attacker sends as fast as the worker takes its frames. The table tells
+//! how many established frames are forwarded in a second of the worker's time on its core, against runs without
+//! the attack before and after.
 
 use crate::Bench;
 use anyhow::Context;
@@ -164,7 +166,8 @@ fn hostile(request: Request) -> (Vec<u8>, Offload) {
     (bytes, offload)
 }
 
-/// The time that the worker of this process, if there is one only, has spent on a core (`/proc/PID/task/TID/schedstat`).
+/// The time that the worker of this process, if there is one only, has spent on a core
+/// (`/proc/PID/task/TID/schedstat`).
 fn worker_time() -> anyhow::Result<Duration> {
     for task in fs::read_dir("/proc/self/task").context("list the threads")? {
         let path = task?.path();

@@ -1,10 +1,11 @@
-//! Frames that go round with ever new states, from one port, beside established traffic of another port that needs states
-//! of its own.
+//! Frames that go round with ever new states, from one port, beside established traffic of another port that
+//! needs states of its own.
 //!
-//! Every frame has a label, and a rule keeps its source address in a register and pops the label: the state with which the
-//! second pass begins has the address. Told are the established frames' rate, against that right before and right after
-//! as in the other attacks, and how many frames from the established hosts' port were dropped because no state was left.
-//! New hosts come up there all the time, whose frames need new states.
+//! Every frame has a label, and a rule keeps its source address in a register and pops the label: the state
+//! with which the second pass begins has the address. The table tells the rate of the established frames,
+//! against that right before and right after as in the other attacks. It also tells how many frames from the
+//! established hosts' port were dropped because no state was left. New hosts come up there all the time, whose
+//! frames need new states.
 
 use super::SPEEDS;
 use crate::Bench;
@@ -97,8 +98,8 @@ impl Field {
         field
     }
 
-    /// Established frames for some time while the attacker sends `per_second` others. Returns millions of established
-    /// frames a second.
+    /// Established frames for some time while the attacker sends `per_second` others. Returns millions of
+    /// established frames a second.
     fn run(&mut self, seconds: f64, per_second: f64) -> f64 {
         let Self { switch, rng, established, next_new } = self;
         let (mut frames, mut sent, mut elapsed) = (0, 0.0, 0.0);

@@ -1,8 +1,8 @@
-//! Frames of 1,000 established connections while somebody sends frames that each begin another one: datagrams of random
-//! addresses and ports, or SYNs of these.
+//! Frames of 1,000 established connections while somebody sends frames that each begin another one: datagrams
+//! of random addresses and ports, or SYNs of these.
 //!
-//! Told are the rate of the established frames against that right before and right after, and how many of 1,000 new connections
-//! of established hosts got through with their first frame.
+//! The table tells the rate of the established frames against that right before and right after, and how many
+//! of 1,000 new connections of established hosts got through with their first frame.
 
 use super::{TRACKED, establish, policy, switch};
 use crate::Bench;
@@ -86,7 +86,8 @@ impl Field {
         Ok(field)
     }
 
-    /// Established frames for some time while `per_second` others come. Returns millions of established frames a second.
+    /// Established frames for some time while `per_second` others come. Returns millions of established frames
+    /// a second.
     fn run(&mut self, seconds: f64, per_second: f64) -> f64 {
         let Self { switch, established, rng, proto, .. } = self;
         let (mut frames, mut sent, mut elapsed) = (0, 0.0, 0.0);
@@ -109,7 +110,8 @@ impl Field {
         frames as f64 / elapsed / 1e6
     }
 
-    /// Makes connections of established hosts, one after each millisecond of a flood, and returns the part that got through.
+    /// Makes connections of established hosts, one after each millisecond of a flood, and returns the part that
+    /// got through.
     fn connect(&mut self, per_second: f64) -> f64 {
         let mut through = 0;
         for _ in 0..NEW / 10 {

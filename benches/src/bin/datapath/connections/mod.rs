@@ -1,7 +1,9 @@
-//! Frames that `ct(...)` tracks: established connections with and without NAT, new ones, floods of new ones, and two workers.
+//! Frames that `ct(...)` tracks: established connections with and without NAT, new ones, floods of new ones,
+//! and two workers.
 //!
-//! The frames are UDP datagrams of 64 bytes, the frame check sequence included. UDP stays `+new` until it is answered, as in Open
-//! vSwitch, so a connection is established here by a first packet and an answer, and measured are further packets.
+//! The frames are UDP datagrams of 64 bytes, the frame check sequence included. UDP stays `+new` until it is
+//! answered, as in Open vSwitch, so a connection is established here by a first packet and an answer. The
+//! packets behind these are measured.
 
 mod begun;
 mod established;
@@ -71,7 +73,8 @@ fn switch_with(policy: &Arc<Policy>, caches: CacheConfig, seed: u64) -> NullSwit
     switch
 }
 
-/// Begins the connections with the numbers 0 to `count`, and has them answered. Returns the answers, in no order.
+/// Begins the connections with the numbers 0 to `count`, and has them answered. Returns the answers, in no
+/// order.
 ///
 /// # Errors
 /// Not all of them are in the table then.
