@@ -16,8 +16,8 @@ pub(crate) fn put(out: &mut Encoder, versions: &[OfVersion]) {
     out.u32(versions.iter().map(|version| 1 << version_number(*version)).fold(0, |a, b| a | b));
 }
 
-/// The versions of a HELLO. A HELLO without a bitmap means every version up to that of its header (OpenFlow 1.3.5
-/// §6.3.1).
+/// The versions of a HELLO. A HELLO without a bitmap, or with an empty one, means every version up to that of its header
+/// (OpenFlow 1.3.5 §6.3.1).
 pub(crate) fn decode(header: MessageHeader, mut body: Input<'_>) -> Vec<OfVersion> {
     let up_to = || {
         let all = OfVersion::ALL.into_iter();
@@ -30,12 +30,34 @@ pub(crate) fn decode(header: MessageHeader, mut body: Input<'_>) -> Vec<OfVersio
             break;
         };
         body.skip_padding(len);
+        // Bit 0 stands for no version.
         if kind == VERSION_BITMAP
             && let Ok(bits) = element.u32()
+            && bits & !1 != 0
         {
             let all = OfVersion::ALL.into_iter();
             return all.filter(|version| bits >> version_number(*version) & 1 != 0).collect();
         }
     }
     up_to()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use OfVersion::{OpenFlow10, OpenFlow13};
+
+    fn check(elements: &[u8], expected: &[OfVersion]) {
+        let header = MessageHeader { version: 1, kind: 0, len: 8, xid: 0 };
+        let versions = decode(header, Input::new(elements, ErrorCode::BadLength));
+        assert_eq!(versions, expected, "{elements:?}");
+    }
+
+    #[test]
+    fn a_bitmap_that_names_no_version_is_none() {
+        check(&[0, 1, 0, 8, 0, 0, 0, 0x10], &[OpenFlow13]);
+        check(&[0, 1, 0, 8, 0, 0, 0, 0], &[OpenFlow10]);
+        check(&[0, 1, 0, 8, 0, 0, 0, 1], &[OpenFlow10]);
+        check(&[0, 1, 0, 8, 0, 0, 0, 0, 0, 1, 0, 8, 0, 0, 0, 0x10], &[OpenFlow13]);
+    }
 }
