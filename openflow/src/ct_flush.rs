@@ -45,7 +45,8 @@ impl CtFlush {
     ///
     /// # Errors
     ///
-    /// The error that the sender gets if a property has another size than its type wants.
+    /// The error that the sender gets if a property has another size than its type wants, or if addresses of IPv4 and of
+    /// IPv6 come together.
     pub fn filter(&self) -> Result<CtFilter, ErrorCode> {
         let (protocol, properties) = match self {
             Self::Zone(zone) => {
@@ -56,11 +57,12 @@ impl CtFlush {
         let is_icmp = matches!(protocol, ICMP | ICMPV6);
         let protocol = Some(protocol).filter(|protocol| *protocol != 0);
         let mut filter = CtFilter { protocol, ..CtFilter::default() };
+        let mut is_v4 = None;
         for (kind, value) in properties {
             let value = Input::new(value, ErrorCode::BadPropertyLength);
             match kind {
-                0 => filter.original = ends(value, is_icmp)?,
-                1 => filter.reply = ends(value, is_icmp)?,
+                0 => filter.original = ends(value, is_icmp, &mut is_v4)?,
+                1 => filter.reply = ends(value, is_icmp, &mut is_v4)?,
                 _ => filter.zone = Some(number(value)?),
             }
         }
@@ -116,17 +118,25 @@ impl CtFlush {
 }
 
 /// Reads the properties of a tuple. An address or a port of zeros is none, and so is what an ICMP tuple without addresses
-/// says if that is zeros only: `ovs-ofctl` sends such a tuple where its user names none.
-fn ends(mut input: Input<'_>, is_icmp: bool) -> Result<CtEnds, ErrorCode> {
+/// says if that is zeros only: `ovs-ofctl` sends such a tuple where its user names none. `is_v4` says whether the addresses
+/// before are those of IPv4; `None` if there are none.
+fn ends(
+    mut input: Input<'_>,
+    is_icmp: bool,
+    is_v4: &mut Option<bool>,
+) -> Result<CtEnds, ErrorCode> {
     let mut ends = CtEnds::default();
     // The properties inside begin at a multiple of 8 bytes, behind 4 bytes of padding.
     input.skip(4)?;
     while !input.is_empty() {
         let (kind, value) = decode_property(&mut input)?;
-        let address = |value| -> Result<Option<IpAddr>, ErrorCode> {
+        let mut address = |value| -> Result<Option<IpAddr>, ErrorCode> {
             let address = Ipv6Addr::from(exactly::<16>(value)?);
             // IPv4 addresses are mapped into IPv6 ones (RFC 4291 §2.5.5.2).
             let v4 = address.to_ipv4_mapped().map(IpAddr::from);
+            if !address.is_unspecified() && *is_v4.get_or_insert(v4.is_some()) != v4.is_some() {
+                return Err(ErrorCode::BadPropertyValue);
+            }
             Ok(Some(v4.unwrap_or(address.into())).filter(|address| !address.is_unspecified()))
         };
         let port = |value| number(value).map(|port| Some(port).filter(|port| *port != 0));
@@ -138,8 +148,8 @@ fn ends(mut input: Input<'_>, is_icmp: bool) -> Result<CtEnds, ErrorCode> {
             part::ICMP_ID if is_icmp => ends.icmp_id = Some(number(value)?),
             part::ICMP_TYPE if is_icmp => ends.icmp_type = Some(exactly::<1>(value)?[0]),
             part::ICMP_CODE if is_icmp => ends.icmp_code = Some(exactly::<1>(value)?[0]),
-            part::ICMP_ID | part::ICMP_TYPE | part::ICMP_CODE => {}
-            _ => return Err(ErrorCode::BadProperty),
+            // As in Open vSwitch: what does not belong to the protocol, or is not known, says nothing.
+            _ => {}
         }
     }
     let zeros =
@@ -211,6 +221,38 @@ mod tests {
                 .expect("a request");
             assert_eq!(request.filter(), Ok(expected), "{words:?}");
         }
+    }
+
+    /// The properties of a tuple with these addresses.
+    fn tuple(addresses: &[(u16, &str)]) -> Vec<u8> {
+        let mut bytes = vec![0; 4];
+        for (kind, address) in addresses {
+            let address: Ipv6Addr = address.parse().unwrap();
+            bytes.extend(kind.to_be_bytes().into_iter().chain([0, 20]));
+            bytes.extend(address.octets().into_iter().chain([0; 4]));
+        }
+        bytes
+    }
+
+    #[test]
+    fn addresses_of_two_families_do_not_go_together() {
+        let request = |properties| CtFlush::Matching { protocol: 6, properties };
+        let check = |tuples: Vec<Vec<u8>>, is_sound: bool| {
+            let filter = request((0..).zip(tuples).collect()).filter();
+            assert_eq!(filter.is_ok(), is_sound, "{filter:?}");
+            assert!(is_sound || filter == Err(ErrorCode::BadPropertyValue));
+        };
+        check(vec![tuple(&[(0, "::ffff:10.0.0.1"), (1, "::ffff:10.0.0.2")])], true);
+        check(vec![tuple(&[(0, "::ffff:10.0.0.1"), (1, "fe80::2")])], false);
+        check(vec![tuple(&[(0, "::ffff:10.0.0.1")]), tuple(&[(1, "fe80::2")])], false);
+        check(vec![tuple(&[(0, "fe80::1"), (1, "::")]), tuple(&[(1, "fe80::2")])], true);
+    }
+
+    #[test]
+    fn a_part_of_a_tuple_that_is_not_known_says_nothing() {
+        let property = vec![0, 0, 0, 0, 0, 9, 0, 8, 1, 2, 3, 4];
+        let request = CtFlush::Matching { protocol: 6, properties: vec![(0, property)] };
+        assert_eq!(request.filter().map(|filter| filter.original), Ok(CtEnds::default()));
     }
 
     #[test]
