@@ -129,7 +129,10 @@ impl<'a> Argument<'a> {
             let fault = format!("{}: members: stands where {} does", self.name, quoted(word));
             return Err(Fault::new(fault));
         }
-        let members = Some(first).filter(|first| !first.is_empty()).into_iter().chain(words);
+        // As earlier versions of Open vSwitch wanted them, the ports can stand in brackets.
+        let members = std::iter::once(first)
+            .chain(words)
+            .flat_map(|word| word.split(['[', ']']).filter(|word| !word.is_empty()));
         let member = |text| port::parse(text, self.context.ports, self.context.lenient);
         let members = members.map(member).collect::<Result<_, _>>().map_err(of)?;
         Ok(Action::Bundle(Box::new(PortBundle { fields, basis, algorithm, members, dst })))

@@ -316,6 +316,21 @@ fn lenient_reading_finds_actions_where_open_vswitch_does() {
 }
 
 #[test]
+fn members_can_stand_in_brackets() {
+    for (bare, bracketed) in [
+        ("bundle(eth_src,0,hrw,ofport,members:1,2)", "bundle(eth_src,0,hrw,ofport,members:[1,2])"),
+        ("bundle(eth_src,0,hrw,ofport,members:)", "bundle(eth_src,0,hrw,ofport,slaves:[])"),
+        (
+            "bundle_load(eth_src,0,hrw,ofport,NXM_NX_REG0[0..15],members:3)",
+            "bundle_load(eth_src,0,hrw,ofport,NXM_NX_REG0[0..15],members:[3])",
+        ),
+    ] {
+        let read = |actions| parse_flow(&format!("actions={actions}"), &ParseContext::default());
+        assert_eq!(read(bracketed).unwrap(), read(bare).unwrap(), "{bracketed}");
+    }
+}
+
+#[test]
 fn a_rule_without_a_word_has_no_actions() {
     let error = describe_flow("", Protocols::ANY, &ParseContext::default()).unwrap_err();
     assert_eq!(error.message(), "the actions are missing");
