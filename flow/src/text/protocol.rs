@@ -120,7 +120,8 @@ impl Protocols {
         let def = field.def();
         let all = def.whole;
         let mask = masked.mask & all;
-        if mask == 0 {
+        // A match without bits of an option says that the packet has the option.
+        if mask == 0 && !field.is_option() {
             Self::ANY
         } else if mask == all {
             Self::for_value(field)
@@ -255,5 +256,9 @@ mod tests {
         assert_eq!(Protocols::for_match(FieldId::Ipv4Src, &holes), Protocols::NXM_OF11_UP);
         assert_eq!(Protocols::for_match(FieldId::TcpSrc, &prefix), Protocols::NXM_OXM);
         assert_eq!(Protocols::for_match(FieldId::Reg(0), &prefix), Protocols::NXM_OXM);
+        let nothing = Masked { value: 0, mask: 0 };
+        assert_eq!(Protocols::for_match(FieldId::Reg(0), &nothing), Protocols::ANY);
+        let option = FieldId::from_name("tun_metadata7").unwrap();
+        assert_eq!(Protocols::for_match(option, &nothing), Protocols::NXM_OXM);
     }
 }
