@@ -38,6 +38,8 @@ mod bucket_property {
 
 /// The experimenter of the selection method (Netronome).
 const NETRONOME: u32 = 0x0000_154d;
+/// The number that Open vSwitch 2.4 took for Netronome's, which later versions still read.
+const NETRONOME_24: u32 = 0x0000_1540;
 /// The property of a group that gives the selection method (`NTRT_SELECTION_METHOD`).
 const SELECTION_METHOD: u32 = 1;
 /// How many bytes the name of a selection method has at most, with a zero at the end.
@@ -387,9 +389,9 @@ fn decode_properties(
         if kind != EXPERIMENTER_PROPERTY {
             return Err(ErrorCode::BadProperty);
         }
-        if decode_experimenter(&mut value)? != (NETRONOME, SELECTION_METHOD) {
+        let (NETRONOME | NETRONOME_24, SELECTION_METHOD) = decode_experimenter(&mut value)? else {
             return Err(ErrorCode::PropertyBadExpType);
-        }
+        };
         value.skip(4)?;
         selection.method = value.name::<METHOD_SIZE>()?;
         check(&selection.method)?;
