@@ -242,6 +242,7 @@ const INPUTS: &[&str] = &[
     "del-flows br0 -\tudp\nip",
     "dump-flows br0\t",
     "bundle br0 -\tflow add in_port=3,actions=2\nflow delete in_port=3",
+    "ofp-print -\t04 02 00 0c 00 00 00 01\t12 34 56 78\n",
     "--bundle add-flows br0 -\tin_port=1,actions=1\nin_port=2,actions=1\ndelete",
 ];
 

@@ -16,9 +16,12 @@ use serde::Serialize;
 use std::io::{Read, Write};
 use std::net::IpAddr;
 
-/// Carries out the verb `ofp-print`: prints a message that is given in hexadecimal.
+/// Carries out the verb `ofp-print`: prints a message that is given in hexadecimal, or on standard input.
 pub(crate) fn ofp_print(options: &Options, arguments: &HexMessage) -> anyhow::Result<Outcome> {
-    let bytes = bytes(&arguments.hex)?;
+    let bytes = match &*arguments.hex {
+        "-" => bytes(&files::read("-")?)?,
+        hex => bytes(hex)?,
+    };
     let verbosity = arguments.verbosity.unwrap_or(options.how.verbosity() + 1);
     print_messages(options, &[bytes], &Printer { verbosity, ..Printer::default() })
 }

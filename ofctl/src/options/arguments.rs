@@ -72,7 +72,7 @@ pub(crate) struct CachedFlows {
 /// The arguments of `ofp-print`.
 #[derive(Debug, Args)]
 pub(crate) struct HexMessage {
-    /// The bytes of the message, in hexadecimal
+    /// The bytes of the message, in hexadecimal; - is standard input
     pub(crate) hex: String,
     /// How much is printed: 0 nothing of packets, 1 their headers, 3 their bytes, 5 those of the message [default: 1]
     pub(crate) verbosity: Option<u8>,
