@@ -148,7 +148,12 @@ pub(crate) fn put_async(out: &mut String, masks: &AsyncMasks) {
 /// Prints requests about flow monitors.
 pub(crate) fn put_monitors(out: &mut String, monitors: &[FlowMonitor], options: &PrintOptions<'_>) {
     for monitor in monitors {
-        put!(out, "\n id={} flags=", monitor.id);
+        put!(out, "\n id={}", monitor.id);
+        if monitor.command == MonitorCommand::Delete {
+            out.push_str(" command=delete");
+            continue;
+        }
+        out.push_str(" flags=");
         let flags = monitor.flags;
         let names: Vec<&str> = [
             (flags.initial, "initial"),
@@ -164,10 +169,8 @@ pub(crate) fn put_monitors(out: &mut String, monitors: &[FlowMonitor], options: 
         .collect();
         out.push_str(if names.is_empty() { "0" } else { "" });
         out.push_str(&names.join(","));
-        match monitor.command {
-            MonitorCommand::Add => {}
-            MonitorCommand::Modify => out.push_str(" command=modify"),
-            MonitorCommand::Delete => out.push_str(" command=delete"),
+        if monitor.command == MonitorCommand::Modify {
+            out.push_str(" command=modify");
         }
         if let Some(port) = monitor.filter.out_port {
             out.push_str(" out_port=");

@@ -5,6 +5,7 @@ use flow::flow_mod::FlowMod;
 use flow::text::{
     DEFAULT_PRIORITY, FlowLine, PrintOptions, write_flow_mod, write_match, write_port,
 };
+use flow::types::OfPort;
 use openflow::{AggregateStats, FlowStats};
 use std::fmt::Write;
 
@@ -17,7 +18,14 @@ pub(crate) fn put_mod(
 ) {
     debug_assert!(received.kind.name.ends_with("FLOW_MOD"));
     out.push(' ');
-    write_flow_mod(out, flow_mod, true, options);
+    // A flow mod that deletes nothing has an output port all the same, which means nothing.
+    let out_port = received.out_port().unwrap_or(OfPort::NONE);
+    if flow_mod.out_port.is_none() && out_port != OfPort::NONE {
+        let shown = FlowMod { out_port: Some(out_port), ..flow_mod.clone() };
+        write_flow_mod(out, &shown, true, received.buffer(), options);
+    } else {
+        write_flow_mod(out, flow_mod, true, received.buffer(), options);
+    }
 }
 
 /// Prints which rules a request selects.

@@ -84,6 +84,7 @@ pub(crate) fn put_id(out: &mut String, id: GroupId) {
     out.push_str(" group_id=");
     match id {
         GroupId::ALL => out.push_str("ALL"),
+        GroupId::ANY => out.push_str("ANY"),
         id => {
             put!(out, "{}", id.0);
         }

@@ -11,6 +11,7 @@
 
 mod actions;
 mod bits;
+mod connections;
 mod events;
 mod field_names;
 mod flows;
@@ -28,7 +29,7 @@ pub use flows::flow_line;
 pub use tables::put_table_features;
 
 use flow::text::{NoPortNames, PortNames, PrintOptions};
-use flow::types::OfVersion;
+use flow::types::{OfPort, OfVersion};
 use openflow::{
     CtFlush, Encoding, ErrorCode, HEADER_SIZE, MessageHeader, MessageKind, NoKind, OfMessage,
     PacketInForm,
@@ -116,7 +117,14 @@ impl Printer<'_> {
         if switch::put_raw(out, &kind, bytes)? {
             return Ok(());
         }
-        let message = OfMessage::decode(bytes, encoding).map_err(|error| error.0)?;
+        let message = match OfMessage::decode(bytes, encoding).map_err(|error| error.0) {
+            // A switch without buffers refuses the message, which can be read all the same.
+            Err(ErrorCode::BufferUnknown) => {
+                let unbuffered = without_buffer(&kind, bytes).ok_or(ErrorCode::BufferUnknown)?;
+                OfMessage::decode(&unbuffered, encoding).map_err(|error| error.0)?
+            }
+            message => message?,
+        };
         self.body(
             out,
             &Received { message: &message, kind: &kind, version: encoding.version, bytes },
@@ -167,10 +175,15 @@ impl Printer<'_> {
             OfMessage::CtFlush(CtFlush::Zone(zone)) => {
                 put!(out, " zone_id={zone}");
             }
+            OfMessage::CtFlush(flush @ CtFlush::Matching { protocol, .. }) => {
+                connections::put_flush(out, *protocol, &flush.filter()?);
+            }
             OfMessage::SetControllerId(id) => {
                 put!(out, " id={id}");
             }
-            OfMessage::PacketOut(packet_out) => packets::put_out(out, packet_out, self, version),
+            OfMessage::PacketOut(packet_out) => {
+                packets::put_out(out, packet_out, self, received);
+            }
             OfMessage::MultipartRequest(request) => {
                 switch::put_request(out, request, &options);
             }
@@ -212,6 +225,7 @@ impl Printer<'_> {
             }
             OfMessage::BundleControl(control) => switch::put_bundle_control(out, control),
             OfMessage::BundleAdd { id, flags, message } => {
+                switch::check_bundle_add(received.bytes, message)?;
                 switch::put_bundle_add(out, *id, *flags);
                 out.push_str(&self.print(message));
             }
@@ -233,6 +247,43 @@ struct Received<'a> {
 /// The version with this number in headers; `None` if there is none from 1.0 to 1.5.
 fn version(number: u8) -> Option<OfVersion> {
     OfVersion::ALL.get(usize::from(number).checked_sub(1)?).copied()
+}
+
+impl Received<'_> {
+    /// The number of the buffered packet that a flow mod or packet-out is about.
+    fn buffer(&self) -> Option<u32> {
+        let buffer = u32_at(self.bytes, place_of_buffer(self.kind, self.bytes)?);
+        Some(buffer).filter(|buffer| *buffer != NO_BUFFER)
+    }
+
+    /// The output port of a flow mod, which stands behind the buffer.
+    fn out_port(&self) -> Option<OfPort> {
+        let at = place_of_buffer(self.kind, self.bytes)? + 4;
+        let has_32_bits = self.bytes[0] > 1 && self.kind.name == "OFPT_FLOW_MOD";
+        // Numbers of 32 bits and of 16 bits agree in their low bits.
+        Some(OfPort(u16_at(self.bytes, if has_32_bits { at + 2 } else { at })))
+    }
+}
+
+/// `OFP_NO_BUFFER`: a message has its packet with it, or is about none.
+const NO_BUFFER: u32 = u32::MAX;
+
+/// Where a flow mod or packet-out has the number of a buffer.
+fn place_of_buffer(kind: &MessageKind, bytes: &[u8]) -> Option<usize> {
+    match (kind.name, bytes[0]) {
+        ("OFPT_PACKET_OUT", _) => Some(8),
+        ("OFPT_FLOW_MOD", 1) => Some(64),
+        ("OFPT_FLOW_MOD" | "NXT_FLOW_MOD", _) => Some(32),
+        _ => None,
+    }
+}
+
+/// The message without the number of a buffer.
+fn without_buffer(kind: &MessageKind, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = bytes.to_vec();
+    let at = place_of_buffer(kind, bytes)?;
+    copy.get_mut(at..at + 4)?.copy_from_slice(&NO_BUFFER.to_be_bytes());
+    Some(copy)
 }
 
 /// Appends `OFPST_FLOW reply (OF1.3) (xid=0x2):`.

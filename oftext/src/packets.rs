@@ -1,13 +1,13 @@
 //! Packets: packet-ins, packet-outs, and packets that are resumed.
 
-use crate::{Printer, hex_dump, put};
+use crate::{Printer, Received, hex_dump, put};
 use flow::packet_out::PacketOut;
 use flow::text::{
     DEFAULT_PRIORITY, PrintOptions, write_actions, write_frame, write_match, write_port,
 };
 use flow::types::OfVersion;
 use flow::verdict::PacketInReason;
-use openflow::PacketIn;
+use openflow::{PacketIn, match_of_packet_out};
 use std::fmt::Write;
 
 /// Prints a packet-out.
@@ -15,13 +15,23 @@ pub(crate) fn put_out(
     out: &mut String,
     packet_out: &PacketOut,
     printer: &Printer<'_>,
-    version: OfVersion,
+    received: &Received<'_>,
 ) {
+    let version = received.version;
     let options = PrintOptions { version, ports: printer.ports, ..PrintOptions::default() };
-    out.push_str(" in_port=");
-    write_port(out, packet_out.in_port, printer.ports);
+    out.push(' ');
+    if version >= OfVersion::OpenFlow15 {
+        write_match(out, &match_of_packet_out(packet_out), DEFAULT_PRIORITY, printer.ports);
+    } else {
+        out.push_str("in_port=");
+        write_port(out, packet_out.in_port, printer.ports);
+    }
     out.push_str(" actions=");
     write_actions(out, &packet_out.actions, &options);
+    if let Some(buffer) = received.buffer() {
+        put!(out, " buffer=0x{buffer:08x}");
+        return;
+    }
     put!(out, " data_len={}", packet_out.packet.len());
     if printer.verbosity > 0 && !packet_out.packet.is_empty() {
         out.push('\n');

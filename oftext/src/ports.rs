@@ -69,7 +69,8 @@ pub(crate) fn put_descs(
 
 /// Prints a port in several lines.
 pub(crate) fn put_desc(out: &mut String, port: &PortDesc, version: OfVersion, _: &dyn PortNames) {
-    put!(out, " {}({}): addr:{}\n     config:     ", port.port, port.name, port.mac);
+    let name = printable(&port.name);
+    put!(out, " {}({name}): addr:{}\n     config:     ", port.port, port.mac);
     put_names(out, port.config, &CONFIG);
     out.push_str("\n     state:      ");
     put_state(out, port.state, version);
@@ -90,6 +91,12 @@ pub(crate) fn put_desc(out: &mut String, port: &PortDesc, version: OfVersion, _:
         _ => (port.current_speed / 1000, port.max_speed / 1000),
     };
     put!(out, "     speed: {now} Mbps now, {most} Mbps max\n");
+}
+
+/// The name of a port up to its first character that cannot be printed.
+fn printable(name: &str) -> &str {
+    let end = name.find(|c: char| !matches!(c, ' '..='~')).unwrap_or(name.len());
+    &name[..end]
 }
 
 fn put_state(out: &mut String, state: u32, version: OfVersion) {
@@ -145,9 +152,9 @@ pub(crate) fn put_stats(
              frame={frame}, over={over}, crc={crc}\n           \
              tx pkts={tx_packets}, bytes={tx_bytes}, drop={tx_dropped}, errs={tx_errors}, coll={collisions}\n"
         );
-        if version >= OfVersion::OpenFlow13 {
+        if let Some(duration) = port.duration.filter(|_| version >= OfVersion::OpenFlow13) {
             out.push_str("           duration=");
-            write_duration(out, port.duration);
+            write_duration(out, duration);
             out.push('\n');
         }
         put_custom(out, &port.custom);

@@ -62,7 +62,9 @@ pub(crate) fn put_descs(
     out.push_str("port=");
     write_port(out, port, names);
     out.push('\n');
-    for queue in queues {
+    let mut sorted: Vec<&QueueDesc> = queues.iter().collect();
+    sorted.sort_by_key(|queue| queue.queue);
+    for queue in sorted {
         put!(out, "queue {}:", queue.queue);
         for (name, rate) in [("min_rate", queue.min_rate), ("max_rate", queue.max_rate)] {
             match rate {

@@ -82,20 +82,24 @@ pub(crate) fn put_hello(out: &mut String, bytes: &[u8]) {
     let mut elements = body(bytes);
     let mut bitmap = None;
     let mut is_known = true;
-    while elements.len() >= 4 {
+    while !elements.is_empty() {
         let (kind, len) = (u16_at(elements, 0), usize::from(u16_at(elements, 2)));
         if len < 4 || len > elements.len() {
             is_known = false;
             break;
         }
         match kind {
-            1 if len >= 8 => bitmap = Some(u32_at(elements, 4) & !1),
+            1 if len >= 8 => {
+                let versions = u32_at(elements, 4) & !1;
+                is_known &= versions != 0;
+                bitmap = Some(versions).filter(|versions| *versions != 0).or(bitmap);
+            }
             _ => is_known = false,
         }
         elements = elements.get(len.next_multiple_of(8)..).unwrap_or_default();
     }
     let up_to = || (1..=highest.min(31)).fold(0u32, |bits, version| bits | 1 << version);
-    let bits = bitmap.filter(|bits| *bits != 0).unwrap_or_else(up_to);
+    let bits = bitmap.unwrap_or_else(up_to);
     let versions = (1..32).filter(|version| bits >> version & 1 != 0);
     let versions: Vec<String> = versions.map(|version| format!("0x{version:02x}")).collect();
     put!(out, "\n version bitmap: {}", versions.join(", "));
@@ -124,16 +128,16 @@ pub(crate) fn put_error_message(out: &mut String, error: &ErrorMessage) -> Resul
 fn put_text(out: &mut String, bytes: &[u8]) {
     for &byte in bytes {
         match byte {
-            b' '..=b'~' if byte != b'\\' => out.push(byte as char),
+            b' '..=b'~' if !matches!(byte, b'\\' | b'"') => out.push(byte as char),
             _ => {
-                put!(out, "\\{byte:02x}");
+                put!(out, "\\{byte:03o}");
             }
         }
     }
 }
 
 /// Bits of the capabilities that all versions have (`OFPC_*`), and that some have.
-const CAPABILITIES: [(u32, &str); 9] = [
+const CAPABILITIES: [(u32, &str); 10] = [
     (1 << 0, "FLOW_STATS"),
     (1 << 1, "TABLE_STATS"),
     (1 << 2, "PORT_STATS"),
@@ -143,9 +147,20 @@ const CAPABILITIES: [(u32, &str); 9] = [
     (1 << 7, "ARP_MATCH_IP"),
     (1 << 8, "PORT_BLOCKED"),
     (1 << 9, "BUNDLES"),
+    (1 << 10, "FLOW_MONITORING"),
 ];
 /// The bit that means something else in OpenFlow 1.0.
 const STP: (u32, &str) = (1 << 3, "STP");
+
+/// The bits of the capabilities that a version has.
+fn capabilities(version: OfVersion) -> u32 {
+    use OfVersion::{OpenFlow10, OpenFlow11, OpenFlow12, OpenFlow13, OpenFlow14, OpenFlow15};
+    match version {
+        OpenFlow10 | OpenFlow11 => 0xef,
+        OpenFlow12 | OpenFlow13 => 0x16f,
+        OpenFlow14 | OpenFlow15 => 0x76f,
+    }
+}
 
 /// Prints what a switch is, and up to OpenFlow 1.2 its ports.
 pub(crate) fn put_features(
@@ -171,11 +186,12 @@ pub(crate) fn put_features(
     if version == OfVersion::OpenFlow10 {
         names[3] = STP;
     }
-    put_names(out, features.capabilities, &names);
+    put_names(out, features.capabilities & capabilities(version), &names);
     out.push('\n');
-    if version == OfVersion::OpenFlow10 {
+    let actions = u32_at(received.bytes, 28);
+    if version == OfVersion::OpenFlow10 && actions != 0 {
         out.push_str("actions: ");
-        put_actions(out, u32_at(received.bytes, 28), version);
+        put_actions(out, actions, version);
         out.push('\n');
     }
     ports::put_descs(out, &features.ports, version, options.ports);
@@ -216,6 +232,20 @@ pub(crate) fn put_bundle_control(out: &mut String, control: &BundleControl) {
     put_hex(out, control.id);
     put!(out, " type={step}_{direction} flags=");
     put_names(out, control.flags.into(), &BUNDLE_FLAGS);
+}
+
+/// Checks that a message can be part of a bundle.
+///
+/// # Errors
+/// It has another number than the message that brings it, or does what no bundle can do.
+pub(crate) fn check_bundle_add(bytes: &[u8], message: &[u8]) -> Result<(), ErrorCode> {
+    if u32_at(message, 4) != u32_at(bytes, 4) {
+        return Err(ErrorCode::BundleBadXid);
+    }
+    match MessageKind::of(message).is_ok_and(|kind| kind.can_be_in_bundle()) {
+        true => Ok(()),
+        false => Err(ErrorCode::BundleUnsupported),
+    }
 }
 
 /// Prints in front of a message to which bundle it belongs.

@@ -536,6 +536,20 @@ pub(crate) fn decode_duration(input: &mut Input<'_>) -> Result<Duration, ErrorCo
     Ok(Duration::from_secs(seconds.into()) + Duration::from_nanos(nanoseconds.into()))
 }
 
+/// Reads a duration that the sender may not know. Then all bits of the seconds are set.
+pub(crate) fn decode_known_duration(input: &mut Input<'_>) -> Result<Option<Duration>, ErrorCode> {
+    let is_known = { *input }.u32()? != u32::MAX;
+    Ok(Some(decode_duration(input)?).filter(|_| is_known))
+}
+
+/// Writes a duration, and ones in place of an unknown one.
+pub(crate) fn put_known_duration(out: &mut Encoder, duration: Option<Duration>) {
+    match duration {
+        Some(duration) => put_duration(out, duration),
+        None => out.u64(u64::MAX),
+    }
+}
+
 /// Writes whole seconds and the nanoseconds beyond.
 pub(crate) fn put_duration(out: &mut Encoder, duration: Duration) {
     out.u32(duration.as_secs() as u32);

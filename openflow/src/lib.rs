@@ -66,7 +66,7 @@ pub use kind::{MessageKind, NoKind};
 pub use message::{DecodeError, OfMessage};
 pub use multipart::{MultipartReply, MultipartRequest};
 pub use packet_in::{PacketIn, PacketInForm, continuation_of, token_of};
-pub use packet_out::check_packet_out;
+pub use packet_out::{check_packet_out, match_of_packet_out};
 pub use pieces::{MatchField, decode_actions, decode_match, encode_match, match_fields};
 pub use ports::{PortDesc, PortMod, PortStats, port_config, port_feature, port_state};
 pub use queues::{EVERY_QUEUE, QueueConfig, QueueDesc, QueueStats};

@@ -86,7 +86,7 @@ pub(crate) fn put(out: &mut Encoder, packet_out: &PacketOut, version: OfVersion)
     let len_at = if version >= OpenFlow15 {
         let len_at = out.len();
         out.zeros(4);
-        matching::put_oxm(out, &match_of(packet_out), version);
+        matching::put_oxm(out, &match_of_packet_out(packet_out), version);
         len_at
     } else {
         port::put(out, packet_out.in_port, version);
@@ -101,7 +101,8 @@ pub(crate) fn put(out: &mut Encoder, packet_out: &PacketOut, version: OfVersion)
 }
 
 /// The match that says of a packet where it comes from and with which state it enters the pipeline.
-fn match_of(packet_out: &PacketOut) -> Match {
+/// OpenFlow 1.5 has it in messages.
+pub fn match_of_packet_out(packet_out: &PacketOut) -> Match {
     let (mut key, mut mask) = (packet_out.state, PipelineMask::default());
     key.in_port.set(packet_out.in_port);
     FieldId::InPort.set_mask(&mut mask, u128::MAX);

@@ -1,7 +1,7 @@
 //! Ports in messages: descriptions, counters and `OFPT_PORT_MOD` (OpenFlow 1.3.5 §7.2.1, §7.3.4.3, §7.3.5.6).
 
 use crate::error::ErrorCode;
-use crate::group::{decode_duration, decode_property, put_duration};
+use crate::group::{decode_known_duration, decode_property, put_known_duration};
 use crate::input::Input;
 use crate::output::Encoder;
 use crate::port;
@@ -195,8 +195,8 @@ impl PortDesc {
 pub struct PortStats {
     /// The number of the port.
     pub port: OfPort,
-    /// Time since the port was added. Messages have it from OpenFlow 1.3 on.
-    pub duration: Duration,
+    /// Time since the port was added; `None` if the switch does not know it. Messages have it from OpenFlow 1.3 on.
+    pub duration: Option<Duration>,
     /// Packets received and sent.
     pub packets: [Option<u64>; 2],
     /// Bytes received and sent.
@@ -234,7 +234,7 @@ impl PortStats {
         if version >= OpenFlow14 {
             out.zeros(4);
             out.u32(port::encode_32(self.port));
-            put_duration(out, self.duration);
+            put_known_duration(out, self.duration);
         } else {
             port::put(out, self.port, version);
             out.zeros(if version == OpenFlow10 { 6 } else { 4 });
@@ -252,7 +252,7 @@ impl PortStats {
             put_custom(out, &self.custom);
         }
         match version {
-            OpenFlow13 => put_duration(out, self.duration),
+            OpenFlow13 => put_known_duration(out, self.duration),
             _ if version >= OpenFlow14 => out.set_len(start, start),
             _ => {}
         }
@@ -270,10 +270,10 @@ impl PortStats {
             input.part(size, ErrorCode::BadLength)?
         };
         let port = port::decode(&mut entry, version, ErrorCode::BadPort)?;
-        let mut duration = Duration::ZERO;
+        let mut duration = None;
         match version {
             OpenFlow10 => entry.skip(6)?,
-            _ if version >= OpenFlow14 => duration = decode_duration(&mut entry)?,
+            _ if version >= OpenFlow14 => duration = decode_known_duration(&mut entry)?,
             _ => entry.skip(4)?,
         }
         let pair = |input: &mut Input<'_>| -> Result<[Option<u64>; 2], ErrorCode> {
@@ -307,7 +307,7 @@ impl PortStats {
             }
         }
         if version == OpenFlow13 {
-            duration = decode_duration(&mut entry)?;
+            duration = decode_known_duration(&mut entry)?;
         }
         Ok(Self { port, duration, packets, bytes, dropped, errors, rx_details, collisions, custom })
     }

@@ -3,7 +3,7 @@
 //! OpenFlow 1.0 to 1.3 ask for rates with a message of their own, later versions with a multipart message.
 
 use crate::error::ErrorCode;
-use crate::group::{decode_duration, decode_property, put_duration};
+use crate::group::{decode_known_duration, decode_property, put_known_duration};
 use crate::input::Input;
 use crate::output::Encoder;
 use crate::port;
@@ -121,7 +121,8 @@ impl QueueDesc {
         let queue = head.u32()?;
         let has_port = version >= OpenFlow12;
         let port = match has_port {
-            true => port::decode_32(head.u32()?, ErrorCode::QueuePort)?,
+            // Open vSwitch does not look at this port; some switches fill in none.
+            true => port::decode_32(head.u32()?, ErrorCode::QueuePort).unwrap_or(of_port),
             false => of_port,
         };
         let mut entry = input.part(usize::from(head.u16()?), ErrorCode::BadLength)?;
@@ -179,10 +180,7 @@ impl QueueStats {
             out.u64(count.unwrap_or(u64::MAX));
         }
         if version >= OpenFlow13 {
-            match self.duration {
-                Some(duration) => put_duration(out, duration),
-                None => out.u64(u64::MAX),
-            }
+            put_known_duration(out, self.duration);
         }
         if version >= OpenFlow14 {
             out.set_len(start, start);
@@ -209,8 +207,7 @@ impl QueueStats {
         let (bytes, packets, errors) = (counter()?, counter()?, counter()?);
         let mut duration = None;
         if version >= OpenFlow13 {
-            let is_known = { *input }.u64()? != u64::MAX;
-            duration = Some(decode_duration(input)?).filter(|_| is_known);
+            duration = decode_known_duration(input)?;
         }
         Ok(Self { port, queue, bytes, packets, errors, duration })
     }

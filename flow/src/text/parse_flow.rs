@@ -235,7 +235,7 @@ fn describe(
         }
         out.push_str(&format!(" (xid={:#x}): ", i + 1));
         let options = PrintOptions { version, ports: context.ports, stats: false, ages: true };
-        write_flow_mod(&mut out, &written.flow_mod, has_table, &options);
+        write_flow_mod(&mut out, &written.flow_mod, has_table, None, &options);
         out.push('\n');
     }
     Ok(out)

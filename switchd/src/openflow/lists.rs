@@ -235,7 +235,7 @@ pub(super) fn port_stats(port: &PortView) -> PortStats {
     let tx_dropped = totals.tx_failed.iter().sum::<u64>() - tx_refused;
     PortStats {
         port: port.of_port,
-        duration: Duration::from_millis(port.age.as_millis() as u64),
+        duration: Some(Duration::from_millis(port.age.as_millis() as u64)),
         packets: [Some(totals.rx_packets), Some(totals.tx_packets)],
         bytes: [Some(totals.rx_bytes), Some(totals.tx_bytes)],
         dropped: [Some(rx(DropReason::RxRingFull)), Some(tx_dropped)],

@@ -258,11 +258,12 @@ fn write_flags(out: &mut String, flags: FlowFlags) {
 /// `ADD table:1 priority=5,ip cookie:0x1 actions=drop`.
 ///
 /// `explicit_table` says whether the message has a table number even if the request names no table. Then 255, all
-/// tables, is printed.
+/// tables, is printed. `buffer` is the number of a packet that the message is about, too.
 pub fn write_flow_mod(
     out: &mut String,
     flow_mod: &FlowMod,
     explicit_table: bool,
+    buffer: Option<u32>,
     options: &PrintOptions<'_>,
 ) {
     let is_delete = matches!(flow_mod.command, Command::Delete | Command::DeleteStrict);
@@ -307,6 +308,9 @@ pub fn write_flow_mod(
     }
     if flow_mod.importance != 0 && options.version >= OfVersion::OpenFlow14 {
         put!(out, "importance:{} ", flow_mod.importance);
+    }
+    if let Some(buffer) = buffer {
+        put!(out, "buf:{buffer:#x} ");
     }
     if let Some(port) = flow_mod.out_port {
         out.push_str("out_port:");

@@ -224,7 +224,7 @@ pub fn subfield(out: &mut String, sub: Subfield) {
 }
 
 /// Appends a duration in seconds: without decimals if they are zero, with three if milliseconds suffice, else with
-/// nine.
+/// as many as it needs.
 pub fn duration(out: &mut String, duration: std::time::Duration) {
     let nanos = duration.subsec_nanos();
     put!(out, "{}", duration.as_secs());
@@ -233,6 +233,7 @@ pub fn duration(out: &mut String, duration: std::time::Duration) {
         put!(out, ".{:03}", nanos / 1_000_000);
     } else {
         put!(out, ".{nanos:09}");
+        out.truncate(out.trim_end_matches('0').len());
     }
     out.push('s');
 }
@@ -273,6 +274,8 @@ mod tests {
         assert_eq!(d(1_038_000_000), "1.038s");
         assert_eq!(d(2_100_000_000), "2.100s");
         assert_eq!(d(1), "0.000000001s");
+        assert_eq!(d(1_000_500_000), "1.0005s");
+        assert_eq!(d(10_123_456_000), "10.123456s");
     }
 
     #[test]
