@@ -17,12 +17,9 @@ pub(crate) fn put(out: &mut Encoder, versions: &[OfVersion]) {
 }
 
 /// The versions of a HELLO. A HELLO without a bitmap, or with an empty one, means every version up to that of its header
-/// (OpenFlow 1.3.5 §6.3.1).
+/// (OpenFlow 1.3.5 §6.3.1). Of two bitmaps, the second one counts, as in Open vSwitch.
 pub(crate) fn decode(header: MessageHeader, mut body: Input<'_>) -> Vec<OfVersion> {
-    let up_to = || {
-        let all = OfVersion::ALL.into_iter();
-        all.filter(|version| version_number(*version) <= header.version).collect()
-    };
+    let mut bitmap = None;
     while let (Ok(kind), Ok(len)) = (body.u16(), body.u16().map(usize::from)) {
         let Some(mut element) =
             len.checked_sub(4).and_then(|size| body.part(size, ErrorCode::HelloIncompatible).ok())
@@ -35,11 +32,14 @@ pub(crate) fn decode(header: MessageHeader, mut body: Input<'_>) -> Vec<OfVersio
             && let Ok(bits) = element.u32()
             && bits & !1 != 0
         {
-            let all = OfVersion::ALL.into_iter();
-            return all.filter(|version| bits >> version_number(*version) & 1 != 0).collect();
+            bitmap = Some(bits);
         }
     }
-    up_to()
+    let is_meant = |number: u8| match bitmap {
+        Some(bits) => bits >> number & 1 != 0,
+        None => number <= header.version,
+    };
+    OfVersion::ALL.into_iter().filter(|version| is_meant(version_number(*version))).collect()
 }
 
 #[cfg(test)]
@@ -59,5 +59,11 @@ mod tests {
         check(&[0, 1, 0, 8, 0, 0, 0, 0], &[OpenFlow10]);
         check(&[0, 1, 0, 8, 0, 0, 0, 1], &[OpenFlow10]);
         check(&[0, 1, 0, 8, 0, 0, 0, 0, 0, 1, 0, 8, 0, 0, 0, 0x10], &[OpenFlow13]);
+        check(&[0, 1, 0, 8, 0, 0, 0, 0x10, 0, 1, 0, 8, 0, 0, 0, 0], &[OpenFlow13]);
+    }
+
+    #[test]
+    fn the_second_bitmap_counts() {
+        check(&[0, 1, 0, 8, 0, 0, 0, 2, 0, 1, 0, 8, 0, 0, 0, 0x10], &[OpenFlow13]);
     }
 }
