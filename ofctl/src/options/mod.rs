@@ -18,7 +18,7 @@ use clap::{Args, Parser};
 use flow::text::{Protocols, UnknownFormat};
 use flow::types::OfVersion;
 use openflow::PacketInForm;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,10 +46,11 @@ impl Options {
     /// Reads a command line, which begins with the program's name. The error of a misspelt verb suggests the
     /// [`MOST_SUGGESTIONS`] nearest verbs, the nearest one first. `--help` is an error for clap, too.
     pub(crate) fn read(arguments: &[OsString]) -> Result<Self, clap::Error> {
-        Self::try_parse_from(arguments).map_err(|mut error| {
+        let arguments = || arguments.iter().filter(|argument| !is_about_log(argument));
+        Self::try_parse_from(arguments()).map_err(|mut error| {
             if error.kind() == ErrorKind::DisplayHelp {
                 // The help of a verb hides what has no effect on the verb. Only help pays for that.
-                return help::command().try_get_matches_from(arguments).err().unwrap_or(error);
+                return help::command().try_get_matches_from(arguments()).err().unwrap_or(error);
             }
             let kind = ContextKind::SuggestedSubcommand;
             if let Some(ContextValue::Strings(verbs)) = error.get(kind) {
@@ -60,6 +61,13 @@ impl Options {
             error
         })
     }
+}
+
+/// Whether an argument is the option of ovs-ofctl that says what the program writes into its log: `-v`, `-vwarn`,
+/// `--verbose=SPEC`. `ofctl` has no log, so that the option has no effect.
+fn is_about_log(argument: &OsStr) -> bool {
+    let argument = argument.to_string_lossy();
+    argument.starts_with("-v") || argument == "--verbose" || argument.starts_with("--verbose=")
 }
 
 /// The options that all verbs have. They can stand in front of the verb, behind it and between its words.

@@ -30,6 +30,23 @@ fn options_stand_anywhere() {
 }
 
 #[test]
+fn options_about_a_log_have_no_effect() {
+    let read = |words: &str| {
+        let argv: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        Options::read(&argv).map(|options| (options.verb.name(), options.how.version()))
+    };
+    let plain = read("ofctl -O OpenFlow13 show br0").unwrap();
+    for words in [
+        "ofctl -vwarn -O OpenFlow13 show br0",
+        "ofctl -v -O OpenFlow13 show -v br0",
+        "ofctl -vPATTERN:console:%c -O OpenFlow13 show br0 --verbose --verbose=console:dbg",
+    ] {
+        assert_eq!(read(words).unwrap(), plain, "{words}");
+    }
+    assert!(read("ofctl --verbos show").is_err());
+}
+
+#[test]
 fn an_option_with_no_wins_over_the_one_without() {
     assert!(parse("dump-flows --names").how.names());
     assert!(!parse("--names dump-flows --no-names").how.names());
