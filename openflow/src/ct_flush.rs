@@ -45,7 +45,7 @@ impl CtFlush {
     ///
     /// # Errors
     ///
-    /// The error that the sender gets if a property has another size than its type wants, or if addresses of IPv4 and of
+    /// The error that the sender gets if a property is smaller than its type wants, or if addresses of IPv4 and of
     /// IPv6 come together.
     pub fn filter(&self) -> Result<CtFilter, ErrorCode> {
         let (protocol, properties) = match self {
@@ -108,10 +108,10 @@ impl CtFlush {
         let mut properties = Vec::new();
         while !input.is_empty() {
             let (kind, value) = decode_property(&mut input)?;
-            if !PROPERTIES.contains(&kind) {
-                return Err(ErrorCode::BadProperty);
+            // As in Open vSwitch, a property that is not known says nothing.
+            if PROPERTIES.contains(&kind) {
+                properties.push((kind, value.rest().to_vec()));
             }
-            properties.push((kind, value.rest().to_vec()));
         }
         Ok(Self::Matching { protocol, properties })
     }
@@ -131,7 +131,7 @@ fn ends(
     while !input.is_empty() {
         let (kind, value) = decode_property(&mut input)?;
         let mut address = |value| -> Result<Option<IpAddr>, ErrorCode> {
-            let address = Ipv6Addr::from(exactly::<16>(value)?);
+            let address = Ipv6Addr::from(front::<16>(value)?);
             // IPv4 addresses are mapped into IPv6 ones (RFC 4291 §2.5.5.2).
             let v4 = address.to_ipv4_mapped().map(IpAddr::from);
             if !address.is_unspecified() && *is_v4.get_or_insert(v4.is_some()) != v4.is_some() {
@@ -146,8 +146,8 @@ fn ends(
             part::SOURCE_PORT => ends.source_port = port(value)?,
             part::DESTINATION_PORT => ends.destination_port = port(value)?,
             part::ICMP_ID if is_icmp => ends.icmp_id = Some(number(value)?),
-            part::ICMP_TYPE if is_icmp => ends.icmp_type = Some(exactly::<1>(value)?[0]),
-            part::ICMP_CODE if is_icmp => ends.icmp_code = Some(exactly::<1>(value)?[0]),
+            part::ICMP_TYPE if is_icmp => ends.icmp_type = Some(front::<1>(value)?[0]),
+            part::ICMP_CODE if is_icmp => ends.icmp_code = Some(front::<1>(value)?[0]),
             // As in Open vSwitch: what does not belong to the protocol, or is not known, says nothing.
             _ => {}
         }
@@ -157,19 +157,14 @@ fn ends(
     Ok(if ends == zeros { CtEnds::default() } else { ends })
 }
 
-/// A number of two bytes, behind which two bytes of padding belong to the property.
+/// The number of two bytes at the front of a property.
 fn number(value: Input<'_>) -> Result<u16, ErrorCode> {
-    let [a, b, ..] = exactly::<4>(value)?;
-    Ok(u16::from_be_bytes([a, b]))
+    Ok(u16::from_be_bytes(front(value)?))
 }
 
-/// The bytes of a property that has to have `N` of them.
-fn exactly<const N: usize>(mut input: Input<'_>) -> Result<[u8; N], ErrorCode> {
-    let bytes = input.array().map_err(|_| ErrorCode::BadPropertyLength)?;
-    match input.is_empty() {
-        true => Ok(bytes),
-        false => Err(ErrorCode::BadPropertyLength),
-    }
+/// The first `N` bytes of a property. Like Open vSwitch, this does not mind what follows: some senders count the padding.
+fn front<const N: usize>(mut input: Input<'_>) -> Result<[u8; N], ErrorCode> {
+    input.array().map_err(|_| ErrorCode::BadPropertyLength)
 }
 
 #[cfg(test)]
@@ -256,12 +251,22 @@ mod tests {
     }
 
     #[test]
-    fn a_property_of_another_size_is_an_error() {
+    fn a_property_that_is_not_known_says_nothing() {
+        let bytes = [17, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 8, 1, 2, 3, 4, 0, 2, 0, 8, 0, 5, 0, 0];
+        let request = CtFlush::decode_matching(Input::new(&bytes, ErrorCode::BadLength));
+        let expected = CtFlush::Matching { protocol: 17, properties: vec![(2, vec![0, 5, 0, 0])] };
+        assert_eq!(request, Ok(expected));
+    }
+
+    #[test]
+    fn a_property_that_is_too_small_is_an_error() {
         let property = |kind, value: &[u8]| CtFlush::Matching {
             protocol: 6,
             properties: vec![(kind, value.to_vec())],
         };
         assert_eq!(property(2, &[0]).filter(), Err(ErrorCode::BadPropertyLength));
+        assert!(property(2, &[0, 5]).filter().is_ok());
+        assert!(property(2, &[0, 5, 0, 0, 0, 0, 0, 0]).filter().is_ok());
         let port_of_one_byte = [0, 0, 0, 0, 0, 2, 0, 5, 9, 0, 0, 0];
         assert_eq!(property(0, &port_of_one_byte).filter(), Err(ErrorCode::BadPropertyLength));
     }
