@@ -3,7 +3,7 @@
 use super::{PrintOptions, duration, put, value, write_actions};
 use crate::action::Action;
 use crate::dialect;
-use crate::fields::ones;
+use crate::fields::{FieldId, ones};
 use crate::group::{Bucket, Group, GroupStats, GroupType};
 use crate::matching::Match;
 use crate::text::port::{self, NoPortNames};
@@ -42,6 +42,22 @@ pub fn write_saved_group(out: &mut String, group: &Group) {
     }
 }
 
+/// Where Open vSwitch, which prints fields in an order of its own, has the field's kind. Within a kind, the order is that of
+/// the field table.
+fn rank(field: FieldId) -> u8 {
+    match field {
+        FieldId::ConjId => 0,
+        FieldId::TunMetadata(_) => 2,
+        FieldId::Reg(_) => 5,
+        FieldId::XReg(_) => 6,
+        FieldId::XxReg(_) => 7,
+        field if field.def().name.starts_with("tun_") => 1,
+        field if field < FieldId::CtState => 3,
+        field if field.def().name.starts_with("ct_") => 4,
+        _ => 8,
+    }
+}
+
 fn write_selection(out: &mut String, group: &Group) {
     let selection = &group.selection;
     if selection.method.is_empty() {
@@ -57,7 +73,9 @@ fn write_selection(out: &mut String, group: &Group) {
         _ => ('(', ")"),
     };
     put!(out, ",fields{open}");
-    for (i, &(field, mask)) in selection.fields.iter().enumerate() {
+    let mut fields = selection.fields.clone();
+    fields.sort_by_key(|(field, _)| (rank(*field), *field));
+    for (i, &(field, mask)) in fields.iter().enumerate() {
         if i > 0 {
             out.push(',');
         }
