@@ -150,7 +150,7 @@ impl Printer<'_> {
             OfMessage::FlowMod(flow_mod) => flows::put_mod(out, flow_mod, received, &options),
             OfMessage::GroupMod(group_mod) => groups::put_mod(out, group_mod, received, &options),
             OfMessage::MeterMod(_) => return meters::put_mod(out, received.bytes),
-            OfMessage::PortMod(port_mod) => ports::put_mod(out, port_mod, self.ports),
+            OfMessage::PortMod(port_mod) => ports::put_mod(out, port_mod, version, self.ports),
             OfMessage::PacketIn(packet_in) | OfMessage::Resume(packet_in) => {
                 packets::put_in(out, packet_in, self);
             }

@@ -18,6 +18,11 @@ const CONFIG: [(u32, &str); 7] = [
     (1 << 6, "NO_PACKET_IN"),
 ];
 
+/// The bits of the configuration that a version has.
+fn config_bits(version: OfVersion) -> u32 {
+    if version == OfVersion::OpenFlow10 { 0x7f } else { 0x65 }
+}
+
 /// Bits of the state (`OFPPS_*`).
 const STATE: [(u32, &str); 3] = [(1 << 0, "LINK_DOWN"), (1 << 1, "BLOCKED"), (1 << 2, "LIVE")];
 
@@ -44,9 +49,10 @@ const FEATURES: [(u32, &str, u32); 16] = [
     (1 << 15, "AUTO_PAUSE_ASYM", 0),
 ];
 
+/// Prints what a link can be. Bits that mean nothing are left out.
 fn put_features(out: &mut String, bits: u32) {
     let names = FEATURES.map(|(bit, name, _)| (bit, name));
-    put_names(out, bits, &names);
+    put_names(out, bits & 0xffff, &names);
     out.push('\n');
 }
 
@@ -71,7 +77,7 @@ pub(crate) fn put_descs(
 pub(crate) fn put_desc(out: &mut String, port: &PortDesc, version: OfVersion, _: &dyn PortNames) {
     let name = printable(&port.name);
     put!(out, " {}({name}): addr:{}\n     config:     ", port.port, port.mac);
-    put_names(out, port.config, &CONFIG);
+    put_names(out, port.config & config_bits(version), &CONFIG);
     out.push_str("\n     state:      ");
     put_state(out, port.state, version);
     out.push('\n');
@@ -81,7 +87,7 @@ pub(crate) fn put_desc(out: &mut String, port: &PortDesc, version: OfVersion, _:
         ("supported:  ", port.supported),
         ("peer:       ", port.peer),
     ] {
-        if bits != 0 {
+        if bits & 0xffff != 0 {
             put!(out, "     {name}");
             put_features(out, bits);
         }
@@ -113,15 +119,21 @@ fn put_state(out: &mut String, state: u32, version: OfVersion) {
 }
 
 /// Prints a request that changes a port.
-pub(crate) fn put_mod(out: &mut String, port_mod: &PortMod, names: &dyn PortNames) {
+pub(crate) fn put_mod(
+    out: &mut String,
+    port_mod: &PortMod,
+    version: OfVersion,
+    names: &dyn PortNames,
+) {
+    let mask = port_mod.mask & config_bits(version);
     out.push_str(" port: ");
     write_port(out, port_mod.port, names);
     put!(out, ": addr:{}\n     config: ", port_mod.mac);
-    put_names(out, port_mod.config, &CONFIG);
+    put_names(out, port_mod.config & mask, &CONFIG);
     out.push_str("\n     mask:   ");
-    put_names(out, port_mod.mask, &CONFIG);
+    put_names(out, mask, &CONFIG);
     out.push_str("\n     advertise: ");
-    match port_mod.advertise {
+    match port_mod.advertise & 0xffff {
         0 => out.push_str("UNCHANGED\n"),
         bits => put_features(out, bits),
     }

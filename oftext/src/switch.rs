@@ -44,7 +44,8 @@ pub(crate) fn put_raw(
     bytes: &[u8],
 ) -> Result<bool, ErrorCode> {
     match kind.name {
-        "OFPT_SET_CONFIG" | "OFPT_GET_CONFIG_REPLY" => put_config(out, bytes)?,
+        "OFPT_SET_CONFIG" => put_config(out, bytes, true)?,
+        "OFPT_GET_CONFIG_REPLY" => put_config(out, bytes, false)?,
         "OFPST_TABLE" if kind.is_reply == Some(true) => {
             let version = version(bytes[0]).ok_or(ErrorCode::BadVersion)?;
             tables::put_stats(out, &bytes[kind.head..], version);
@@ -58,15 +59,16 @@ pub(crate) fn put_raw(
     Ok(true)
 }
 
-fn put_config(out: &mut String, bytes: &[u8]) -> Result<(), ErrorCode> {
+fn put_config(out: &mut String, bytes: &[u8], is_request: bool) -> Result<(), ErrorCode> {
     /// `OFPC_INVALID_TTL_TO_CONTROLLER`, up to OpenFlow 1.2.
     const INVALID_TTL: u16 = 1 << 2;
     let (flags, miss_send_len) = (u16_at(bytes, 8), u16_at(bytes, 10));
     let tells_ttl = bytes[0] <= 3;
     let known = 3 | if tells_ttl { INVALID_TTL } else { 0 };
-    if flags & !known != 0 {
+    if flags & !known != 0 && is_request {
         return Err(ErrorCode::ConfigFlags);
     }
+    let flags = flags & known;
     let fragments = ["normal", "drop", "reassemble", "nx-match"][usize::from(flags & 3)];
     put!(out, " frags={fragments}");
     if flags & INVALID_TTL != 0 {
