@@ -26,6 +26,11 @@ fn config_bits(version: OfVersion) -> u32 {
 /// Bits of the state (`OFPPS_*`).
 const STATE: [(u32, &str); 3] = [(1 << 0, "LINK_DOWN"), (1 << 1, "BLOCKED"), (1 << 2, "LIVE")];
 
+/// The bits of the state that have names in a version.
+fn state_bits(version: OfVersion) -> u32 {
+    if version == OfVersion::OpenFlow10 { 1 } else { 7 }
+}
+
 /// The bits of the state that say how far the spanning tree is, in OpenFlow 1.0.
 const STP_MASK: u32 = 3 << 8;
 
@@ -108,13 +113,13 @@ fn printable(name: &str) -> &str {
 fn put_state(out: &mut String, state: u32, version: OfVersion) {
     let stp = if version == OfVersion::OpenFlow10 { state & STP_MASK } else { 0 };
     match stp >> 8 {
-        0 => return put_names(out, state, &STATE),
+        0 => return put_names(out, state & state_bits(version), &STATE),
         1 => out.push_str("STP_LEARN"),
         2 => out.push_str("STP_FORWARD"),
         _ => out.push_str("STP_BLOCK"),
     }
-    if state & !STP_MASK != 0 {
-        put_names(out, state & !STP_MASK, &STATE);
+    if state & state_bits(version) != 0 {
+        put_names(out, state & state_bits(version), &STATE);
     }
 }
 

@@ -24,12 +24,15 @@ pub(crate) fn put_multipart_flags(out: &mut String, kind: &MessageKind, bytes: &
     if flags == 0 {
         return;
     }
+    // Requests have several parts from OpenFlow 1.3 on.
+    let more = if kind.is_reply == Some(true) || bytes[0] >= 4 { flags & MORE } else { 0 };
+    let unknown = flags & !more;
     out.push_str(" flags=");
-    if flags & MORE != 0 {
+    if more != 0 {
         out.push_str("[more]");
     }
-    if flags & !MORE != 0 {
-        put!(out, "[***unknown flags 0x{:04x}***]", flags & !MORE);
+    if unknown != 0 {
+        put!(out, "[***unknown flags 0x{unknown:04x}***]");
     }
 }
 
