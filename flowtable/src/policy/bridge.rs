@@ -171,6 +171,7 @@ impl Policy {
         let all_meters = flow::meter::MeterMod::Delete(flow::types::MeterId::ALL);
         let _ = transaction.apply_meter(&all_meters, now);
         transaction.commit();
+        self.bridge(id).step(Tables::forget_settings);
         self.bridge(id).clear_hosts();
         self.observe(|| Observed::BridgeRemoved { bridge: id });
         shape.free.push(id);

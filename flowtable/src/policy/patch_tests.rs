@@ -4,8 +4,9 @@ use super::*;
 use flow::FlowKey;
 use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
+use flow::table_mod::{TableMiss, TableSettings};
 use flow::text::{ParseContext, parse_flow, parse_match};
-use flow::types::{MacAddr, OfPort, OfVersion};
+use flow::types::{MacAddr, OfPort, OfVersion, TableId};
 use flow::verdict::{DpAction, DropReason};
 use mac_table::MacKey;
 use ports::VlanMode;
@@ -274,6 +275,12 @@ fn bridges_come_and_go_without_a_trace() {
         ports.insert(PortInfo::new(PortNo(4), OfPort(1), "p", MacAddr::default()));
     });
     assert_eq!(policy.port_ref(PortNo(4)), Some(PortRef { bridge: second, port: OfPort(1) }));
+    let settings = TableSettings {
+        miss: Some(TableMiss::Drop),
+        flow_limit: Some(4),
+        ..TableSettings::default()
+    };
+    policy.bridge(second).configure_table(TableId::default(), &settings);
     policy.remove_bridge(second, NOW);
     assert_eq!(policy.bridges().len(), 1);
     assert_eq!(policy.port_ref(PortNo(4)), None);
@@ -282,5 +289,10 @@ fn bridges_come_and_go_without_a_trace() {
     let snapshot = policy.bridge(third).snapshot();
     assert!(snapshot.tables().rules(None, snapshot.version()).next().is_none());
     assert!(snapshot.ports().is_empty() && snapshot.macs().is_empty());
+    assert_eq!(snapshot.tables().miss(TableId::default()), None);
+    drop(snapshot);
+    let rules =
+        (0..5).map(|n| FlowMod::new(Command::Add, n, flow::Match::any(), vec![Action::Exit]));
+    policy.bridge(third).apply(&rules.collect::<Vec<_>>(), NOW).expect("the table has room");
     assert_ne!(first, third);
 }

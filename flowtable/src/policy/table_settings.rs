@@ -208,6 +208,12 @@ impl Tables {
         }
     }
 
+    /// Gives all tables the settings of tables that nobody has configured: the bridge is gone, and another one will get its
+    /// number.
+    pub(super) fn forget_settings(&mut self) {
+        self.tables.iter_mut().flatten().for_each(|table| table.limits = Limits::default());
+    }
+
     /// What happens to packets that no rule of a table matches; `None` if nobody has said.
     pub fn miss(&self, table: TableId) -> Option<TableMiss> {
         self.table(table)?.limits.miss
