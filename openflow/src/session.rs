@@ -370,14 +370,20 @@ impl Session {
         self.unsent.extend_from_slice(message);
     }
 
-    /// Sends an error about a request, which `request` has as it came.
+    /// Sends an error about a request, which `request` has as it came. The error has the version of the request, as in Open vSwitch, or
+    /// OpenFlow 1.0 if there is no such version: whoever asks in another version than the one agreed on may not know the latter.
     pub fn refuse(&mut self, code: ErrorCode, request: &[u8]) {
-        let xid = MessageHeader::read(request).map_or(0, |header| header.xid);
+        let Some(agreed) = self.encoding else { return };
+        let header = MessageHeader::read(request);
+        let xid = header.map_or(0, |header| header.xid);
+        let version = header.map_or(agreed.version, |header| {
+            version_of_number(header.version).unwrap_or(OfVersion::OpenFlow10)
+        });
         // The error has a header and numbers of its own, and must not become too long for one message.
         const OVERHEAD: usize = HEADER_SIZE + 16;
         let kept = request.len().min(usize::from(u16::MAX) - OVERHEAD);
         let error = ErrorMessage { code: Some(code), data: request[..kept].to_vec() };
-        self.send(&OfMessage::Error(error), xid);
+        self.unsent.extend(OfMessage::Error(error).encode(Encoding { version, ..agreed }, xid));
     }
 
     /// Sends an error about a flow mod. To be called before the session receives more.

@@ -197,6 +197,23 @@ fn a_wrong_message_gets_an_error_and_a_wrong_length_ends_the_connection() {
 }
 
 #[test]
+fn a_message_of_another_version_is_refused_in_that_version() {
+    let served = Served::start();
+    let mut stream = UnixStream::connect(served.socket()).unwrap();
+    stream.write_all(&HELLO_10).unwrap();
+    // Requests for features in OpenFlow 1.3 and in a version that does not exist, then a barrier and a wrong length.
+    for message in [[4, 5, 0, 8, 0, 0, 0, 7], [9, 5, 0, 8, 0, 0, 0, 8]] {
+        stream.write_all(&message).unwrap();
+    }
+    stream.write_all(&[1, 18, 0, 8, 0, 0, 0, 9, 1, 2, 0, 7, 0, 0, 0, 10]).unwrap();
+    let read = until_closed(&mut stream);
+    let replies = &read[16..];
+    assert_eq!(replies[..12], [4, 1, 0, 20, 0, 0, 0, 7, 0, 1, 0, 0], "OFPBRC_BAD_VERSION");
+    assert_eq!(replies[20..32], [1, 1, 0, 20, 0, 0, 0, 8, 0, 1, 0, 0], "OFPBRC_BAD_VERSION");
+    assert_eq!(replies[40..], [1, 19, 0, 8, 0, 0, 0, 9], "the barrier");
+}
+
+#[test]
 fn a_peer_without_a_common_version_is_told_so() {
     let served = Served::start();
     let mut stream = UnixStream::connect(served.socket()).unwrap();
