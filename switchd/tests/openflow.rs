@@ -7,7 +7,8 @@
 mod errors;
 mod served;
 
-use flow::types::OfVersion;
+use flow::table_mod::TableSettings;
+use flow::types::{OfVersion, TableId};
 use served::{Served, has_ofctl, plain, sorted};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -211,6 +212,34 @@ fn a_message_of_another_version_is_refused_in_that_version() {
     assert_eq!(replies[..12], [4, 1, 0, 20, 0, 0, 0, 7, 0, 1, 0, 0], "OFPBRC_BAD_VERSION");
     assert_eq!(replies[20..32], [1, 1, 0, 20, 0, 0, 0, 8, 0, 1, 0, 0], "OFPBRC_BAD_VERSION");
     assert_eq!(replies[40..], [1, 19, 0, 8, 0, 0, 0, 9], "the barrier");
+}
+
+#[test]
+fn lists_of_tables_tell_how_many_rules_a_table_takes() {
+    if !has_ofctl() {
+        return;
+    }
+    let served = Served::start();
+    let table = TableId::new(3).unwrap();
+    let limited = TableSettings { flow_limit: Some(1024), ..TableSettings::default() };
+    let changed = served
+        .switch
+        .change_bridge(DEFAULT_BRIDGE, |bridge| bridge.tables.set(table, limited.clone()));
+    changed.unwrap();
+    for (version, verb) in [
+        (OfVersion::OpenFlow10, "dump-tables"),
+        (OfVersion::OpenFlow12, "dump-tables"),
+        (OfVersion::OpenFlow13, "dump-table-features"),
+        (OfVersion::OpenFlow15, "dump-table-features"),
+    ] {
+        let printed = served.ofctl(version, &[verb]);
+        let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+        let of_table = printed.split("\n\n").find(|part| part.contains("  table 3:"));
+        assert!(of_table.is_some_and(|part| part.contains("max_entries=1024")), "{printed}");
+    }
+    // Who sends back what was told changes nothing but the name.
+    let named = served.ofctl(OfVersion::OpenFlow15, &["mod-table", "3", "name:acl"]);
+    assert!(named.status.success(), "{named:?}");
 }
 
 #[test]

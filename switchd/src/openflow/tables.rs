@@ -24,6 +24,11 @@ fn all() -> impl Iterator<Item = TableId> {
     (0..TableId::COUNT as u8).filter_map(TableId::new)
 }
 
+/// The largest number of rules that a table with these settings takes.
+fn max_entries(settings: &TableSettings) -> u32 {
+    settings.flow_limit.map_or(MAX_RULES as u32, |limit| limit.min(MAX_RULES as u32))
+}
+
 /// The tables of the bridge that behave in ways of their own.
 fn wanted(on: &OnBridge<'_>) -> TableList {
     let desired = on.desired();
@@ -65,8 +70,11 @@ pub(super) fn rename(on: &OnBridge<'_>, wanted: &[TableFeatures]) -> Result<(), 
         Some(FeaturesCommand::Modify) => true,
         _ => false,
     };
-    let is_same =
-        |table: &TableFeatures| (table.max_entries, table.capabilities) == (MAX_RULES as u32, 0);
+    let present = self::wanted(on);
+    let is_same = |table: &TableFeatures| {
+        let most = max_entries(&present.settings(table.table));
+        (table.max_entries, table.capabilities) == (most, 0)
+    };
     if !can_be || !wanted.iter().all(is_same) {
         return Err(ErrorCode::FeaturesPermission);
     }
@@ -115,12 +123,13 @@ pub(super) fn stats(on: &OnBridge<'_>) -> Vec<TableStats> {
     let stats = |table: TableId| {
         let (lookup, matched) =
             on.policy().lookups().get(TableRef { bridge: on.bridge().id(), table });
-        let TableSettings { name, miss, .. } = wanted.settings(table);
+        let settings = wanted.settings(table);
+        let max_entries = max_entries(&settings);
         TableStats {
             table,
-            name: name.unwrap_or_default(),
-            miss,
-            max_entries: MAX_RULES as u32,
+            name: settings.name.unwrap_or_default(),
+            miss: settings.miss,
+            max_entries,
             active: rules.len(table) as u32,
             lookup,
             matched,
@@ -150,8 +159,10 @@ pub(super) fn features(
     let wanted = wanted(on);
     let mut parts = ReplyParts::table_features(encoding, xid);
     for table in all() {
-        let name = wanted.settings(table).name.unwrap_or_default();
-        parts.table_feature(&TableFeatures::full(table, name, MAX_RULES as u32, encoding.version));
+        let settings = wanted.settings(table);
+        let most = max_entries(&settings);
+        let name = settings.name.unwrap_or_default();
+        parts.table_feature(&TableFeatures::full(table, name, most, encoding.version));
         wire.send_parts(parts.take_full())?;
     }
     wire.send_parts(parts.finish())
