@@ -14,16 +14,17 @@ use openflow::{
     AsyncForm, AsyncKind, AsyncMasks, ControllerRole, Encoding, ErrorCode, FlowMonitor,
     FlowRemoved, FlowRemovedReason, FlowUpdate, MessageHeader, MonitorCommand, MonitorEvent,
     MonitorFlags, MultipartReply, MultipartRequest, OfMessage, PortMod, PortReason, RequestForward,
-    RoleMessage, SwitchConfig, TableDesc, TableReason, TableStatus, port_config,
+    RoleMessage, SwitchConfig, TableDesc, TableReason, TableStatus, port_config, port_state,
 };
 use ports::dummy::{self, DummyOptions};
+use ports::spec::Target;
 use served::{Served, has_ofctl, plain, sorted};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use switchd::desired::{self, DEFAULT_BRIDGE};
+use switchd::desired::{self, DEFAULT_BRIDGE, Kind};
 
 /// A controller at the bridge's socket. Unlike a session of the crate `openflow`, it hands errors on.
 struct Controller {
@@ -449,6 +450,29 @@ fn who_chooses_among_messages_asks_for_them() {
         assert!(served.switch.remove_port(DEFAULT_BRIDGE, OfPort(3)));
         assert!(!controller.until_barrier().is_empty(), "{version:?}");
     }
+}
+
+#[test]
+fn a_port_comes_for_controllers_with_its_device() {
+    let served = Served::start();
+    let mut told = Controller::connect(&served, OfVersion::OpenFlow14);
+    told.set_async(AsyncKind::PortStatus, false, 7);
+    assert_eq!(told.until_barrier(), []);
+    let port = |name: &str, target| desired::Port::new(name, Kind::Device(target));
+    let number = served.switch.add_port(DEFAULT_BRIDGE, port("p3", Target::Dummy)).unwrap();
+    let [OfMessage::PortStatus(added)] = &told.until_barrier()[..] else { panic!() };
+    assert_eq!((added.reason, added.port.port), (PortReason::Add, number));
+    assert_eq!(added.port.mac, port_mac(&served, number.0));
+    assert_eq!(added.port.state & port_state::LINK_DOWN, 0);
+    assert!(served.switch.remove_port(DEFAULT_BRIDGE, number));
+    let [OfMessage::PortStatus(gone)] = &told.until_barrier()[..] else { panic!() };
+    assert_eq!((gone.reason, gone.port.mac), (PortReason::Delete, added.port.mac));
+    // A port that never has a device never comes, and does not go.
+    let device = "no-such-device".to_owned();
+    let missing = port(&device, Target::System { device: device.clone() });
+    let number = served.switch.add_port(DEFAULT_BRIDGE, missing).unwrap();
+    assert!(served.switch.remove_port(DEFAULT_BRIDGE, number));
+    assert_eq!(told.until_barrier(), []);
 }
 
 #[test]

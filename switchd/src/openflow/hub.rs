@@ -15,8 +15,8 @@ use super::tables;
 use super::views::Views;
 use crate::server::event_fd;
 use crate::switch::{OnBridge, Switch};
-use flow::types::OfVersion;
-use flowtable::policy::ports::PortChange;
+use flow::types::{MacAddr, OfPort, OfVersion};
+use flowtable::policy::ports::{Attachment, PortChange, PortInfo};
 use flowtable::policy::table_settings::{VacancyChange, VacancyEvent};
 use flowtable::policy::{BridgeId, Policy};
 use nix::sys::eventfd::EventFd;
@@ -25,6 +25,7 @@ use openflow::{
     RequestForward, RoleReason, RoleStatus, TableDesc, TableReason, TableStatus,
 };
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +52,8 @@ pub(super) struct Hub {
     resumption: Mutex<Resumption>,
     /// What the monitors of the members look at.
     views: Views,
+    /// The ports that have been added and have had no device yet. Nobody has been told of them.
+    untold: Mutex<HashSet<OfPort>>,
     hubs: Arc<Hubs>,
 }
 
@@ -131,6 +134,7 @@ impl Hub {
             settled: Mutex::default(),
             resumption: Mutex::default(),
             views: Views::default(),
+            untold: Mutex::default(),
             hubs: Arc::clone(switch.hubs()),
         });
         let taker: Weak<Self> = Arc::downgrade(&hub);
@@ -311,6 +315,8 @@ impl Hub {
             self.tell_port(&gone);
             return self.tell_port(&new);
         }
+        let Some(change) = self.without_opening(change) else { return };
+        let change = &change;
         let author = Author::current();
         for member in self.members() {
             let settings = member.settings();
@@ -343,6 +349,31 @@ impl Hub {
             if settings.wants(AsyncKind::PortStatus, reason as u8) {
                 member.tell_surely(message);
             }
+        }
+    }
+
+    /// A change as controllers hear of it. A port that is added has its place first and its device a moment later, if there is one, and
+    /// comes for controllers with the device, as in Open vSwitch: before, it has no address. `None` if they hear nothing.
+    fn without_opening(&self, change: &PortChange) -> Option<PortChange> {
+        let waits = |port: &PortInfo| {
+            let has_queues = matches!(port.attachment, Attachment::Queues(_));
+            has_queues && port.mac == MacAddr::default() && !port.link_up
+        };
+        let mut untold = self.untold.lock();
+        match (&change.before, &change.after) {
+            (None, Some(after)) if waits(after) => {
+                untold.insert(after.of_port);
+                None
+            }
+            (Some(_), Some(after)) if untold.contains(&after.of_port) => {
+                if waits(after) {
+                    return None;
+                }
+                untold.remove(&after.of_port);
+                Some(PortChange { before: None, ..change.clone() })
+            }
+            (Some(before), None) if untold.remove(&before.of_port) => None,
+            _ => Some(change.clone()),
         }
     }
 
