@@ -113,7 +113,7 @@ fn action(bytes: &mut Bytes<'_>) -> DpAction {
     let n = bytes.number();
     let wide = u128::from(n) << 64 | u128::from(bytes.number());
     let (word, half, byte) = (n as u32, n as u16, n as u8);
-    match kind % 14 {
+    match kind % 15 {
         0 => DpAction::Output(PortNo(half % 4)),
         1 => {
             let (port, max_len) = (PortNo(half % 4), word % 200);
@@ -162,7 +162,11 @@ fn action(bytes: &mut Bytes<'_>) -> DpAction {
             tll: Rewrite::<u64>::new(n >> 16, 0xffff_ffff_ffff),
         },
         11 => DpAction::PushMpls { lse: word, ethertype: half },
-        12 => DpAction::PopMpls { ethertype: half },
+        12 => DpAction::SetNdExt {
+            reserved: Rewrite::<u32>::new(word, u32::MAX),
+            option_type: Rewrite::<u8>::new(byte, 0xff),
+        },
+        13 => DpAction::PopMpls { ethertype: half },
         _ => DpAction::SetMpls(Rewrite::<u32>::new(word, u32::MAX)),
     }
 }

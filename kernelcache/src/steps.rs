@@ -228,6 +228,7 @@ fn is_edit(action: &DpAction) -> bool {
             | SetArp { .. }
             | SetIcmp { .. }
             | SetNd { .. }
+            | SetNdExt { .. }
     )
 }
 
@@ -236,9 +237,10 @@ fn refused(action: &DpAction) -> Refusal {
         DpAction::Controller(_) => "a controller gets the frames",
         DpAction::Meter(_) => "a meter counts the frames",
         DpAction::Recirculate(_) => "the frames go round again",
-        DpAction::SetArp { .. } | DpAction::SetNd { .. } | DpAction::SetIcmp { .. } => {
-            "the kernel does not change the body of ARP, ND or ICMP"
-        }
+        DpAction::SetArp { .. }
+        | DpAction::SetNd { .. }
+        | DpAction::SetNdExt { .. }
+        | DpAction::SetIcmp { .. } => "the kernel does not change the body of ARP, ND or ICMP",
         DpAction::OutputTrunc { .. } => "the kernel does not truncate frames",
         DpAction::OutputQueued { .. } => "the kernel cache does not choose queues",
         _ => "the kernel has no step for an action",

@@ -263,6 +263,13 @@ pub enum DpAction {
         /// The MAC address in the Target Link-Layer Address option, in the lower 48 bits.
         tll: Rewrite<u64>,
     },
+    /// Changes the rest of a neighbour solicitation or advertisement and adjusts its checksum.
+    SetNdExt {
+        /// The four bytes in front of the target, with the flags of an advertisement.
+        reserved: Rewrite<u32>,
+        /// The type of the first option with a link-layer address.
+        option_type: Rewrite<u8>,
+    },
     /// Puts a label stack entry in front of the layer 3 header and changes the frame's EtherType.
     PushMpls {
         /// The entry: label, traffic class, bottom of stack and TTL (RFC 3032 §2.1).

@@ -420,6 +420,31 @@ pub(super) fn set_nd(
     }
 }
 
+/// Changes the type of the option with a link-layer address from which extraction takes it. A message without such an option
+/// keeps its options.
+pub(super) fn set_nd_ext(frame: &mut Frame<'_>, reserved: Rewrite<u32>, option_type: Rewrite<u8>) {
+    let l4 = usize::from(frame.layers.l4);
+    let Some(Ok(message)) = l4_packet(frame).map(NdPacket::new_checked) else {
+        return;
+    };
+    let old = message.reserved();
+    let new = reserved.of(old).to_be_bytes();
+    replace_in_icmp(frame, l4 + nd::field::RESERVED.start, old.to_be_bytes(), new);
+    let mut at = nd::HEADER_SIZE;
+    while let Some(option) = nd_option_at(frame, at) {
+        let (old, size) = (option.option_type(), option.size());
+        let has_address =
+            matches!(old, nd_option::SOURCE_LINK_LAYER | nd_option::TARGET_LINK_LAYER);
+        if has_address && size == nd::OPTION_SIZE {
+            // The checksum is one of pairs of bytes.
+            let units = (size / 8) as u8;
+            let new = option_type.of(old);
+            return replace_in_icmp(frame, l4 + at, [old, units], [new, units]);
+        }
+        at += size;
+    }
+}
+
 /// The neighbor discovery option at byte `at` of the ICMPv6 message; `None` if the message ends
 /// before it.
 fn nd_option_at<'f>(frame: &'f Frame<'_>, at: usize) -> Option<NdOption<&'f [u8]>> {

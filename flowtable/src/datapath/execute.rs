@@ -363,6 +363,9 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         DpAction::SetArp { op, spa, tpa, sha, tha } => edit::set_arp(frame, op, spa, tpa, sha, tha),
         DpAction::SetPorts { transport, src, dst } => edit::set_ports(frame, transport, src, dst),
         DpAction::SetIcmp { icmp_type, code } => edit::set_icmp(frame, icmp_type, code),
+        DpAction::SetNdExt { reserved, option_type } => {
+            edit::set_nd_ext(frame, reserved, option_type);
+        }
         DpAction::SetNd { target, sll, tll } => edit::set_nd(frame, target, sll, tll),
         DpAction::PushMpls { lse, ethertype } => edit::push_mpls(frame, lse, ethertype),
         DpAction::PopMpls { ethertype } => edit::pop_mpls(frame, ethertype),

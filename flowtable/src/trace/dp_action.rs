@@ -66,6 +66,7 @@ fn is_edit(action: &DpAction) -> bool {
         | DpAction::SetPorts { .. }
         | DpAction::SetIcmp { .. }
         | DpAction::SetNd { .. }
+        | DpAction::SetNdExt { .. }
         | DpAction::PushMpls { .. }
         | DpAction::PopMpls { .. }
         | DpAction::SetMpls(_) => true,
@@ -237,6 +238,15 @@ impl<P: Display> Writer<'_, P> {
             DpAction::SetIcmp { icmp_type, code } => self.set("icmp", |set| {
                 set.number("type", icmp_type.value.into(), icmp_type.mask.into(), 0xff);
                 set.number("code", code.value.into(), code.mask.into(), 0xff);
+            }),
+            DpAction::SetNdExt { reserved, option_type } => self.set("nd_ext", |set| {
+                set.hex("nd_reserved", reserved.value.into(), reserved.mask.into(), 0xffff_ffff);
+                set.number(
+                    "nd_options_type",
+                    option_type.value.into(),
+                    option_type.mask.into(),
+                    0xff,
+                );
             }),
             DpAction::SetNd { target, sll, tll } => self.set("nd", |set| {
                 set.ipv6("target", *target);

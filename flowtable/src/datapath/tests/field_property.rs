@@ -17,11 +17,12 @@ use flow::flow_mod::{Command, FlowMod};
 use flow::group::{Bucket, Group, GroupMod, GroupType, Selection};
 use flow::key::{FLOW_WORDS, HEADER_WORDS};
 use flow::types::{GroupId, OfPort, PortNo, TableId};
-use flow::{FlowKey, FlowMask, Match, PipelineKey, PipelineMask};
+use flow::{FlowKey, FlowMask, Headers, Match, PipelineKey, PipelineMask};
 use packet::wire::eth_type;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -244,4 +245,48 @@ fn bits_outside_the_mask_do_not_matter_whatever_field_rules_use() {
         result.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(compared.get() > CASES / 4, "{name}: {} of {CASES}", compared.get());
     }
+}
+
+/// The headers of a frame that has these ones; others than these if no frame can have them.
+fn on_the_wire(headers: &Headers) -> PipelineKey {
+    let (key, _) = extract(Arrival::default(), &compose(headers), 2);
+    PipelineKey { in_port: OfPort(1).into(), headers: key.headers, ..PipelineKey::default() }
+}
+
+#[test]
+fn what_a_rule_writes_into_a_header_is_in_the_frame_that_leaves() {
+    let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+    let mut tried = HashSet::new();
+    for field in FieldId::all().filter(|field| field.def().writable) {
+        for case in 0..16u64 {
+            let filler: [u64; HEADER_WORDS] = std::array::from_fn(|i| hasher.hash_one((case, i)));
+            let headers = packet_with(field, &filler);
+            let seen = on_the_wire(&headers);
+            let old = field.read(&seen);
+            // A field that is zero may be in no header of the frame, as an address in an option of neighbour discovery. The
+            // operation 0 of ARP is how a key says that the header is not sound.
+            let other = [old ^ 1, old ^ 3]
+                .into_iter()
+                .filter(|value| old != 0 && *value != 0)
+                .find(|value| {
+                    let mut wanted = seen;
+                    field.write(&mut wanted, *value, field.full_mask());
+                    field.read(&on_the_wire(&wanted.headers)) == *value
+                });
+            let Some(value) = other else { continue };
+            let p = policy(&[]);
+            let actions = vec![set(field, value, field.full_mask()), output(2)];
+            p.bridge(BridgeId::FIRST)
+                .apply(&[rule(0, 9, Match::any(), actions)], Duration::ZERO)
+                .unwrap();
+            let packet = FlowKey { port_no: PortNo(0).into(), headers, ..FlowKey::default() };
+            let (sent, _) = effect(&p.translate(&packet).actions, &headers);
+            let [(_, frame)] = &sent[..] else { panic!("{}: {sent:?}", field.def().name) };
+            let (key, _) = extract(Arrival::default(), frame, 2);
+            let got = PipelineKey { headers: key.headers, ..PipelineKey::default() };
+            assert_eq!(field.read(&got), value, "{} was {old:#x}: {seen:?}", field.def().name);
+            tried.insert(field.def().name);
+        }
+    }
+    assert!(tried.len() > 30, "{} fields: {tried:?}", tried.len());
 }

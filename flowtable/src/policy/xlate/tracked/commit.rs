@@ -79,6 +79,7 @@ impl Commit<'_> {
         match self.packet.base.dl_type.get() {
             eth_type::IPV4 => self.commit_ipv4(),
             eth_type::IPV6 => {
+                self.commit_nd_ext();
                 self.commit_nd();
                 self.commit_ipv6();
             }
@@ -150,6 +151,24 @@ impl Commit<'_> {
         self.packet.base.nw_addrs = key.nw_addrs;
         self.packet.base.nw_proto = key.nw_proto;
         (self.packet.base.arp_sha, self.packet.base.arp_tha) = (key.arp_sha, key.arp_tha);
+        self.emit(action);
+    }
+
+    /// To be called before [`commit_nd`](Self::commit_nd): an address is written into the option that has its type then, as in Open
+    /// vSwitch.
+    fn commit_nd_ext(&mut self) {
+        let (key, base) = (&self.packet.key.headers, &self.packet.base);
+        let same =
+            key.nd_reserved == base.nd_reserved && key.nd_options_type == base.nd_options_type;
+        if same || !is_nd(key) {
+            return;
+        }
+        let action = DpAction::SetNdExt {
+            reserved: self.rewrite(Rewrite::<u32>::between, |h| h.nd_reserved.get()),
+            option_type: self.rewrite(Rewrite::<u8>::between, |h| h.nd_options_type),
+        };
+        self.packet.base.nd_reserved = key.nd_reserved;
+        self.packet.base.nd_options_type = key.nd_options_type;
         self.emit(action);
     }
 
