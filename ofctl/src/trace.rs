@@ -158,7 +158,13 @@ impl Layout<'_> {
     fn step(&mut self, step: &TraceStepRecord, rest: &[TraceStepRecord]) {
         let depth = step.depth as usize;
         let above = depth.checked_sub(1).map_or(0, |d| self.levels.get(d).copied().unwrap_or(d));
-        let is_last = rest.iter().all(|later| later.depth > step.depth);
+        // The action set stands behind all tables and is one of the steps of the first table's rule.
+        let depth_of = |later: &TraceStepRecord| {
+            let is_set = matches!(later.event, TraceEventRecord::ActionSet {});
+            later.depth + u32::from(is_set)
+        };
+        let next = rest.iter().map(depth_of).find(|later| *later <= step.depth);
+        let is_last = next.is_none_or(|next| next < step.depth);
         self.levels.truncate(depth);
         match &step.event {
             TraceEventRecord::Rule { table, r#match, priority, cookie, name, is_empty, .. } => {
@@ -186,9 +192,9 @@ impl Layout<'_> {
             TraceEventRecord::Bridge(name) => {
                 let title = format!("bridge(\"{name}\")");
                 self.out.push('\n');
-                self.table(depth, above, is_last);
+                let columns = self.table(depth, above, is_last);
                 let _ = writeln!(self.out, "{title}");
-                self.indent((8 * self.levels.last().copied().unwrap_or(0)).saturating_sub(4));
+                self.indent(columns);
                 let _ = writeln!(self.out, "{}", "-".repeat(title.len()));
             }
             TraceEventRecord::ActionSet {} => {
@@ -222,10 +228,15 @@ impl Layout<'_> {
         }
     }
 
-    fn table(&mut self, depth: usize, above: usize, is_last: bool) {
-        let level = if depth == 0 || is_last { above } else { above + 1 };
+    /// Begins the line of a table or a bridge. Returns its indentation in columns.
+    fn table(&mut self, depth: usize, above: usize, is_last: bool) -> usize {
+        let (level, columns) = match depth == 0 || is_last {
+            true => (above, 8 * above),
+            false => (above + 1, 8 * above + 4),
+        };
         self.levels.push(level);
-        self.indent((8 * level).saturating_sub(4));
+        self.indent(columns);
+        columns
     }
 
     fn indent(&mut self, columns: usize) {
@@ -302,6 +313,31 @@ mod tests {
             action(3, "NORMAL"),
             note(3, "-> no learned MAC for destination, flooding"),
         ]));
+    }
+
+    #[test]
+    fn a_chain_of_tables_stays_at_its_level_when_steps_of_its_beginning_follow() {
+        let chain = |action_behind: TraceStepRecord| {
+            traced(vec![
+                rule(0, 0, "priority 7"),
+                action(1, "goto_table:1"),
+                rule(1, 1, "priority 7"),
+                action(2, "goto_table:2"),
+                rule(2, 2, "priority 7"),
+                action(3, "output:2"),
+                action_behind,
+            ])
+        };
+        let nested = concat!(
+            " 0. priority 7\n    goto_table:1\n     1. priority 7\n            goto_table:2\n",
+            "         2. priority 7\n            output:2\n",
+        );
+        let followed = chain(action(1, "output:3"));
+        assert!(followed.contains(&format!("{nested}    output:3\n")), "{followed}");
+        // The action set is carried out behind the tables, by the first of them.
+        let set = TraceStepRecord { depth: 0, event: TraceEventRecord::ActionSet {} };
+        let set = chain(set);
+        assert!(set.contains(&format!("{nested}--. Executing action set:\n")), "{set}");
     }
 
     #[test]

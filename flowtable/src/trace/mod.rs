@@ -25,7 +25,7 @@ pub use why::{Cause, Reason, reasons};
 use crate::policy::learning::LearnedRule;
 use crate::policy::xlate::Note;
 use flow::Match;
-use flow::action::{Action, Subfield};
+use flow::action::{Action, SetFieldForm, Subfield};
 use flow::fields::FieldId;
 use flow::key::{FlowKey, FlowMask, Headers, KeyOfPort, KeyPortNo, PipelineKey, PipelineMask};
 use flow::text::{
@@ -117,6 +117,22 @@ fn subfield_text(subfield: Subfield) -> String {
     text
 }
 
+/// The value of a subfield: that of a whole field as rules write it, that of a part in hexadecimal.
+fn value_text(subfield: Subfield, value: u128, options: &PrintOptions<'_>) -> String {
+    let mask = subfield.field.full_mask();
+    if subfield == Subfield::whole(subfield.field) {
+        let form = SetFieldForm::SetField;
+        let action = Action::SetField { field: subfield.field, value, mask, form };
+        let mut text = String::new();
+        write_actions(&mut text, &[action], options);
+        let written = text.strip_prefix("set_field:").and_then(|text| text.split_once("->"));
+        if let Some((value, _)) = written {
+            return value.to_owned();
+        }
+    }
+    if value == 0 { "0".into() } else { format!("{value:#x}") }
+}
+
 /// A remark with the mark that `ofproto/trace` puts before it; `None` for a remark that
 /// `ofproto/trace` does not make.
 pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
@@ -150,7 +166,11 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
         Note::CannotTruncate(_) => ">> Cannot truncate output to patch or tunnel port".into(),
         Note::NoTunnel(reason) => format!(">> not tunneling: {}", reason.sentence()),
         Note::OutputPortIs(port) => format!("-> output port is {port}"),
-        Note::FieldIsNow(dst, value) => format!("-> {} is now {value:#x}", subfield_text(*dst)),
+        Note::OutputPortOutOfRange(port) => format!(">> output port {port} is out of range"),
+        Note::FieldIsNow(dst, value) => {
+            format!("-> {} is now {}", subfield_text(*dst), value_text(*dst, *value, options))
+        }
+        Note::StackUnderflow => ">>>> stack underflow <<<<".into(),
         Note::UsingBucket(bucket) => format!("-> using bucket {bucket}"),
         Note::NoSuchGroup(_) => ">> output to nonexistent group".into(),
         Note::NoSuchMeter(id) => format!(">> there is no meter {id}: every packet passes"),

@@ -178,6 +178,10 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
         Note::NoLiveBucket => "none of the group's buckets is alive".into(),
         Note::UsingBucket(bucket) => format!("the group chose bucket {bucket}"),
         Note::OutputPortIs(port) => format!("the field names {}", name(port)),
+        Note::OutputPortOutOfRange(port) => {
+            format!("the field has the value {port}, which is no number of a port: left out")
+        }
+        Note::StackUnderflow => "the stack is empty: nothing is written".into(),
         Note::ToControllers(reason) => format!("controllers get it ({})", reason.name()),
         Note::TtlExpired => "its TTL ran out: the rest of the list is not executed".into(),
         Note::Dropped(reason) => format!("{}: nothing at all is sent", reason.sentence()),

@@ -276,6 +276,38 @@ fn a_trace_tells_which_better_rules_overlap_with_the_winner_and_what_each_action
 }
 
 #[test]
+fn values_that_come_from_the_packet_are_told_as_in_open_vswitch() {
+    let rule = concat!(
+        "ip,actions=push:NXM_NX_REG0[],pop:NXM_OF_IP_SRC[],pop:NXM_NX_REG1[],move:NXM_OF_IP_DST[]->NXM_OF_IP_SRC[],",
+        "move:NXM_OF_IP_DST[0..7]->NXM_NX_REG1[4..11],move:NXM_NX_REG0[]->NXM_NX_REG2[],",
+        "load:0x10000->NXM_NX_REG3[],output:NXM_NX_REG3[]"
+    );
+    let context = ParseContext::default();
+    let policy = three_ports(&[rule], &context);
+    let packet = parse_match("in_port=1,tcp,nw_src=10.0.0.1,nw_dst=10.0.0.2", &context).unwrap();
+    let key =
+        FlowKey { port_no: PortNo(1).into(), headers: packet.key().headers, ..FlowKey::default() };
+    let options = PrintOptions { ports: &NoPortNames, ..PrintOptions::default() };
+    let (_, steps) = policy.trace(&key);
+    let told: Vec<String> = steps
+        .iter()
+        .filter_map(|step| match &step.event {
+            TraceEvent::Note(note) => note_text(note, &options),
+            _ => None,
+        })
+        .collect();
+    let expected = [
+        "-> NXM_OF_IP_SRC[] is now 0.0.0.0",
+        ">>>> stack underflow <<<<",
+        "-> NXM_OF_IP_SRC[] is now 10.0.0.2",
+        "-> NXM_NX_REG1[4..11] is now 0x2",
+        "-> NXM_NX_REG2[] is now 0",
+        ">> output port 65536 is out of range",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_packet_that_spends_the_budget_is_told_with_the_rule() {
     let list = vec!["check_pkt_larger(100)->reg0[0]"; 40].join(",");
     let rules = ["actions=resubmit(,3)", &format!("table=3,priority=7,actions={list},output:2")];

@@ -136,9 +136,13 @@ impl<O: TranslationObserver> Ctx<'_, O> {
                 self.stack.push((value, src.n_bits));
             }
             Action::StackPop(dst) => {
-                if let Some((value, _)) = self.stack.pop() {
-                    self.packet.write(*dst, value);
-                }
+                let Some((value, _)) = self.stack.pop() else {
+                    self.observer.note(|| Note::StackUnderflow);
+                    return Ok(());
+                };
+                self.packet.write(*dst, value);
+                let written = self.packet.read(*dst);
+                self.observer.note(|| Note::FieldIsNow(*dst, written));
             }
             Action::DecTtl(ids) => return self.dec_ttl(ids),
             Action::SetMplsLabel(label) => {

@@ -106,7 +106,10 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
                 self.observer.note(|| Note::OutputPortIs(OfPort(port)));
                 self.output(OfPort(port));
             }
-            Err(_) => self.hint = Some(DropReason::NoOutput),
+            Err(_) => {
+                self.observer.note(|| Note::OutputPortOutOfRange(value));
+                self.hint = Some(DropReason::NoOutput);
+            }
         }
     }
 

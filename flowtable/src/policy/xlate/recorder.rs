@@ -59,8 +59,12 @@ pub enum Note {
     NoTunnel(DropReason),
     /// An output goes to this port, whose number was in a field.
     OutputPortIs(OfPort),
-    /// `move` has written this value to these bits.
+    /// An output was left out, because the field that it names has a number that no port can have.
+    OutputPortOutOfRange(u128),
+    /// `move`, `pop` or another action that takes its value from the packet has written this value to these bits.
     FieldIsNow(Subfield, u128),
+    /// `pop` has found nothing on the stack.
+    StackUnderflow,
     /// A group has chosen the bucket with this index.
     UsingBucket(usize),
     /// There is no group of this number.
