@@ -21,7 +21,7 @@ pub(crate) fn decode(mut input: Input<'_>, version: OfVersion) -> Result<PacketO
     let (in_port, state, len) = if version >= OpenFlow15 {
         let len = input.u16()?;
         input.skip(2)?;
-        let matching = matching::decode_loosely(&mut input)?;
+        let matching = matching::decode_of_packet_out(&mut input)?;
         let (in_port, state) = pipeline_fields(&matching)?;
         (in_port, state, len)
     } else {

@@ -49,15 +49,20 @@ pub(super) fn put(out: &mut Encoder, ct: &Ct, version: OfVersion) {
     put_list(out, &ct.exec, version);
 }
 
-/// Reads the action up to the actions on the connection, and returns what follows.
+/// Reads the action up to the actions on the connection, and returns what follows. As in Open vSwitch, flags that are
+/// not known mean nothing.
 pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<(Ct, Input<'a>), ErrorCode> {
     let flags = input.u16()?;
+    let (commit, force) = (flags & COMMIT != 0, flags & FORCE != 0);
+    if force && !commit {
+        return Err(ErrorCode::BadArgument);
+    }
     let mut ahead = *input;
     let zone = if ahead.u32()? == 0 {
         input.skip(4)?;
         CtZone::Number(input.u16()?)
     } else {
-        let header = FieldHeader::decode_alone(input, ErrorCode::BadSetType)?;
+        let header = FieldHeader::decode_short(input)?;
         match packed_subfield(header, input.u16()?)? {
             sub if sub.n_bits == 16 => CtZone::Field(sub),
             _ => return Err(ErrorCode::BadSetLength),
@@ -75,10 +80,6 @@ pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<(Ct, Input<'a>), Error
             Some(alg.ok_or(ErrorCode::BadArgument)?)
         }
     };
-    let (commit, force) = (flags & COMMIT != 0, flags & FORCE != 0);
-    if force && !commit || flags & !(COMMIT | FORCE) != 0 {
-        return Err(ErrorCode::BadArgument);
-    }
     Ok((Ct { commit, force, table, zone, nat: None, exec: Vec::new(), alg }, *input))
 }
 

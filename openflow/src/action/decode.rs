@@ -352,12 +352,12 @@ impl Reading {
                 if !input.is_zero() {
                     return Err(ErrorCode::BadArgument);
                 }
-                let field = FieldHeader::decode_alone(&mut field, ErrorCode::BadSetType)?;
+                let field = FieldHeader::decode_short(&mut field)?;
                 Action::OutputReg { src: packed_subfield(field, bits)?, max_len }
             }
             nx::OUTPUT_REG2 => {
                 let (bits, max_len) = (input.u16()?, input.u16()?);
-                let field = FieldHeader::decode_alone(&mut input, ErrorCode::BadField)?;
+                let field = FieldHeader::decode_alone(&mut input)?;
                 Action::OutputReg { src: packed_subfield(field, bits)?, max_len }
             }
             nx::CT => {
@@ -378,7 +378,7 @@ impl Reading {
                 Action::Ct(Box::new(connection::with_exec(head, exec)?))
             }
             nx::DELETE_FIELD => {
-                let field = FieldHeader::decode_alone(&mut input, ErrorCode::BadField)?;
+                let field = FieldHeader::decode_alone(&mut input)?;
                 if !input.is_zero() {
                     return Err(ErrorCode::ActionMustBeZero);
                 }
@@ -463,7 +463,7 @@ impl Reading {
             }
             nx::CHECK_PKT_LARGER => {
                 let (len, offset) = (input.u16()?, input.u16()?);
-                let field = FieldHeader::decode_alone(&mut input, ErrorCode::BadField)?;
+                let field = FieldHeader::decode_alone(&mut input)?;
                 if !input.is_zero() {
                     return Err(ErrorCode::MustBeZero);
                 }
@@ -488,12 +488,10 @@ impl Reading {
         let header = FieldHeader::decode(input)?;
         let id = header.field.ok_or(ErrorCode::BadSetType)?;
         let (def, legal) = (id.def(), id.full_mask());
-        let shift = u8::from(header.has_mask);
-        let size = if id.is_option() { header.size >> shift } else { def.wire_len() };
-        if header.size != size << shift || header.size == 0 {
+        let size = header.value_size();
+        if header.fitting_field().is_none() {
             // As in Open vSwitch, a field without a value is no field.
-            let has_value = header.size >> shift > 0;
-            return Err(if has_value { ErrorCode::BadSetLength } else { ErrorCode::BadSetType });
+            return Err(if size > 0 { ErrorCode::BadSetLength } else { ErrorCode::BadSetType });
         }
         let mut entry = input.part(header.size, ErrorCode::BadMatchLength)?;
         let mut next = || field::take_value(&mut entry, size, ErrorCode::BadSetLength);
@@ -614,7 +612,7 @@ pub(super) fn packed_subfield(field: FieldId, bits: u16) -> Result<Subfield, Err
 /// Reads the field of a stack action between the offset and the number of its bits.
 fn stack(input: &mut Input<'_>) -> Result<Subfield, ErrorCode> {
     let offset = input.u16()?;
-    let field = FieldHeader::decode_alone(input, ErrorCode::BadField)?;
+    let field = FieldHeader::decode_alone(input)?;
     let n_bits = input.u16()?;
     if !input.is_zero() {
         return Err(ErrorCode::MustBeZero);
@@ -623,8 +621,8 @@ fn stack(input: &mut Input<'_>) -> Result<Subfield, ErrorCode> {
 }
 
 fn copy(input: &mut Input<'_>, n_bits: u16, src: u16, dst: u16) -> Result<Action, ErrorCode> {
-    let from = FieldHeader::decode_alone(input, ErrorCode::BadField)?;
-    let to = FieldHeader::decode_alone(input, ErrorCode::BadField)?;
+    let from = FieldHeader::decode_alone(input)?;
+    let to = FieldHeader::decode_alone(input)?;
     if !input.is_zero() {
         return Err(ErrorCode::ActionMustBeZero);
     }
@@ -635,7 +633,7 @@ fn copy(input: &mut Input<'_>, n_bits: u16, src: u16, dst: u16) -> Result<Action
 }
 
 fn load(input: &mut Input<'_>) -> Result<Action, ErrorCode> {
-    let (bits, field) = (input.u16()?, FieldHeader::decode_alone(input, ErrorCode::BadSetType)?);
+    let (bits, field) = (input.u16()?, FieldHeader::decode_short(input)?);
     let (sub, value) = (writable(packed_subfield(field, bits)?)?, u128::from(input.u64()?));
     if value & !ones(sub.n_bits) != 0 {
         return Err(ErrorCode::BadArgument);
@@ -683,6 +681,109 @@ mod tests {
         assert_eq!(decode([&head[..], mark, nat].concat()), in_front);
         let [Action::Ct(ct)] = &in_front[..] else { panic!("{in_front:?}") };
         assert!(ct.nat.is_some() && ct.exec.len() == 1, "{ct:?}");
+    }
+
+    /// The actions of an action of Nicira, in OpenFlow 1.0.
+    fn nicira(subtype: u16, body: &[u8]) -> Result<Vec<Action>, ErrorCode> {
+        let size = (NICIRA_HEADER + body.len()).next_multiple_of(8);
+        let mut bytes = [&b"\xff\xff"[..], &(size as u16).to_be_bytes()].concat();
+        bytes.extend(VENDOR_NICIRA.to_be_bytes());
+        bytes.extend(subtype.to_be_bytes());
+        bytes.extend(body);
+        bytes.resize(size, 0);
+        decode_list(Input::new(&bytes, ErrorCode::BadActionLength), OpenFlow10)
+    }
+
+    const REG0: &[u8] = b"\0\x01\0\x04";
+    const REG0_MASKED: &[u8] = b"\0\x01\x01\x08";
+    const UNKNOWN: &[u8] = b"\0\x01\xfe\x04";
+
+    #[test]
+    fn headers_of_older_actions_may_say_that_there_is_a_mask() {
+        let load = |field: &[u8]| nicira(nx::REG_LOAD, &[b"\0\x0f", field, &[0; 8]].concat());
+        assert!(load(REG0).is_ok());
+        assert_eq!(load(REG0_MASKED), load(REG0));
+        for wrong in [UNKNOWN, b"\0\x01\x01\x04", b"\0\x01\0\x08", b"\xff\xff\x54\x06"] {
+            assert_eq!(load(wrong), Err(ErrorCode::BadSetType), "{wrong:x?}");
+        }
+    }
+
+    #[test]
+    fn headers_of_later_actions_have_no_mask() {
+        let copy = |field: &[u8]| nicira(nx::REG_MOVE, &[b"\0\x08\0\0\0\0", field, REG0].concat());
+        assert!(copy(REG0).is_ok());
+        assert_eq!(copy(REG0_MASKED), Err(ErrorCode::BadMask));
+        assert_eq!(copy(UNKNOWN), Err(ErrorCode::BadField));
+        assert_eq!(copy(b"\0\x01\x01\x04"), Err(ErrorCode::BadField));
+    }
+
+    #[test]
+    fn a_byte_behind_value_and_mask_means_nothing() {
+        let load = |value: &[u8]| nicira(nx::REG_LOAD2, value);
+        let expected = load(b"\0\x01\x01\x08\0\0\0\x01\0\0\0\x01");
+        assert!(expected.is_ok());
+        assert_eq!(load(b"\0\x01\x01\x09\0\0\0\x01\0\0\0\x01\0"), expected);
+        let outside = load(b"\0\x01\x01\x09\0\0\0\x01\0\0\0\0\0");
+        assert_eq!(outside, Err(ErrorCode::BadWildcards));
+    }
+
+    #[test]
+    fn bundles_have_ports_and_reserved_bytes_only_without_a_field() {
+        let bundle = |subtype, kind: &[u8], count: u8, place: &[u8]| {
+            nicira(subtype, &[&[0; 6], kind, &[0, count], place, b"\0\x03"].concat())
+        };
+        let ports = b"\0\0\0\x02";
+        let plain = [0; 10];
+        assert!(bundle(nx::BUNDLE, ports, 1, &plain).is_ok());
+        let bad = Err(ErrorCode::BadArgument);
+        assert_eq!(bundle(nx::BUNDLE, UNKNOWN, 1, &plain), bad);
+        assert_eq!(bundle(nx::BUNDLE, ports, 1, b"\0\0\0\0\0\0\0\0\0\x01"), bad);
+        assert_eq!(bundle(nx::BUNDLE, UNKNOWN, 9, &plain), Err(ErrorCode::BadActionLength));
+        let place = |reserved: &[u8]| [b"\0\x0f", REG0, reserved].concat();
+        let expected = bundle(nx::BUNDLE_LOAD, ports, 1, &place(&[0; 4]));
+        assert!(expected.is_ok());
+        assert_eq!(bundle(nx::BUNDLE_LOAD, ports, 1, &place(&[1; 4])), expected);
+    }
+
+    #[test]
+    fn unknown_flags_of_ct_mean_nothing() {
+        let ct = |flags: u16, zone: &[u8]| {
+            let flags = flags.to_be_bytes();
+            nicira(nx::CT, &[&flags, zone, b"\0\x0f\xff\0\0\0\0\0"].concat())
+        };
+        let number = [0; 4];
+        assert!(ct(1, &number).is_ok());
+        assert_eq!(ct(0x8005, &number), ct(1, &number));
+        assert_eq!(ct(2, &number), Err(ErrorCode::BadArgument));
+        assert_eq!(ct(2, UNKNOWN), Err(ErrorCode::BadArgument));
+        assert_eq!(ct(0, UNKNOWN), Err(ErrorCode::BadSetType));
+    }
+
+    #[test]
+    fn learn_has_a_bit_of_the_result_only_with_a_result() {
+        let learn = |flags: u8, bit: u8, reserved: u8, field: &[u8]| {
+            let head = [&[0; 4][..], &[0, 1], &[0; 8], &[0, flags, 1, 0], &[0; 4]].concat();
+            let second = [&[0; 4][..], &[0, bit, 0, reserved], field].concat();
+            nicira(nx::LEARN2, &[head, second].concat())
+        };
+        assert!(learn(0, 0, 0, &[]).is_ok());
+        assert!(learn(4, 5, 0, REG0).is_ok());
+        assert_eq!(learn(0, 5, 0, &[]), Err(ErrorCode::BadArgument));
+        assert_eq!(learn(0, 0, 1, &[]), Err(ErrorCode::ActionMustBeZero));
+        assert_eq!(learn(4, 5, 0, REG0_MASKED), Err(ErrorCode::BadMask));
+    }
+
+    #[test]
+    fn reserved_bits_of_a_learned_part_mean_nothing() {
+        let learn = |head: u16| {
+            let learner = [&[0; 4][..], &[0, 1], &[0; 8], &[0, 0, 1, 0], &[0; 4]].concat();
+            let part = [&head.to_be_bytes(), REG0, &[0; 2], REG0, &[0; 2]].concat();
+            nicira(nx::LEARN, &[learner, part].concat())
+        };
+        assert!(learn(16).is_ok());
+        for reserved in [0x400, 0x4000, 0x8000] {
+            assert_eq!(learn(reserved | 16), learn(16));
+        }
     }
 
     #[test]

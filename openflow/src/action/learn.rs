@@ -36,6 +36,8 @@ const IS_VALUE: u16 = 1 << 13;
 const LOADS: u16 = 1 << 11;
 /// `NX_LEARN_DST_OUTPUT`: the part is an `output`.
 const OUTPUTS: u16 = 2 << 11;
+/// The bits of the first 16 of a part that say what kind of part it is. As in Open vSwitch, the others mean nothing.
+const KIND: u16 = IS_VALUE | 3 << 11;
 
 /// Whether the action has what only `NXAST_LEARN2` can say.
 pub(super) fn needs_second_form(learner: &Learner) -> bool {
@@ -125,11 +127,13 @@ pub(super) fn decode(input: &mut Input<'_>, is_second_form: bool) -> Result<Lear
         learner.limit = input.u32()?;
         let offset = input.u16()?;
         if input.u16()? != 0 {
-            return Err(ErrorCode::BadArgument);
+            return Err(ErrorCode::ActionMustBeZero);
         }
         if flags & WRITE_RESULT != 0 {
-            let field = FieldHeader::decode_alone(input, ErrorCode::BadField)?;
+            let field = FieldHeader::decode_alone(input)?;
             learner.result_dst = Some(subfield(field, offset, 1)?);
+        } else if offset != 0 {
+            return Err(ErrorCode::BadArgument);
         }
     }
     while input.len() >= 2 {
@@ -146,7 +150,7 @@ pub(super) fn decode(input: &mut Input<'_>, is_second_form: bool) -> Result<Lear
 }
 
 fn decode_part(input: &mut Input<'_>, head: u16) -> Result<LearnedPart, ErrorCode> {
-    let (n_bits, kind) = (head & N_BITS, head & !N_BITS);
+    let (n_bits, kind) = (head & N_BITS, head & KIND);
     let from = match kind & IS_VALUE {
         0 => LearnSource::Field(decode_subfield(input, n_bits)?),
         _ => {
@@ -166,6 +170,6 @@ fn decode_part(input: &mut Input<'_>, head: u16) -> Result<LearnedPart, ErrorCod
 }
 
 fn decode_subfield(input: &mut Input<'_>, n_bits: u16) -> Result<Subfield, ErrorCode> {
-    let field = FieldHeader::decode_alone(input, ErrorCode::BadSetType)?;
+    let field = FieldHeader::decode_short(input)?;
     subfield(field, input.u16()?, n_bits)
 }

@@ -10,13 +10,14 @@ use crate::matching::field::{self, FieldHeader};
 use crate::output::Encoder;
 use OfVersion::OpenFlow10;
 use flow::action::Subfield;
-use flow::fields::FieldId;
 use flow::members::{HashFields, LinkAlgorithm, MemberAlgorithm, Multipath, PortBundle};
 use flow::sampling::{FlowSampling, SampledDirection};
 use flow::types::{OfPort, OfVersion};
 
 /// How many members a bundle has, at most.
 const MAX_MEMBERS: usize = 2048;
+/// The header of `NXM_OF_IN_PORT`, which says that the members of a bundle are ports.
+const IN_PORT: u32 = 2;
 
 /// Appends the body of the action `multipath` (`nx_action_multipath`), from behind the subtype. Numbers are big-endian.
 pub(super) fn put_multipath(out: &mut Encoder, multipath: &Multipath) {
@@ -51,7 +52,7 @@ pub(super) fn decode_multipath(input: &mut Input<'_>) -> Result<Multipath, Error
 
 fn decode_dst(input: &mut Input<'_>) -> Result<Subfield, ErrorCode> {
     let bits = input.u16()?;
-    packed_subfield(FieldHeader::decode_alone(input, ErrorCode::BadSetType)?, bits)
+    packed_subfield(FieldHeader::decode_short(input)?, bits)
 }
 
 /// Writes `bundle` or `bundle_load`.
@@ -59,7 +60,7 @@ pub(super) fn put_bundle(out: &mut Encoder, bundle: &PortBundle) {
     out.u16(bundle.algorithm.number());
     out.u16(bundle.fields.number());
     out.u16(bundle.basis);
-    field::put_header(out, FieldId::InPort, OpenFlow10, false);
+    out.u32(IN_PORT);
     out.u16(bundle.members.len() as u16);
     let before = out.len();
     match bundle.dst {
@@ -79,19 +80,23 @@ pub(super) fn decode_bundle(input: &mut Input<'_>, loads: bool) -> Result<PortBu
     let algorithm = MemberAlgorithm::from_number(input.u16()?);
     let fields = HashFields::from_number(input.u16()?);
     let basis = input.u16()?;
-    let kind = FieldHeader::decode_alone(input, ErrorCode::BadSetType)?;
+    let kind = input.u32()?;
     let count = usize::from(input.u16()?);
     let mut place = input.part(10, ErrorCode::BadActionLength)?;
+    // As in Open vSwitch, the reserved bytes behind the field of `bundle_load` do not matter.
     let dst = match loads {
         true => Some(decode_dst(&mut place)?),
+        false if !place.is_zero() => return Err(ErrorCode::BadArgument),
         false => None,
     };
+    if input.len() < 2 * count {
+        return Err(ErrorCode::BadActionLength);
+    }
     let (Some(fields), Some(algorithm)) = (fields, algorithm) else {
         return Err(ErrorCode::BadArgument);
     };
-    let is_zero = place.rest().iter().all(|byte| *byte == 0);
     let is_narrow = dst.is_some_and(|dst| dst.n_bits < 16);
-    if kind != FieldId::InPort || count > MAX_MEMBERS || !is_zero || is_narrow {
+    if kind != IN_PORT || count > MAX_MEMBERS || is_narrow {
         return Err(ErrorCode::BadArgument);
     }
     let members = (0..count).map(|_| input.u16().map(OfPort)).collect::<Result<_, _>>()?;

@@ -14,7 +14,7 @@ pub(super) struct MatchBuilder {
 
 impl MatchBuilder {
     /// Adds a field, with the checks that Open vSwitch makes for extensible matches. Only if `is_strict`, the
-    /// match has to have what the field needs.
+    /// match has to have what the field needs. The caller has checked that the value has no bit outside the mask.
     pub(super) fn add(
         &mut self,
         field: FieldId,
@@ -24,9 +24,6 @@ impl MatchBuilder {
     ) -> Result<(), ErrorCode> {
         let def = field.def();
         let legal = field.full_mask();
-        if value & !mask != 0 {
-            return Err(ErrorCode::BadWildcards);
-        }
         // Not every field has all bits of its bytes, and a mask of all bytes is an exact match.
         let bits = if def.form == TextForm::Port32 { mask } else { mask & legal };
         if !def.maskable && mask != 0 && bits != legal && mask != def.whole {

@@ -186,29 +186,59 @@ pub(crate) fn decode_into(
     input: Input<'_>,
     matching: &mut Match,
 ) -> Result<Option<CookieFilter>, ErrorCode> {
-    decode_fields(input, true, matching)
+    decode_fields(input, Mode::Strict, matching)
 }
 
-/// As [`decode`], but ignores fields that are not known, and what fields need.
-pub(crate) fn decode_loosely(input: Input<'_>) -> Result<Match, ErrorCode> {
+/// Reads the fields of the match of a packet-out, as [`decode`], but ignores fields that are not known, and what fields need.
+pub(crate) fn decode_of_packet_out(input: Input<'_>) -> Result<Match, ErrorCode> {
     let mut matching = Match::any();
-    decode_fields(input, false, &mut matching)?;
+    decode_fields(input, Mode::PacketOut, &mut matching)?;
     Ok(matching)
+}
+
+/// What the match is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// A rule, or a selection of rules: each field has to be known, and the match has to have what the field needs.
+    Strict,
+    /// A packet-out: fields that are not known mean nothing, and the others may not be about the bytes of the packet.
+    PacketOut,
+}
+
+/// Whether the value of `size` bytes in front of a mask has no bit that the mask leaves out.
+fn is_within_mask(mut entry: Input<'_>, size: usize) -> Result<bool, ErrorCode> {
+    let (value, mask) = (entry.take(size)?, entry.take(size)?);
+    Ok(value.iter().zip(mask).all(|(value, mask)| value & !mask == 0))
+}
+
+/// Whether a packet-out cannot have the field, because the field is about the packet's bytes or about what the tables have found out.
+fn is_of_packet(field: FieldId) -> bool {
+    use FieldId::*;
+    let is_beside = matches!(
+        field,
+        InPort | InPortOxm | Reg(_) | XReg(_) | XxReg(_) | Metadata | PktMark | TunMetadata(_)
+    );
+    !is_beside && !FieldId::TUNNEL.contains(&field)
 }
 
 fn decode_fields(
     mut input: Input<'_>,
-    is_strict: bool,
+    mode: Mode,
     matching: &mut Match,
 ) -> Result<Option<CookieFilter>, ErrorCode> {
     let mut builder = MatchBuilder::default();
     let mut cookie = None;
     while !input.is_empty() {
         let header = FieldHeader::decode(&mut input)?;
-        let size = header.size >> u8::from(header.has_mask);
+        let size = header.value_size();
         let mut value = input.part(header.size, ErrorCode::BadMatchLength)?;
+        // Open vSwitch checks that before it asks whether there is such a field.
+        if header.has_mask && !is_within_mask(value, size)? {
+            return Err(ErrorCode::BadWildcards);
+        }
         let (class, number, cookie_size) = COOKIE;
-        if (header.class, header.number, size) == (class, number, cookie_size) {
+        let is_cookie = (header.class, header.number, size) == (class, number, cookie_size);
+        if is_cookie && mode == Mode::Strict {
             let (bits, mask) =
                 (value.u64()?, if header.has_mask { value.u64()? } else { u64::MAX });
             if cookie.replace((Cookie(bits), Cookie(mask))).is_some() {
@@ -220,23 +250,58 @@ fn decode_fields(
         if (header.class, header.number, header.size) == PACKET_TYPE && value.u32()? == ETHERNET {
             continue;
         }
-        // The length is part of what names a field.
-        let field = header.field.filter(|field| {
-            let is_size = field.is_option() || size == field.def().wire_len();
-            is_size && size << u8::from(header.has_mask) == header.size
-        });
-        let Some(field) = field else {
-            if is_strict {
-                return Err(ErrorCode::BadField);
+        let Some(field) = header.fitting_field() else {
+            match mode {
+                Mode::Strict => return Err(ErrorCode::BadField),
+                Mode::PacketOut => continue,
             }
-            continue;
         };
         let def = field.def();
         let mut next = || field::take_value(&mut value, size, ErrorCode::BadValue);
         let bits = next()?;
         let mask = if header.has_mask { next()? } else { def.whole };
-        builder.add(field, bits, mask, is_strict)?;
+        builder.add(field, bits, mask, mode == Mode::Strict)?;
+        if mode == Mode::PacketOut && is_of_packet(field) {
+            return Err(ErrorCode::RequestPipelineFieldsOnly);
+        }
     }
     builder.build_into(matching);
     Ok(cookie)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IN_PORT: &[u8] = b"\x80\0\0\x04\0\0\0\x06";
+
+    fn check(behind: &[u8], as_rule: Result<(), ErrorCode>, as_packet_out: Result<(), ErrorCode>) {
+        let bytes = [IN_PORT, behind].concat();
+        let input = Input::new(&bytes, ErrorCode::BadMatchLength);
+        assert_eq!(decode(input).map(|_| ()), as_rule, "{behind:x?}");
+        assert_eq!(decode_of_packet_out(input).map(|_| ()), as_packet_out, "{behind:x?}");
+    }
+
+    #[test]
+    fn a_value_with_bits_outside_its_mask_is_refused_before_the_field_is_looked_for() {
+        use ErrorCode::{BadField, BadWildcards};
+        // A field that nobody knows, and the metadata with four bytes instead of eight.
+        check(b"\x80\0\xb5\x04\0\x01\0\x01", Err(BadField), Ok(()));
+        check(b"\x80\0\xb5\x04\0\x01\0\0", Err(BadWildcards), Err(BadWildcards));
+        check(b"\x80\0\x05\x08\0\0\0\x01\0\0\0\x01", Err(BadField), Ok(()));
+        check(b"\x80\0\x05\x08\0\0\0\x01\0\0\0\0", Err(BadWildcards), Err(BadWildcards));
+    }
+
+    #[test]
+    fn a_byte_behind_value_and_mask_means_nothing() {
+        check(b"\0\x01\x01\x09\0\0\0\x01\0\0\0\x01\x07", Ok(()), Ok(()));
+    }
+
+    #[test]
+    fn packet_outs_have_no_field_of_the_packet_even_with_an_empty_mask() {
+        let only = Err(ErrorCode::RequestPipelineFieldsOnly);
+        check(&[&b"\x80\0\x09\x0c"[..], &[0; 12]].concat(), Ok(()), only);
+        check(&[&b"\0\x01\xd3\x08"[..], &[0; 8]].concat(), Ok(()), only);
+        check(&[&b"\x80\0\x05\x10"[..], &[0; 16]].concat(), Ok(()), Ok(()));
+    }
 }

@@ -80,19 +80,31 @@ impl FieldHeader {
         Ok(Self { field, class, number, has_mask, size })
     }
 
+    /// Size in bytes of the value. If there is a mask and the size of both is odd, a byte is left over, as in Open vSwitch.
+    pub(crate) fn value_size(&self) -> usize {
+        self.size >> u8::from(self.has_mask)
+    }
+
+    /// The field, if it has the size that the header says. The size is part of what names a field.
+    pub(crate) fn fitting_field(&self) -> Option<FieldId> {
+        let fits = |f: &FieldId| f.is_option() || self.value_size() == f.def().wire_len();
+        self.field.filter(fits)
+    }
+
     /// The field of a header that stands alone in an action: without mask, and with the size that the field has.
-    /// Anything else is the error `unknown`.
-    pub(crate) fn decode_alone(
-        input: &mut Input<'_>,
-        unknown: ErrorCode,
-    ) -> Result<FieldId, ErrorCode> {
+    pub(crate) fn decode_alone(input: &mut Input<'_>) -> Result<FieldId, ErrorCode> {
         let header = Self::decode(input)?;
-        let field = header.field.ok_or(unknown)?;
-        let has_size = field.is_option() || header.size == field.def().wire_len();
-        match header.has_mask || !has_size {
-            true => Err(unknown),
-            false => Ok(field),
+        match header.fitting_field() {
+            None => Err(ErrorCode::BadField),
+            Some(_) if header.has_mask => Err(ErrorCode::BadMask),
+            Some(field) => Ok(field),
         }
+    }
+
+    /// As [`decode_alone`](Self::decode_alone), in an action that Nicira defined before there were headers of eight bytes. Open
+    /// vSwitch does not mind if such a header says that there is a mask.
+    pub(crate) fn decode_short(input: &mut Input<'_>) -> Result<FieldId, ErrorCode> {
+        Self::decode(input)?.fitting_field().ok_or(ErrorCode::BadSetType)
     }
 }
 

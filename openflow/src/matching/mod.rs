@@ -68,9 +68,9 @@ pub(crate) fn decode_11_into(input: &mut Input<'_>, matching: &mut Match) -> Res
     }
 }
 
-/// Reads a list of fields with its type and its length, as [`decode_11`], but ignores fields that are not
-/// known, and what fields need: the fields that come with a packet-out.
-pub(crate) fn decode_loosely(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
+/// Reads the match of a packet-out with its type and its length, as [`decode_11`], but ignores fields that are not
+/// known, and what fields need.
+pub(crate) fn decode_of_packet_out(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
     let mut header = input.part(HEADER_SIZE.min(input.len()), ErrorCode::BadMatchLength)?;
     let (kind, len) = (header.u16()?, usize::from(header.u16()?));
     let size = len.checked_sub(HEADER_SIZE).ok_or(ErrorCode::BadMatchLength)?;
@@ -82,7 +82,7 @@ pub(crate) fn decode_loosely(input: &mut Input<'_>) -> Result<Match, ErrorCode> 
     }
     let fields = input.part(size, ErrorCode::BadMatchLength)?;
     input.skip_padding(len);
-    extensible::decode_loosely(fields)
+    extensible::decode_of_packet_out(fields)
 }
 
 /// Writes the match of a request of OpenFlow 1.1 or later.
