@@ -19,7 +19,8 @@ use flow::text::{
 use flow::types::{OfPort, OfVersion, TableId};
 use serde::Serialize;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 
@@ -343,7 +344,8 @@ pub(crate) fn diff(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let text = differences(&first, &second, &print_options);
     if how.json {
         let changes = text.lines().filter_map(|line| line.split_at_checked(1));
-        let changes = changes.map(|(sign, rule)| Difference { is_added: sign == "+", rule });
+        let changes = changes
+            .map(|(sign, rule)| Difference { is_added: sign == "+", rule: rule.trim_start() });
         print_json(&changes.collect::<Vec<_>>())?;
     } else {
         print(&text)?;
@@ -370,9 +372,32 @@ struct Source {
     text: String,
 }
 
-/// Table, priority and match of a rule, which identify it. The match is text, so that it has an order; rules of
-/// higher priority come first.
-type RulePlace = (TableId, Reverse<u16>, String);
+/// Table, priority and match (as text) of a rule, which identify it.
+type RulePlace = (TableId, u16, String);
+
+/// The rules of a list, in the order of the list. A rule in the place of an earlier one has taken its position.
+#[derive(Default)]
+struct Rules {
+    list: Vec<(RulePlace, FlowMod)>,
+    /// Where the rule of each place is in `list`.
+    positions: HashMap<RulePlace, usize>,
+}
+
+impl Rules {
+    fn insert(&mut self, place: RulePlace, rule: FlowMod) {
+        match self.positions.entry(place.clone()) {
+            Entry::Occupied(position) => self.list[*position.get()].1 = rule,
+            Entry::Vacant(position) => {
+                position.insert(self.list.len());
+                self.list.push((place, rule));
+            }
+        }
+    }
+
+    fn get(&self, place: &RulePlace) -> Option<&FlowMod> {
+        self.positions.get(place).map(|position| &self.list[*position].1)
+    }
+}
 
 impl Source {
     /// Reads the rules of a file or of a bridge. `None` is the only bridge of the running switch.
@@ -400,11 +425,7 @@ impl Source {
     }
 
     /// Parses the rules. `names` are the ports of the switch.
-    fn rules(
-        &self,
-        how: &How,
-        names: &Vec<(OfPort, String)>,
-    ) -> anyhow::Result<BTreeMap<RulePlace, FlowMod>> {
+    fn rules(&self, how: &How, names: &Vec<(OfPort, String)>) -> anyhow::Result<Rules> {
         let context = ParseContext {
             version: how.version(),
             formats: how.formats,
@@ -412,7 +433,7 @@ impl Source {
             ports: names,
             ..ParseContext::default()
         };
-        let mut rules = BTreeMap::new();
+        let mut rules = Rules::default();
         for (i, line) in self.text.lines().enumerate() {
             let Some(text) = strip_comment(line) else {
                 continue;
@@ -425,7 +446,7 @@ impl Source {
                 rule.map_err(|e: TextError| Refusal::of_text(&e, Some(&self.name), i + 1, text))?;
             let mut matching = String::new();
             write_match(&mut matching, &rule.matching, rule.priority, names);
-            rules.insert((rule.table.unwrap_or_default(), Reverse(rule.priority), matching), rule);
+            rules.insert((rule.table.unwrap_or_default(), rule.priority, matching), rule);
         }
         Ok(rules)
     }
@@ -439,16 +460,29 @@ pub(crate) fn is_file(source: &str) -> bool {
         || !source.contains(':') && fs::metadata(source).is_ok()
 }
 
-fn differences(
-    first: &BTreeMap<RulePlace, FlowMod>,
-    second: &BTreeMap<RulePlace, FlowMod>,
-    options: &PrintOptions<'_>,
-) -> String {
-    let mut places: Vec<_> = first.keys().chain(second.keys()).collect();
-    places.sort();
-    places.dedup();
+/// The places of the rules of two lists, in the order in which `ovs-ofctl` compares rules: by table, and there together those that
+/// look at the same bits, those with the highest priority first. Otherwise in the order of the lists.
+fn places<'a>(first: &'a Rules, second: &'a Rules) -> Vec<&'a RulePlace> {
+    let added = second.list.iter().filter(|(place, _)| first.get(place).is_none());
+    let all: Vec<_> = first.list.iter().chain(added).collect();
+    // The highest priority and the first position of the rules that look at the same bits.
+    let mut parts = HashMap::new();
+    for (position, ((table, priority, _), rule)) in all.iter().enumerate() {
+        let part = parts.entry((*table, rule.matching.mask().words()));
+        let (highest, _) = part.or_insert((*priority, position));
+        *highest = (*highest).max(*priority);
+    }
+    let mut places = all;
+    places.sort_by_key(|((table, ..), rule)| {
+        let (highest, position) = parts[&(*table, rule.matching.mask().words())];
+        (*table, Reverse(highest), position)
+    });
+    places.into_iter().map(|(place, _)| place).collect()
+}
+
+fn differences(first: &Rules, second: &Rules, options: &PrintOptions<'_>) -> String {
     let mut out = String::new();
-    for place in places {
+    for place in places(first, second) {
         let (old, new) = (first.get(place), second.get(place));
         if let (Some(old), Some(new)) = (old, new)
             && is_same(old, new)

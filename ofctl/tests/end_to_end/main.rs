@@ -165,6 +165,18 @@ fn replacing_keeps_what_stays_and_diff_tells_what_differs() {
          +table=2 arp actions=output:2\n"
     );
     assert_eq!(bench.run(&["diff-flows", &old, &new]), (2, text, String::new()));
+    // Rules that look at the same bits stand together, those of the highest priority first.
+    let left = "tcp,actions=1\nactions=1\npriority=7,in_port=2,actions=1\nudp,actions=1\n";
+    let right = "priority=9,in_port=3,actions=1\nipv6,actions=1\npriority=40000,icmp,actions=1\n";
+    let (status, text, _) =
+        bench.run(&["diff-flows", &bench.file("a", left), &bench.file("b", right)]);
+    assert_eq!(status, 2);
+    assert_eq!(
+        text,
+        "-tcp actions=output:1\n-udp actions=output:1\n+priority=40000,icmp actions=output:1\n\
+         - actions=output:1\n+ipv6 actions=output:1\n-priority=7,in_port=2 actions=output:1\n\
+         +priority=9,in_port=3 actions=output:1\n"
+    );
     bench.ok(&["replace-flows", &new]);
     assert_eq!(bench.ok(&["diff-flows", &new, "br0"]), "");
     assert_eq!(bench.run(&["diff-flows", &new, "/nonexistent"]).0, 1);

@@ -167,7 +167,12 @@ impl FlowLine<'_> {
         if self.table.get() != 0 {
             put!(out, "table={} ", self.table);
         }
+        let before = out.len();
         self.write_match(out, options);
+        if out.len() == before {
+            // `ovs-ofctl` writes the space behind the match even if the match is empty.
+            out.push(' ');
+        }
         if self.cookie.0 != 0 {
             put!(out, "cookie={:#x} ", self.cookie.0);
         }
