@@ -345,11 +345,16 @@ fn put_buckets_15(out: &mut Encoder, buckets: &[Bucket], kind: GroupType, versio
         let actions = out.len();
         action::put_list(out, &bucket.actions, version);
         out.set_len(start + 2, actions);
-        // Only groups of type select have weights, and only those of type ff look whether a bucket is alive.
-        if kind == GroupType::Select {
+        // Only groups of type select have weights, and only those of type ff look whether a bucket is alive. A request to
+        // insert buckets does not say of which type the group is.
+        let weight = match kind {
+            GroupType::Select => Some(bucket.weight_in(kind)),
+            _ => bucket.weight,
+        };
+        if let Some(weight) = weight {
             out.u16(bucket_property::WEIGHT);
             out.u16(8);
-            out.u16(bucket.weight_in(kind));
+            out.u16(weight);
             out.zeros(2);
         }
         if let Some(port) = bucket.watch_port {
@@ -601,5 +606,26 @@ impl GroupFeatures {
             Ok([input.u32()?, input.u32()?, input.u32()?, input.u32()?])
         };
         Ok(Self { types, capabilities, max_groups: four()?, actions: four()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_that_are_inserted_keep_their_weight() {
+        for weight in [None, Some(0), Some(100)] {
+            let bucket =
+                Bucket { id: 2, weight, watch_port: None, watch_group: None, actions: Vec::new() };
+            let place = BucketPlace::Last;
+            let group_mod =
+                GroupMod::InsertBuckets { group: GroupId(7), place, buckets: vec![bucket] };
+            let mut out = Encoder::default();
+            put_mod(&mut out, &group_mod, OpenFlow15, true);
+            let bytes = out.into_bytes();
+            let input = Input::new(&bytes, ErrorCode::BadLength);
+            assert_eq!(decode_mod(input, OpenFlow15, true), Ok(group_mod));
+        }
     }
 }
