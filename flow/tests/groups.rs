@@ -100,6 +100,12 @@ fn changes_name_a_place() {
         parse("remove_bucket group_id=4,command_bucket_id=all"),
         GroupMod::RemoveBuckets { group: GroupId(4), place: BucketPlace::All }
     );
+    assert_eq!(
+        parse("remove_bucket group_id=4"),
+        parse("remove_bucket group_id=4,command_bucket_id=all")
+    );
+    let text = "insert_bucket group_id=4,bucket=actions=output:1";
+    assert!(parse_group_file_line(text, GroupCommand::Add, &context).is_err());
     assert!(matches!(
         parse("insert_bucket group_id=4,command_bucket_id=7,bucket=actions=output:1"),
         GroupMod::InsertBuckets { group: GroupId(4), place: BucketPlace::Id(7), .. }

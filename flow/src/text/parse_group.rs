@@ -71,7 +71,7 @@ vocabulary! {
         Fields: "fields", "fields(FIELD[=MASK],...)",
             "-O OpenFlow15 add-group \"group_id=3,type=select,selection_method=hash,fields(ip_src=255.255.255.0),bucket=output:1,bucket=output:2\"";
         /// The place of `insert-buckets` and `remove-buckets`: in front of the list, at its end, behind the bucket with this
-        /// number; a removal takes the first, the last, all, or the bucket with this number.
+        /// number; a removal takes the first, the last, all, or the bucket with this number, and all if nothing is said.
         CommandBucketId: "command_bucket_id", "command_bucket_id=first|last|all|N",
             "-O OpenFlow15 insert-buckets \"group_id=1,command_bucket_id=last,bucket=bucket_id:7,actions=output:3\"";
     }
@@ -242,7 +242,8 @@ impl<'a> Reader<'a> {
             let fault = format!("an indirect group has one bucket, not {}", buckets.len());
             return Err(self.error(self.text, fault));
         }
-        if self.command.takes_place() && self.place.is_none() {
+        // Without a place, all buckets are removed, as by `ovs-ofctl`.
+        if self.command == GroupCommand::InsertBuckets && self.place.is_none() {
             let fault = Fault::new("command_bucket_id is missing");
             let fault = fault.hint("add command_bucket_id=first, last or a number");
             return Err(self.error(self.text, fault));
