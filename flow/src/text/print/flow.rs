@@ -133,7 +133,8 @@ impl FlowLine<'_> {
             duration(out, self.duration);
             out.push_str(", ");
         }
-        if options.stats || self.table.get() != 0 {
+        if options.stats || self.table.get() != 0 || options.ports.table_name(self.table).is_some()
+        {
             out.push_str("table=");
             write_table(out, self.table, options.ports);
             out.push_str(", ");

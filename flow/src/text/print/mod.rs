@@ -241,6 +241,10 @@ pub fn duration(out: &mut String, duration: std::time::Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow_mod::{Command, FlowMod};
+    use crate::matching::Match;
+    use crate::text::BridgeNames;
+    use crate::types::TableId;
     use std::time::Duration;
 
     fn shown(f: impl Fn(&mut String)) -> String {
@@ -265,6 +269,22 @@ mod tests {
         assert_eq!(shown(|out| ipv4_masked(out, 0x0a000000, 0xff000000)), "10.0.0.0/8");
         assert_eq!(shown(|out| ipv4_masked(out, 0, 0x00ff00ff)), "0.0.0.0/0.255.0.255");
         assert_eq!(shown(|out| ipv6_masked(out, 1, 3)), "::1/::3");
+    }
+
+    #[test]
+    fn the_first_table_is_told_if_it_has_a_name() {
+        let ports = BridgeNames {
+            tables: vec![(TableId::default(), "zero".into())],
+            ..BridgeNames::default()
+        };
+        let rule = FlowMod::new(Command::Add, 32768, Match::any(), Vec::new());
+        let line = |ports: &dyn PortNames| {
+            let options =
+                PrintOptions { version: OfVersion::OpenFlow10, ports, stats: false, ages: true };
+            shown(|out| FlowLine::of(&rule).write(out, &options))
+        };
+        assert_eq!(line(&ports), "table=zero, actions=drop");
+        assert_eq!(line(&NoPortNames), "actions=drop");
     }
 
     #[test]
