@@ -84,7 +84,8 @@ const NO_COOKIE: u64 = u64::MAX;
 
 impl PacketIn {
     /// The match of a packet-in: the ingress port, and those of the fields of `state`
-    /// beside the packet ([`FieldId::beside_packet`]) that are not zero.
+    /// beside the packet ([`FieldId::beside_packet`]) that are not zero. Of a packet that was tracked, also those of its
+    /// connection, with the EtherType, without which nobody could read them.
     pub fn metadata_of(in_port: OfPort, state: &PipelineKey) -> Match {
         let mut mask = PipelineMask::default();
         let mut key = *state;
@@ -93,6 +94,20 @@ impl PacketIn {
         for field in FieldId::beside_packet(state) {
             if field.says_something(&key) {
                 field.set_mask(&mut mask, u128::MAX);
+            }
+        }
+        if FieldId::CtState.says_something(&key) {
+            FieldId::EthType.set_mask(&mut mask, u128::MAX);
+            let has_tuple = FieldId::CtNwProto.says_something(&key);
+            for field in FieldId::CONNECTION {
+                let is_told = match field {
+                    // A port of zero is one, too.
+                    FieldId::CtTpSrc | FieldId::CtTpDst => has_tuple,
+                    _ => field.says_something(&key),
+                };
+                if is_told && field.prerequisite_met(&key) {
+                    field.set_mask(&mut mask, u128::MAX);
+                }
             }
         }
         Match::new(&key, &mask)

@@ -4,7 +4,9 @@ use flow::Match;
 use flow::fields::FieldId;
 use flow::flow_mod::{Command, FlowMod};
 use flow::key::PipelineKey;
-use flow::text::{ParseContext, parse_flow, parse_packet_out};
+use flow::text::{
+    DEFAULT_PRIORITY, NoPortNames, ParseContext, parse_flow, parse_packet_out, write_match,
+};
 use flow::types::{Cookie, Fragments, OfPort, OfVersion};
 use flow::verdict::{DropReason, PacketInReason};
 use openflow::{
@@ -467,6 +469,79 @@ fn a_packet_goes_on_behind_the_action_that_paused_it() {
     resume(&mut client, &second);
     assert_eq!(client.barrier(), []);
     assert_eq!(served.far[1].sent().len(), 1);
+}
+
+/// A datagram over IPv4 or IPv6 between hosts 1 and 2, `from` one of them, without checksum over IPv4.
+fn datagram(is_ipv6: bool, from: u8) -> Vec<u8> {
+    let to = 3 - from;
+    let mut frame = frame(if is_ipv6 { 0x86dd } else { 0x0800 });
+    frame.truncate(14);
+    if is_ipv6 {
+        frame.extend([0x60, 0, 0, 0, 0, 8, 17, 64]);
+        for host in [from, to] {
+            frame.extend([0xfc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
+        }
+        frame.extend([0, from, 0, to, 0, 8, 0x07, 0xd7]);
+    } else {
+        let addresses = [10, 1, 1, from, 10, 1, 1, to];
+        frame.extend([0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0x64, 0xcd]);
+        frame.extend(addresses);
+        frame.extend([0, from, 0, to, 0, 8, 0, 0]);
+    }
+    frame
+}
+
+/// The match of a packet-in, in the words of a rule.
+fn told(packet_in: &PacketIn) -> String {
+    let mut text = String::new();
+    write_match(&mut text, &packet_in.metadata, DEFAULT_PRIORITY, &NoPortNames);
+    text
+}
+
+#[test]
+fn a_packet_in_tells_the_connection_and_a_resumed_packet_keeps_it() {
+    let served = Served::start(&[
+        "table=0,udp,in_port=1,actions=ct(commit,zone=5,exec(load:9->NXM_NX_CT_MARK[])),ct(zone=5,table=1)",
+        "table=0,udp6,in_port=1,actions=ct(commit,zone=5,exec(load:9->NXM_NX_CT_MARK[])),ct(zone=5,table=1)",
+        "table=0,ip,in_port=2,actions=ct(zone=5,table=1)",
+        "table=0,ipv6,in_port=2,actions=ct(zone=5,table=1)",
+        "table=0,dl_type=0x1111,actions=resubmit(,1)",
+        "table=1,actions=controller(pause),resubmit(,2)",
+        "table=2,udp,ct_state=+trk+est+rpl,ct_zone=5,ct_mark=9,ct_nw_src=10.1.1.1,ct_tp_dst=2,actions=output:3",
+        "table=2,udp6,ct_state=+trk+est+rpl,ct_zone=5,ct_mark=9,ct_ipv6_src=fc00::1,ct_tp_dst=2,actions=output:3",
+    ]);
+    for version in [OfVersion::OpenFlow10, OfVersion::OpenFlow13, OfVersion::OpenFlow15] {
+        let mut client = served.connect(version);
+        client.monitor(NXT2, false);
+        // A packet that was not tracked has no connection.
+        served.far[1].inject(&frame(0x1111));
+        assert_eq!(told(&client.packet_in()), "in_port=2");
+        for is_ipv6 in [false, true] {
+            served.far[0].inject(&datagram(is_ipv6, 1));
+            let first = client.packet_in();
+            assert_eq!(FieldId::CtState.read(first.metadata.key()) & 0x38, 0x20, "{version:?}");
+            served.far[1].inject(&datagram(is_ipv6, 2));
+            let paused = client.packet_in();
+            let tuple = match is_ipv6 {
+                false => {
+                    "ct_nw_src=10.1.1.1,ct_nw_dst=10.1.1.2,ct_nw_proto=17,ct_tp_src=1,ct_tp_dst=2,ip"
+                }
+                true => {
+                    "ct_ipv6_src=fc00::1,ct_ipv6_dst=fc00::2,ct_nw_proto=17,ct_tp_src=1,ct_tp_dst=2,ipv6"
+                }
+            };
+            let state = "ct_state=est|rpl|trk,ct_zone=5,ct_mark=0x9";
+            assert_eq!(told(&paused), format!("{state},{tuple},in_port=2"), "{version:?}");
+            resume(&mut client, &paused);
+            assert_eq!(client.barrier(), []);
+            assert_eq!(served.far[2].sent().len(), 1, "{version:?}");
+            let mut changed = paused;
+            changed.metadata = PacketIn::metadata_of(OfPort(2), &PipelineKey::default());
+            resume(&mut client, &changed);
+            assert_eq!(client.barrier(), []);
+            assert_eq!(served.far[2].sent().len(), 0, "the controller says what it is");
+        }
+    }
 }
 
 #[test]

@@ -323,6 +323,21 @@ impl FieldId {
         Self::TunOptions,
     ];
 
+    /// The fields of the connection that a packet belongs to, in the order of the field table.
+    pub const CONNECTION: [Self; 11] = [
+        Self::CtState,
+        Self::CtZone,
+        Self::CtMark,
+        Self::CtLabel,
+        Self::CtNwProto,
+        Self::CtNwSrc,
+        Self::CtNwDst,
+        Self::CtIpv6Src,
+        Self::CtIpv6Dst,
+        Self::CtTpSrc,
+        Self::CtTpDst,
+    ];
+
     /// The fields that a message about a packet carries beside the packet's bytes, apart from the ingress port: 32-bit registers,
     /// `metadata`, `pkt_mark`, and those of the tunnel that messages have names for; of the options, those that `key` has.
     pub fn beside_packet(key: &PipelineKey) -> impl Iterator<Item = Self> + use<> {

@@ -1,6 +1,18 @@
 //! What connection tracking says of a packet, as a key has it.
 
-use super::Headers;
+use super::{FLOW_WORDS, HEADER_WORDS, Headers, Segment};
+use std::ops::Range;
+
+/// Indices of the connection's words in [`Headers`].
+const CONNECTION_WORDS: Range<usize> = {
+    const BEFORE: usize = FLOW_WORDS - HEADER_WORDS;
+    let (state, label) = (Segment::CT.words(), Segment::CT_LABEL.words());
+    let (tuple, addresses) = (Segment::CT_TUPLE.words(), Segment::CT_IPV6.words());
+    let are_neighbours =
+        state.end == label.start && label.end == tuple.start && tuple.end == addresses.start;
+    assert!(are_neighbours, "the segments of the connection are neighbours");
+    state.start - BEFORE..addresses.end - BEFORE
+};
 
 /// The bits of `ct_state` (ovs-fields(7)). Zero says that no connection was looked up.
 pub mod ct_state {
@@ -25,12 +37,16 @@ pub mod ct_state {
 impl Headers {
     /// Forgets what connection tracking said of the packet.
     pub fn clear_connection(&mut self) {
-        let cleared = Self::default();
-        (self.ct_state, self.ct_zone, self.ct_mark) =
-            (cleared.ct_state, cleared.ct_zone, cleared.ct_mark);
-        (self.ct_label, self.ct_nw_proto) = (cleared.ct_label, cleared.ct_nw_proto);
-        (self.ct_nw_src, self.ct_nw_dst) = (cleared.ct_nw_src, cleared.ct_nw_dst);
-        (self.ct_tp_src, self.ct_tp_dst) = (cleared.ct_tp_src, cleared.ct_tp_dst);
-        (self.ct_ipv6_src, self.ct_ipv6_dst) = (cleared.ct_ipv6_src, cleared.ct_ipv6_dst);
+        self.words_mut()[CONNECTION_WORDS].fill(0);
+    }
+
+    /// Takes over what connection tracking said of the packet of `other`.
+    pub fn copy_connection(&mut self, other: &Self) {
+        self.words_mut()[CONNECTION_WORDS].copy_from_slice(&other.words()[CONNECTION_WORDS]);
+    }
+
+    /// Sets every bit of the connection, for a mask.
+    pub fn mark_connection(&mut self) {
+        self.words_mut()[CONNECTION_WORDS].fill(u64::MAX);
     }
 }

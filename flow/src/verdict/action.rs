@@ -96,7 +96,8 @@ pub struct ControllerMeta {
     pub cookie: u64,
     /// The bytes that the action gave as `userdata`, for the controller to recognise the action by.
     pub userdata: Vec<u8>,
-    /// Ingress port, registers and metadata of the packet. The headers are zero: they are in the packet.
+    /// Ingress port, registers and metadata of the packet. The headers are zero but for those of the tunnel and the connection, and
+    /// the EtherType: the others are in the packet.
     pub state: PipelineKey,
     /// Why the packet is dropped, should no controller want it and nothing else be done with it.
     pub unwanted: DropReason,

@@ -36,17 +36,18 @@ pub struct Ingress {
 pub struct Resumed {
     /// The packet as the controller sends it back: an Ethernet frame of at least 14 bytes.
     pub packet: Vec<u8>,
-    /// Ingress port, registers, metadata and tunnel as the controller sends them back.
+    /// Ingress port, registers, metadata, tunnel and connection as the controller sends them back.
     pub state: PipelineKey,
     /// What the packet goes on with.
     pub continuation: Arc<Continuation>,
 }
 
 /// The key of a packet with these headers, and with the state that a message has beside the packet. The message also says
-/// which tunnel the packet goes through.
+/// which tunnel the packet goes through, and what its connection is.
 fn beside(state: &PipelineKey, headers: Headers) -> PipelineKey {
     let mut key = PipelineKey { headers, ..*state };
     key.headers.copy_tunnel(&state.headers);
+    key.headers.copy_connection(&state.headers);
     key
 }
 

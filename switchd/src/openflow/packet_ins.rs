@@ -147,7 +147,7 @@ impl Hub {
             actset_output: continuation.actset_output().into(),
             ..PipelineKey::default()
         };
-        for field in FieldId::beside_packet(sent_back) {
+        for field in FieldId::beside_packet(sent_back).chain(FieldId::CONNECTION) {
             field.write(&mut state, field.read(sent_back), u128::MAX);
         }
         Ok(Resumed { packet: packet_in.packet, state, continuation })

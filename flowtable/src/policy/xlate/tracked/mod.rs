@@ -53,6 +53,8 @@ pub(super) struct TrackedKey {
     /// Whether the next pass has the fields of the tunnel from here, because rules or a patch have written some of them. Only the
     /// rules decide this, never the packet's bits.
     has_tunnel: bool,
+    /// Whether the packet goes on with the state of an earlier pass.
+    is_later_pass: bool,
 }
 
 /// The packet at an earlier point of the walk, to go back to. The bits that were read since stay marked.
@@ -89,6 +91,7 @@ impl TrackedKey {
             mask: PipelineMask::default(),
             keeps_connection: true,
             has_tunnel: false,
+            is_later_pass: false,
         };
         tracked.key.actset_output.set(OFPP_UNSET);
         tracked.mask.bits.in_port = KeyOfPort::ALL_BITS;
@@ -149,11 +152,23 @@ impl TrackedKey {
         (state, self.has_tunnel)
     }
 
-    /// The state beside the headers, with the fields of the tunnel in its headers, for controllers.
+    /// The state beside the headers, for controllers, with the fields of the tunnel and the connection in its headers, and the
+    /// EtherType, which says what the addresses of the connection are.
     pub(super) fn told_state(&mut self) -> PipelineKey {
         let mut state = PipelineKey { headers: Headers::default(), ..self.key };
         self.tell_tunnel(&mut state);
+        self.tell_connection(&mut state);
+        state.headers.dl_type = self.key.headers.dl_type;
         state
+    }
+
+    /// Writes what connection tracking said of the packet into a state. Its bits decide something from now on. No packet is
+    /// tracked before its first pass, and each pass behind may have packets that were tracked and others.
+    fn tell_connection(&mut self, state: &mut PipelineKey) {
+        if self.is_later_pass {
+            self.mask.bits.headers.mark_connection();
+        }
+        state.headers.copy_connection(&self.key.headers);
     }
 
     /// Writes the fields of the tunnel into a state. Their bits decide something from now on. The port decides whether a
@@ -175,6 +190,7 @@ impl TrackedKey {
     /// tunnel are a part of it.
     pub(super) fn resume(&mut self, state: &PipelineKey, has_tunnel: bool) {
         self.key = PipelineKey { headers: self.key.headers, ..*state };
+        self.is_later_pass = true;
         if has_tunnel {
             self.key.headers.copy_tunnel(&state.headers);
             self.has_tunnel = true;
