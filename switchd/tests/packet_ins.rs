@@ -4,10 +4,11 @@ use flow::Match;
 use flow::fields::FieldId;
 use flow::flow_mod::{Command, FlowMod};
 use flow::key::PipelineKey;
+use flow::table_mod::{TableMiss, TableSettings};
 use flow::text::{
     DEFAULT_PRIORITY, NoPortNames, ParseContext, parse_flow, parse_packet_out, write_match,
 };
-use flow::types::{Cookie, Fragments, OfPort, OfVersion};
+use flow::types::{Cookie, Fragments, OfPort, OfVersion, TableId};
 use flow::verdict::{DropReason, PacketInReason};
 use openflow::{
     Encoding, ErrorCode, MessageHeader, OfMessage, PacketIn, PacketInForm, SwitchConfig,
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use switchd::desired::{DEFAULT_BRIDGE, Desired};
+use switchd::desired::{self, DEFAULT_BRIDGE, Desired};
 use switchd::openflow::OpenFlowServer;
 use switchd::switch::{Config, Switch};
 
@@ -401,6 +402,23 @@ fn a_controller_gets_what_is_for_its_id() {
 /// Takes a packet-in back to the switch, as a controller does that changes nothing.
 fn resume(client: &mut Client, packet_in: &PacketIn) {
     client.send(&OfMessage::Resume(Box::new(packet_in.clone())));
+}
+
+#[test]
+fn the_table_behind_ct_does_what_it_is_set_to_do_with_packets_without_rule() {
+    let served = Served::start(&["udp,actions=ct(table=1)", "table=2,actions=output:3"]);
+    let mut client = served.connect(OfVersion::OpenFlow10);
+    client.monitor(NXT2, false);
+    served.far[0].inject(&datagram(false, 1));
+    let missed = client.packet_in();
+    assert_eq!((missed.reason, missed.table), (PacketInReason::NoMatch, 1));
+    let settings = TableSettings { miss: Some(TableMiss::Continue), ..TableSettings::default() };
+    let table = TableId::new(1).unwrap();
+    let change = |bridge: &mut desired::Bridge| bridge.tables.set(table, settings);
+    served.switch.change_bridge(DEFAULT_BRIDGE, change).unwrap();
+    served.far[0].inject(&datagram(false, 1));
+    assert_eq!(served.counts_of(1, 2), (2, vec![]));
+    assert_eq!(served.far[2].next_sent().unwrap().bytes, datagram(false, 1));
 }
 
 #[test]

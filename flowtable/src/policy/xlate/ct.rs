@@ -46,7 +46,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         });
         self.out.actions.push(DpAction::Ct(Box::new(CtAction { zone, commit, nat: ct.nat })));
         if let Some(table) = ct.table {
-            let next = Action::Resubmit { in_port: None, table: Some(table) };
+            // As in Open vSwitch, the table's setting for packets without a rule is obeyed.
+            let next = Action::GotoTable(table);
             let list = Suspended { table: self.table, cookie: self.cookie, actions: vec![next] };
             let (exit, was_mpls) = (self.exit, self.was_mpls);
             self.suspended = vec![list];
