@@ -21,7 +21,8 @@ pub struct CtFilter {
     pub label: Option<Masked<u128>>,
     /// Only connections of this IP protocol.
     pub protocol: Option<u8>,
-    /// What the connection's first packet has.
+    /// What the connection's first packet has. If this is all that a packet has of the connection ([`CtEnds::is_complete`]), and
+    /// nothing is said of the answers, it may be one of the answers instead.
     pub original: CtEnds,
     /// What the connection's answers have.
     pub reply: CtEnds,
@@ -54,6 +55,15 @@ pub struct CtEnds {
     pub icmp_type: Option<u8>,
     /// The code of the ICMP or ICMPv6 message.
     pub icmp_code: Option<u8>,
+}
+
+impl CtEnds {
+    /// Whether addresses and ports are all given, or the addresses, the identifier and the type of a query of ICMP.
+    pub fn is_complete(&self) -> bool {
+        let has_ports = self.source_port.is_some() && self.destination_port.is_some();
+        let has_query = self.icmp_id.is_some() && self.icmp_type.is_some();
+        self.source.is_some() && self.destination.is_some() && (has_ports || has_query)
+    }
 }
 
 /// Words that are not a [`CtFilter`].

@@ -519,14 +519,14 @@ fn told(packet_in: &PacketIn) -> String {
 #[test]
 fn a_packet_in_tells_the_connection_and_a_resumed_packet_keeps_it() {
     let served = Served::start(&[
-        "table=0,udp,in_port=1,actions=ct(commit,zone=5,exec(load:9->NXM_NX_CT_MARK[])),ct(zone=5,table=1)",
-        "table=0,udp6,in_port=1,actions=ct(commit,zone=5,exec(load:9->NXM_NX_CT_MARK[])),ct(zone=5,table=1)",
+        "udp,in_port=1,actions=ct(commit,zone=5,exec(load:9->NXM_NX_CT_MARK[])),ct(zone=5,table=1)",
+        "udp6,in_port=1,actions=ct(commit,zone=5,exec(load:9->NXM_NX_CT_MARK[])),ct(zone=5,table=1)",
         "table=0,ip,in_port=2,actions=ct(zone=5,table=1)",
         "table=0,ipv6,in_port=2,actions=ct(zone=5,table=1)",
         "table=0,dl_type=0x1111,actions=resubmit(,1)",
         "table=1,actions=controller(pause),resubmit(,2)",
-        "table=2,udp,ct_state=+trk+est+rpl,ct_zone=5,ct_mark=9,ct_nw_src=10.1.1.1,ct_tp_dst=2,actions=output:3",
-        "table=2,udp6,ct_state=+trk+est+rpl,ct_zone=5,ct_mark=9,ct_ipv6_src=fc00::1,ct_tp_dst=2,actions=output:3",
+        "table=2,udp,ct_state=+est+rpl,ct_zone=5,ct_mark=9,ct_nw_src=10.1.1.1,ct_tp_dst=2,actions=3",
+        "table=2,udp6,ct_state=+est+rpl,ct_zone=5,ct_mark=9,ct_ipv6_src=fc00::1,ct_tp_dst=2,actions=3",
     ]);
     for version in [OfVersion::OpenFlow10, OfVersion::OpenFlow13, OfVersion::OpenFlow15] {
         let mut client = served.connect(version);
@@ -540,16 +540,13 @@ fn a_packet_in_tells_the_connection_and_a_resumed_packet_keeps_it() {
             assert_eq!(FieldId::CtState.read(first.metadata.key()) & 0x38, 0x20, "{version:?}");
             served.far[1].inject(&datagram(is_ipv6, 2));
             let paused = client.packet_in();
-            let tuple = match is_ipv6 {
-                false => {
-                    "ct_nw_src=10.1.1.1,ct_nw_dst=10.1.1.2,ct_nw_proto=17,ct_tp_src=1,ct_tp_dst=2,ip"
-                }
-                true => {
-                    "ct_ipv6_src=fc00::1,ct_ipv6_dst=fc00::2,ct_nw_proto=17,ct_tp_src=1,ct_tp_dst=2,ipv6"
-                }
+            let (addresses, protocol) = match is_ipv6 {
+                false => ("ct_nw_src=10.1.1.1,ct_nw_dst=10.1.1.2", "ip"),
+                true => ("ct_ipv6_src=fc00::1,ct_ipv6_dst=fc00::2", "ipv6"),
             };
+            let ports = format!("ct_nw_proto=17,ct_tp_src=1,ct_tp_dst=2,{protocol},in_port=2");
             let state = "ct_state=est|rpl|trk,ct_zone=5,ct_mark=0x9";
-            assert_eq!(told(&paused), format!("{state},{tuple},in_port=2"), "{version:?}");
+            assert_eq!(told(&paused), format!("{state},{addresses},{ports}"), "{version:?}");
             resume(&mut client, &paused);
             assert_eq!(client.barrier(), []);
             assert_eq!(served.far[2].sent().len(), 1, "{version:?}");
@@ -558,6 +555,16 @@ fn a_packet_in_tells_the_connection_and_a_resumed_packet_keeps_it() {
             resume(&mut client, &changed);
             assert_eq!(client.barrier(), []);
             assert_eq!(served.far[2].sent().len(), 0, "the controller says what it is");
+        }
+        // What is told is that of each connection, from the cache, too.
+        for port in [7, 8] {
+            let mut other = datagram(false, 2);
+            other[35] = port;
+            served.far[1].inject(&other);
+            let ports = format!("ct_nw_proto=17,ct_tp_src={port},ct_tp_dst=1");
+            let state = "ct_state=new|trk,ct_zone=5,ct_nw_src=10.1.1.2,ct_nw_dst=10.1.1.1";
+            let expected = format!("{state},{ports},ip,in_port=2");
+            assert_eq!(told(&client.packet_in()), expected, "{version:?}");
         }
     }
 }

@@ -99,6 +99,8 @@ impl fmt::Display for ConnectionRecord {
             write!(f, ",labels={label}")?;
         }
         if let Some(state) = state {
+            // Dumps of Open vSwitch call the end of a connection as Linux does.
+            let state = if state == "FIN_WAIT_2" { "TIME_WAIT" } else { state };
             write!(f, ",protoinfo=(state={state})")?;
         }
         if let Some(helper) = helper {
@@ -173,4 +175,45 @@ pub struct ConnectionStatsRecord {
     pub fragments_evicted: u64,
     /// Fragments that were dropped because they, or others of their packet, overlap.
     pub fragments_overlapping: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dumps_call_states_as_those_of_open_vswitch_do() {
+        let end = |src: &str, dst: &str| DirectionRecord {
+            src: src.to_owned(),
+            dst: dst.to_owned(),
+            sport: Some(1),
+            dport: Some(2),
+            id: None,
+            icmp_type: None,
+            n_packets: None,
+            n_bytes: None,
+        };
+        let connection = |state: &str| ConnectionRecord {
+            protocol: 6,
+            orig: end("10.0.0.1", "10.0.0.2"),
+            reply: end("10.0.0.2", "10.0.0.1"),
+            zone: 0,
+            mark: 0,
+            label: "0x0".to_owned(),
+            timeout: 30,
+            state: Some(state.to_owned()),
+            helper: None,
+            parent: None,
+        };
+        for (state, expected) in [
+            ("SYN_SENT", "SYN_SENT"),
+            ("ESTABLISHED", "ESTABLISHED"),
+            ("CLOSING", "CLOSING"),
+            ("FIN_WAIT_2", "TIME_WAIT"),
+            ("TIME_WAIT", "TIME_WAIT"),
+        ] {
+            let text = connection(state).to_string();
+            assert!(text.ends_with(&format!(",protoinfo=(state={expected})")), "{text}");
+        }
+    }
 }

@@ -12,8 +12,13 @@ pub(super) fn admits(filter: &CtFilter, connection: &CtEntry) -> bool {
         && mark.is_none_or(|mark| connection.mark & mark.mask == mark.value)
         && label.is_none_or(|label| connection.label & label.mask == label.value)
         && protocol.is_none_or(|protocol| connection.canonical.protocol == protocol)
-        && fits(original, || connection.original())
-        && fits(reply, || connection.reply())
+        && match *reply == CtEnds::default() && original.is_complete() {
+            // As in Open vSwitch, a packet names its connection, whichever way it goes.
+            true => {
+                fits(original, || connection.original()) || fits(original, || connection.reply())
+            }
+            false => fits(original, || connection.original()) && fits(reply, || connection.reply()),
+        }
 }
 
 fn fits(ends: &CtEnds, tuple: impl Fn() -> CtTuple) -> bool {

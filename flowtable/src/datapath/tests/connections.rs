@@ -165,6 +165,31 @@ fn an_error_is_related_to_the_connection_of_the_packet_that_it_quotes() {
 }
 
 #[test]
+fn a_packet_of_either_direction_names_a_connection_that_is_to_be_forgotten() {
+    let request =
+        "ct_nw_src=10.0.0.1,ct_nw_dst=10.0.0.2,ct_nw_proto=17,ct_tp_src=1000,ct_tp_dst=53";
+    let answer = "ct_nw_src=10.0.0.2,ct_nw_dst=10.0.0.1,ct_nw_proto=17,ct_tp_src=53,ct_tp_dst=1000";
+    let without_port = answer.replace(",ct_tp_dst=1000", "");
+    let no_answer = format!("{answer} {request}");
+    for (filter, expected) in [
+        (request, 1),
+        (answer, 1),
+        (&*format!("{request} {answer}"), 1),
+        // A tuple that is not complete is one of the first packet, and so is one in front of that of the answers.
+        (&*without_port, 0),
+        (&*no_answer, 0),
+        (&*answer.replace("1000", "1001"), 0),
+    ] {
+        let mut bench = Bench::new(CacheConfig::default(), FIREWALL);
+        assert_eq!(bench.ports(1, headers(REQUEST)), [2]);
+        let words: Vec<_> = filter.split(' ').map(str::to_owned).collect();
+        let selected = CtFilter::parse(&words).unwrap();
+        let forgotten = bench.policy.connections().flush(bench.now, selected);
+        assert_eq!(forgotten, expected, "{filter}");
+    }
+}
+
+#[test]
 fn mark_label_and_zone_are_seen_by_the_next_pass() {
     let rules = [
         "ip,ct_state=-trk,in_port=1,actions=move:NXM_OF_IP_SRC[0..15]->NXM_NX_REG0[0..15],\
