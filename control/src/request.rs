@@ -780,8 +780,12 @@ pub enum OverlayRequest {
 pub enum PortFlag {
     /// `OFPPC_PORT_DOWN`: the port neither receives nor sends, and its device is set down.
     Down,
-    /// `OFPPC_NO_RECV`: frames that the port receives are dropped.
+    /// `OFPPC_NO_STP`: the port takes part in no spanning tree.
+    NoStp,
+    /// `OFPPC_NO_RECV`: frames that the port receives are dropped, except those of spanning trees.
     NoReceive,
+    /// `OFPPC_NO_RECV_STP`: frames of spanning trees that the port receives are dropped.
+    NoReceiveStp,
     /// `OFPPC_NO_FLOOD`: `FLOOD`, and floods of `NORMAL`, leave the port out.
     NoFlood,
     /// `OFPPC_NO_FWD`: frames that rules send to the port are dropped.

@@ -25,6 +25,8 @@ pub mod port_config {
     pub const NO_FWD: u32 = 1 << 5;
     /// Frames that no rule matches do not go to controllers.
     pub const NO_PACKET_IN: u32 = 1 << 6;
+    /// The bits that there are.
+    pub const ALL: u32 = DOWN | NO_RECV | NO_FWD | NO_PACKET_IN | ONLY_10;
     /// The bits that only OpenFlow 1.0 has.
     pub const ONLY_10: u32 = NO_STP | NO_RECV_STP | NO_FLOOD;
 }
@@ -107,7 +109,7 @@ impl PortDesc {
             out.zeros(2);
         }
         out.name(&self.name, NAME_SIZE);
-        let hidden = if version > OpenFlow10 { port_config::NO_FLOOD } else { 0 };
+        let hidden = if version > OpenFlow10 { port_config::ONLY_10 } else { 0 };
         out.u32(self.config & !hidden);
         out.u32(if version > OpenFlow10 { self.state } else { self.state & port_state::LINK_DOWN });
         if version >= OpenFlow14 {
@@ -393,7 +395,12 @@ impl PortMod {
         if version > OpenFlow10 {
             input.skip(2)?;
         }
-        let (config, mask) = (input.u32()?, input.u32()?);
+        let known = if version == OpenFlow10 {
+            port_config::ALL
+        } else {
+            port_config::ALL & !port_config::ONLY_10
+        };
+        let (config, mask) = (input.u32()? & known, input.u32()? & known);
         let mut advertise = 0;
         if version < OpenFlow14 {
             let bits = input.u32()?;

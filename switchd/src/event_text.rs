@@ -165,7 +165,9 @@ pub(crate) fn flow_line<'a>(
 pub(crate) fn config_names(config: PortConfig) -> Vec<String> {
     [
         (config.down, "PORT_DOWN"),
+        (config.no_stp, "NO_STP"),
         (config.no_recv, "NO_RECV"),
+        (config.no_recv_stp, "NO_RECV_STP"),
         (config.no_flood, "NO_FLOOD"),
         (config.no_fwd, "NO_FWD"),
         (config.no_packet_in, "NO_PACKET_IN"),

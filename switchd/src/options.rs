@@ -83,8 +83,8 @@ struct Arguments {
     /// ",vlan_mode=access|trunk|native-tagged|native-untagged|dot1q-tunnel", ",cvlans=5",
     /// ",qinq-ethtype=802.1ad|802.1q", ",priority_tags=never|if-nonzero|always"; ",protected=true" keeps it
     /// from other protected ports, ",storm=N|off" limits the frames a second that are flooded from it;
-    /// ",down=true", ",no-receive=true", ",no-flood=true", ",no-forward=true" and ",no-packet-in=true" are
-    /// those of ofctl mod-port
+    /// ",down=true", ",no-stp=true", ",no-receive=true", ",no-receive-stp=true", ",no-flood=true",
+    /// ",no-forward=true" and ",no-packet-in=true" are those of ofctl mod-port
     #[arg(short, long = "port", value_name = "PORT")]
     ports: Vec<String>,
     /// Add a network that other machines share: vxlan:NAME,vni=N,peer=IP[,peer=IP...] makes a tunnel port for

@@ -426,6 +426,40 @@ fn a_new_master_demotes_the_old_one_and_stale_elections_are_refused() {
     assert_eq!(first.role(ControllerRole::Equal, 0), reply(ControllerRole::Equal, 8));
 }
 
+#[test]
+fn flags_of_spanning_trees_are_kept_and_shown_to_the_version_that_has_them() {
+    let served = Served::start();
+    let [mut author, mut old] =
+        [(); 2].map(|()| Controller::connect(&served, OfVersion::OpenFlow10));
+    let mut newer = Controller::connect(&served, OfVersion::OpenFlow13);
+    let flags = port_config::NO_STP | port_config::NO_RECV_STP;
+    let mut shown = |config, mask| {
+        let mac = port_mac(&served, 1);
+        let change = PortMod { port: OfPort(1), mac, config, mask, advertise: 0 };
+        author.send(&OfMessage::PortMod(change));
+        assert_eq!(author.until_barrier(), []);
+        [old.until_barrier(), newer.until_barrier()].map(|heard| match &heard[..] {
+            [OfMessage::PortStatus(status)] => Some(status.port.config),
+            [] => None,
+            other => panic!("{other:?}"),
+        })
+    };
+    let (stp, no_forward) = (port_config::NO_RECV_STP, port_config::NO_FWD);
+    assert_eq!(shown(flags, flags), [Some(flags), None]);
+    assert_eq!(shown(0, port_config::NO_STP), [Some(stp), None]);
+    assert_eq!(shown(no_forward, no_forward), [Some(stp | no_forward), Some(no_forward)]);
+    assert_eq!(shown(0, flags | no_forward), [Some(0), Some(0)]);
+    // To later versions, these bits have no meaning.
+    let mac = port_mac(&served, 1);
+    let (config, mask) = (flags | no_forward, flags | no_forward);
+    newer.send(&OfMessage::PortMod(PortMod { port: OfPort(1), mac, config, mask, advertise: 0 }));
+    assert_eq!(newer.until_barrier(), []);
+    match &old.until_barrier()[..] {
+        [OfMessage::PortStatus(status)] => assert_eq!(status.port.config, no_forward),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn port_mac(served: &Served, number: u16) -> MacAddr {
     let ports = served.switch.on(DEFAULT_BRIDGE).unwrap().ports();
     ports.into_iter().find(|port| port.of_port == OfPort(number)).unwrap().mac

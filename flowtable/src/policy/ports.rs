@@ -16,8 +16,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct PortConfig {
     /// `OFPPC_PORT_DOWN`: the port is administratively down. It neither receives nor sends.
     pub down: bool,
-    /// `OFPPC_NO_RECV`: frames that come in are dropped.
+    /// `OFPPC_NO_STP`: the port takes part in no spanning tree. No port does, so this is only kept.
+    pub no_stp: bool,
+    /// `OFPPC_NO_RECV`: frames that come in are dropped, except those of spanning trees.
     pub no_recv: bool,
+    /// `OFPPC_NO_RECV_STP`: frames of spanning trees that come in are dropped.
+    pub no_recv_stp: bool,
     /// `OFPPC_NO_FLOOD`: FLOOD and NORMAL's floods leave the port out.
     pub no_flood: bool,
     /// `OFPPC_NO_FWD`: frames to this port are dropped.
@@ -368,9 +372,15 @@ impl PortInfo {
         self.suppression.is_some()
     }
 
-    /// Whether the port's configuration lets frames come in.
-    pub fn receives(&self) -> bool {
-        !self.config.no_recv && !self.config.down
+    /// Whether the port is configured to take some frames and to drop others, by their destination.
+    pub fn distinguishes_stp(&self) -> bool {
+        self.config.no_recv != self.config.no_recv_stp
+    }
+
+    /// Whether the port's flags, but for `down`, let frames come in. `is_stp` tells whether a frame is one of a
+    /// spanning tree.
+    pub fn admits(&self, is_stp: bool) -> bool {
+        !(if is_stp { self.config.no_recv_stp } else { self.config.no_recv })
     }
 
     /// The ingress port of a packet-out that names none: a trunk of all VLANs.

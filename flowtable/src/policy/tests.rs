@@ -203,6 +203,41 @@ fn what_a_port_does_not_receive_is_counted_by_the_rule_that_it_meets() {
 }
 
 #[test]
+fn frames_of_spanning_trees_have_a_flag_of_their_own() {
+    let bpdu = "in_port=1,dl_dst=01:80:c2:00:00:00,dl_type=0x5ff";
+    let other_group = "in_port=1,dl_dst=01:80:c2:00:00:01,dl_type=0x5ff";
+    let other_type = "in_port=1,dl_dst=01:80:c2:00:00:00,dl_type=0x88cc";
+    let received = |change: fn(&mut PortConfig)| {
+        let p = policy(&["actions=2"]);
+        let bridge = p.bridge(BridgeId::FIRST);
+        bridge.with_ports(|ports| change(&mut ports.get_mut(OfPort(1)).unwrap().config));
+        [bpdu, other_group, other_type].map(|packet| {
+            let translation = p.translate(&key(packet));
+            let is_received = translation.drop.is_none();
+            assert_eq!(outputs(&translation.actions), if is_received { vec![2] } else { vec![] });
+            let packet = parse_match(packet, &ParseContext::default()).unwrap();
+            let sent = bridge.translate_packet_out(packet.key(), &[Action::output(OfPort(2))]);
+            (is_received, sent.drop.is_none())
+        })
+    };
+    let (yes, no) = ((true, true), (false, false));
+    assert_eq!(received(|config| config.no_stp = true), [yes, yes, yes]);
+    assert_eq!(received(|config| config.no_recv_stp = true), [no, yes, yes]);
+    assert_eq!(received(|config| config.no_recv = true), [yes, no, no]);
+    assert_eq!(
+        received(|config| (config.no_recv, config.no_recv_stp) = (true, true)),
+        [no, no, no]
+    );
+    let down = (false, true);
+    assert_eq!(received(|config| config.down = true), [down, down, down]);
+    // What the verdict depends on is part of the mask.
+    let p = policy(&["actions=2"]);
+    p.bridge(BridgeId::FIRST)
+        .with_ports(|ports| ports.get_mut(OfPort(1)).unwrap().config.no_recv = true);
+    assert_eq!(p.translate(&key(bpdu)).mask.bits.headers.dl_dst, [0xff; 6]);
+}
+
+#[test]
 fn a_packet_out_may_come_from_a_port_that_is_down_but_not_from_one_that_receives_nothing() {
     let p = policy(&["actions=2"]);
     let bridge = p.bridge(BridgeId::FIRST);

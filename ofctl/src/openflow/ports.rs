@@ -153,12 +153,8 @@ pub(super) fn modify(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
 
 /// The bit of [`port_config`] that a word is about, and whether the word sets the bit; `None` if nobody knows the word.
 fn config_bit(word: &str) -> Option<(u32, bool)> {
-    // `ovs-ofctl` has words that our own switch does not have, and other ones for some.
+    // `ovs-ofctl` takes another spelling of a word, too.
     let action = match word.to_ascii_lowercase().as_str() {
-        "stp" => return Some((port_config::NO_STP, false)),
-        "no-stp" => return Some((port_config::NO_STP, true)),
-        "receive-stp" => return Some((port_config::NO_RECV_STP, false)),
-        "no-receive-stp" => return Some((port_config::NO_RECV_STP, true)),
         "noflood" => PortAction::NoFlood,
         _ => PortAction::from_str(word, true).ok()?,
     };
@@ -167,6 +163,10 @@ fn config_bit(word: &str) -> Option<(u32, bool)> {
         PortAction::Down => (port_config::DOWN, true),
         PortAction::Flood => (port_config::NO_FLOOD, false),
         PortAction::NoFlood => (port_config::NO_FLOOD, true),
+        PortAction::Stp => (port_config::NO_STP, false),
+        PortAction::NoStp => (port_config::NO_STP, true),
+        PortAction::ReceiveStp => (port_config::NO_RECV_STP, false),
+        PortAction::NoReceiveStp => (port_config::NO_RECV_STP, true),
         PortAction::Receive => (port_config::NO_RECV, false),
         PortAction::NoReceive => (port_config::NO_RECV, true),
         PortAction::Forward => (port_config::NO_FWD, false),

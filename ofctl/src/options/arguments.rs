@@ -179,10 +179,18 @@ pub(crate) enum PortAction {
     Flood,
     /// FLOOD, and floods of NORMAL, leave the port out
     NoFlood,
+    /// The port may take part in spanning trees, of which this switch has none
+    Stp,
+    /// The port takes part in no spanning tree
+    NoStp,
     /// Frames that the port receives go through the tables
     Receive,
-    /// Frames that the port receives are dropped
+    /// Frames that the port receives are dropped, except those of spanning trees
     NoReceive,
+    /// Frames of spanning trees that the port receives go through the tables
+    ReceiveStp,
+    /// Frames of spanning trees that the port receives are dropped
+    NoReceiveStp,
     /// Frames that rules send to the port are sent
     Forward,
     /// Frames that rules send to the port are dropped

@@ -199,10 +199,10 @@ pub(crate) enum Verb {
     /// Show what the bridge does with IP fragments
     #[command(override_usage = "ofctl get-frags [BRIDGE]")]
     GetFrags(Words),
-    /// Set or clear a flag of a port (OFPPC_*): down, no-flood, no-receive, no-forward, no-packet-in. Other switches of
-    /// OpenFlow 1.0 know stp, no-stp, receive-stp and no-receive-stp, too
+    /// Set or clear a flag of a port (OFPPC_*): down, no-stp, no-receive, no-receive-stp, no-flood, no-forward,
+    /// no-packet-in
     #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
-        up|down|flood|no-flood|receive|no-receive|forward|no-forward|packet-in|no-packet-in")]
+        up|down|stp|no-stp|receive|no-receive|receive-stp|no-receive-stp|flood|no-flood|forward|no-forward|packet-in|no-packet-in")]
     ModPort(Words),
     /// Change the settings of a port: tag, vlan_mode, trunks, cvlans, qinq-ethtype and priority-tags, of which those that
     /// are not given get their defaults if one of them is; protected; storm. Without any, all get their defaults

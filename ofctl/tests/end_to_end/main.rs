@@ -238,6 +238,14 @@ fn ports_are_changed_and_shown() {
     assert!(shown.contains("vlan: vlan_mode=access tag=10"), "{shown}");
     let port = bench.ok(&["dump-ports-desc", "2"]);
     assert!(port.contains("config:     NO_FLOOD\n"), "{port}");
+    for word in ["no-stp", "no-receive-stp"] {
+        bench.ok(&["mod-port", "p2", word]);
+    }
+    let port = bench.ok(&["dump-ports-desc", "2"]);
+    assert!(port.contains("config:     NO_STP NO_RECV_STP NO_FLOOD\n"), "{port}");
+    for word in ["stp", "receive-stp"] {
+        bench.ok(&["mod-port", "p2", word]);
+    }
     bench.ok(&["set-port", "p1", ""]);
     bench.ok(&["mod-port", "p2", "flood"]);
     assert!(!bench.ok(&["show"]).contains("vlan:"));

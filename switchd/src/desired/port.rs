@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn errors_say_what_would_work() {
         const SHARED: &str = "number, vlan_mode, tag, trunks, cvlans, qinq-ethtype, priority-tags, protected, \
-                              storm, down, no-receive, no-flood, no-forward, no-packet-in";
+                              storm, down, no-stp, no-receive, no-receive-stp, no-flood, no-forward, \
+                              no-packet-in";
         check_error(
             "",
             "port \"\": not a network device name: \

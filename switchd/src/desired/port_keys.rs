@@ -21,8 +21,8 @@ pub(super) fn kind_keys() -> impl Iterator<Item = &'static str> {
 pub(super) const VLAN_KEYS: [&str; 5] = ["vlan_mode", "tag", "trunks", "cvlans", "qinq-ethtype"];
 
 /// The switches of a port that `mod-port` turns, too.
-pub(super) const FLAGS: [&str; 5] =
-    ["down", "no-receive", "no-flood", "no-forward", "no-packet-in"];
+pub(super) const FLAGS: [&str; 7] =
+    ["down", "no-stp", "no-receive", "no-receive-stp", "no-flood", "no-forward", "no-packet-in"];
 
 /// The options that every kind of port has.
 pub(super) fn shared_keys() -> impl Iterator<Item = &'static str> {
@@ -38,7 +38,9 @@ pub(super) fn file_keys() -> Vec<&'static str> {
 pub(super) fn flag_of<'a>(config: &'a mut PortConfig, key: &str) -> &'a mut bool {
     match key {
         "down" => &mut config.down,
+        "no-stp" => &mut config.no_stp,
         "no-receive" => &mut config.no_recv,
+        "no-receive-stp" => &mut config.no_recv_stp,
         "no-flood" => &mut config.no_flood,
         "no-forward" => &mut config.no_fwd,
         _no_packet_in => &mut config.no_packet_in,

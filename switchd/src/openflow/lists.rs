@@ -216,7 +216,9 @@ impl Traits {
 fn config_bits(config: PortConfig) -> u32 {
     [
         (config.down, port_config::DOWN),
+        (config.no_stp, port_config::NO_STP),
         (config.no_recv, port_config::NO_RECV),
+        (config.no_recv_stp, port_config::NO_RECV_STP),
         (config.no_flood, port_config::NO_FLOOD),
         (config.no_fwd, port_config::NO_FWD),
         (config.no_packet_in, port_config::NO_PACKET_IN),

@@ -24,7 +24,9 @@ pub(super) fn carry_out(on: &OnBridge<'_>, port_mod: &PortMod) {
 fn turn(config: &mut PortConfig, port_mod: &PortMod) {
     for (switch, bit) in [
         (&mut config.down, port_config::DOWN),
+        (&mut config.no_stp, port_config::NO_STP),
         (&mut config.no_recv, port_config::NO_RECV),
+        (&mut config.no_recv_stp, port_config::NO_RECV_STP),
         (&mut config.no_flood, port_config::NO_FLOOD),
         (&mut config.no_fwd, port_config::NO_FWD),
         (&mut config.no_packet_in, port_config::NO_PACKET_IN),

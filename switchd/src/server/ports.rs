@@ -153,7 +153,9 @@ pub(super) fn modify(
         let config = &mut port.config;
         *match flag {
             PortFlag::Down => &mut config.down,
+            PortFlag::NoStp => &mut config.no_stp,
             PortFlag::NoReceive => &mut config.no_recv,
+            PortFlag::NoReceiveStp => &mut config.no_recv_stp,
             PortFlag::NoFlood => &mut config.no_flood,
             PortFlag::NoForward => &mut config.no_fwd,
             PortFlag::NoPacketIn => &mut config.no_packet_in,

@@ -48,7 +48,7 @@ use super::learning::LearnedRule;
 use super::mac_table::{HostRef, MacTable};
 use super::meters::MeterEntry;
 use super::neighbours::{Neighbour, Neighbours};
-use super::ports::{AnswerCount, PortTable, PortTables};
+use super::ports::{AnswerCount, PortInfo, PortTable, PortTables};
 use super::recirc::{Continuation, FrozenState, Suspended};
 use super::rule::Rule;
 use super::tables::Tables;
@@ -211,7 +211,7 @@ pub fn translate(
             ctx.depend_on_port(port.of_port);
             ctx.packet.set_in_port(port.of_port);
             ctx.own_port = Some(PortRef { bridge, port: port.of_port });
-            if port.receives() { ctx.start() } else { ctx.refuse() }
+            if ctx.may_come_in(port) { ctx.start() } else { ctx.refuse() }
         }
     }
     ctx.finish()
@@ -232,7 +232,7 @@ pub fn translate_packet_out(
     match ctx.ports().get(ctx.in_port()) {
         // A port that is down receives nothing, but a controller may still send a packet as if it had come from
         // there.
-        Some(port) if port.config.no_recv => ctx.fail(DropReason::PortNoReceive),
+        Some(port) if !ctx.is_admitted(port) => ctx.fail(DropReason::PortNoReceive),
         _ => ctx.start_with(actions),
     }
     ctx.finish()
@@ -422,6 +422,16 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             }
         }
         self.end_of_pass();
+    }
+
+    /// Whether the packet comes in at a port with this configuration.
+    fn may_come_in(&mut self, port: &PortInfo) -> bool {
+        !port.config.down && self.is_admitted(port)
+    }
+
+    /// Whether the flags of a port, which may be down, let the packet come in.
+    fn is_admitted(&mut self, port: &PortInfo) -> bool {
+        port.admits(port.distinguishes_stp() && self.packet.is_stp())
     }
 
     /// Drops a packet whose port does not receive. The rule of the first table counts the packet, as in Open

@@ -54,7 +54,7 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         let name = self.ports().bridge_name();
         self.observer.enter_bridge(name);
         self.packet.arrive(peer.of_port);
-        if peer.receives() {
+        if self.may_come_in(peer) {
             self.pass_through(peer);
         } else {
             self.hint = Some(DropReason::PortNoReceive);

@@ -31,12 +31,15 @@ use super::OFPP_UNSET;
 use flow::action::{FieldBits, Subfield};
 use flow::fields::FieldId;
 use flow::key::{
-    FLOW_WORDS, FlowKey, FlowMask, HEADER_WORDS, Headers, KeyOfPort, KeyPortNo, PipelineKey,
-    PipelineMask, Segment, VLAN_CFI, WordSet, frag,
+    ETH_TYPE_NONE, FLOW_WORDS, FlowKey, FlowMask, HEADER_WORDS, Headers, KeyOfPort, KeyPortNo,
+    PipelineKey, PipelineMask, Segment, VLAN_CFI, WordSet, frag,
 };
 use flow::types::{MacAddr, OfPort};
 use packet::wire::{eth_type, ip_proto};
 use std::net::IpAddr;
+
+/// The group address of bridges (IEEE 802.1D table 7-10).
+const STP_GROUP: [u8; 6] = [0x01, 0x80, 0xc2, 0, 0, 0];
 
 /// The packet of a walk. See the [module](self).
 pub(super) struct TrackedKey {
@@ -343,6 +346,13 @@ impl TrackedKey {
         let mask = &mut self.mask.bits.headers;
         (mask.dl_src, mask.dl_dst) = ([0xff; 6], [0xff; 6]);
         (MacAddr(self.key.headers.dl_src), MacAddr(self.key.headers.dl_dst))
+    }
+
+    /// Whether the packet is a message of a spanning tree (IEEE 802.1D clause 9): a frame with an LLC header to the
+    /// group of bridges.
+    pub(super) fn is_stp(&mut self) -> bool {
+        self.mask.bits.headers.dl_dst = [0xff; 6];
+        self.dl_type() == ETH_TYPE_NONE && self.key.headers.dl_dst == STP_GROUP
     }
 
     /// Whether the packet has the header that a field belongs to.
