@@ -520,7 +520,7 @@ fn multipart(
             queues::check(on, port, queue).map(|()| MultipartReply::Queue(Vec::new()))
         }
         MultipartRequest::QueueDesc { port, queue } => {
-            queues::check(on, port, queue).map(|()| MultipartReply::QueueDesc(Vec::new()))
+            queues::check_desc(on, port, queue).map(|()| MultipartReply::QueueDesc(Vec::new()))
         }
         MultipartRequest::GroupFeatures => Ok(MultipartReply::GroupFeatures(GroupFeatures {
             types: GROUP_TYPES,
