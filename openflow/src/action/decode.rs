@@ -489,8 +489,8 @@ impl Reading {
         let id = header.field.ok_or(ErrorCode::BadSetType)?;
         let (def, legal) = (id.def(), id.full_mask());
         let size = header.value_size();
+        // As in Open vSwitch, a field without a value is no field, but an option without bytes has the value 0.
         if header.fitting_field().is_none() {
-            // As in Open vSwitch, a field without a value is no field.
             return Err(if size > 0 { ErrorCode::BadSetLength } else { ErrorCode::BadSetType });
         }
         let mut entry = input.part(header.size, ErrorCode::BadMatchLength)?;
@@ -784,6 +784,20 @@ mod tests {
         for reserved in [0x400, 0x4000, 0x8000] {
             assert_eq!(learn(reserved | 16), learn(16));
         }
+    }
+
+    #[test]
+    fn an_option_without_bytes_is_set_to_zero_and_a_field_without_bytes_is_none() {
+        let set_field = |oxm: [u8; 4]| {
+            let bytes = [&[0, 25, 0, 8], &oxm[..]].concat();
+            decode_list(Input::new(&bytes, ErrorCode::BadActionLength), OpenFlow13)
+        };
+        let option = FieldId::TunMetadata(1);
+        let (mask, form) = (option.full_mask(), SetFieldForm::SetField);
+        let zero = Action::SetField { field: option, value: 0, mask, form };
+        assert_eq!(set_field([0, 1, 41 << 1, 0]).unwrap(), [zero]);
+        // NXM_OF_IN_PORT.
+        assert_eq!(set_field([0, 0, 0, 0]), Err(ErrorCode::BadSetType));
     }
 
     #[test]
