@@ -66,6 +66,11 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
+    /// Whether the header of the tunnel carries options.
+    pub fn has_options(&self) -> bool {
+        self.tunnel_target().is_some_and(|target| target.kind == TunnelKind::Geneve)
+    }
+
     /// The target, as what it is.
     pub fn tunnel_target(&self) -> Option<&TunnelTarget> {
         match &self.target {

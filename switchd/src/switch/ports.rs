@@ -242,7 +242,8 @@ impl Switch {
         info.link_up = slot.port_no().is_none() || port.is_some_and(|p| p.status.is_link_up());
         info.config = slot.spec.config;
         if let Kind::Tunnel(tunnel) = &slot.spec.kind {
-            let options = self.policy.bridge(slot.bridge).options();
+            let bridge = self.policy.bridge(slot.bridge);
+            let options = if tunnel.has_options() { bridge.options() } else { Arc::default() };
             info.tunnel = Some(Arc::new(TunnelEgress { options, ..tunnel.egress.clone() }));
             info.suppression = tunnel.suppression.clone().map(Arc::new);
             info.is_peer_down = slot.bfd.as_ref().is_some_and(|bfd| bfd.is_peer_down);
