@@ -241,7 +241,9 @@ fn refused(action: &DpAction) -> Refusal {
         | DpAction::SetNd { .. }
         | DpAction::SetNdExt { .. }
         | DpAction::SetIcmp { .. } => "the kernel does not change the body of ARP, ND or ICMP",
-        DpAction::OutputTrunc { .. } => "the kernel does not truncate frames",
+        DpAction::OutputTrunc { .. } | DpAction::TunnelTrunc { .. } => {
+            "the kernel does not truncate frames"
+        }
         DpAction::OutputQueued { .. } => "the kernel cache does not choose queues",
         _ => "the kernel has no step for an action",
     })

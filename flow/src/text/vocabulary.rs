@@ -71,7 +71,8 @@ vocabulary! {
     pub(crate) enum ActionName {
         /// Sends a copy of the packet, as it is at this point, to a port: a number, a name, or a reserved port. The word
         /// `output:` can be left out. `output:FIELD[a..b]` takes the number from a field. `output(port=PORT,max_len=N)`
-        /// cuts the copy off behind N bytes, at least 14. A copy never goes back to the ingress port: that is `IN_PORT`.
+        /// cuts the copy off behind N bytes, at least 14; a copy for a tunnel port is cut off in front of the tunnel. Patch
+        /// ports take whole packets only. A copy never goes back to the ingress port: that is `IN_PORT`.
         Output: "output", "output:PORT, output:FIELD[a..b], output(port=PORT,max_len=BYTES)",
             "add-flow \"in_port=1,actions=output:2,output(port=3,max_len=64)\"";
         /// Sends the packet to the controllers that want it (docs/controllers.md). If there are none, and no other action forwards

@@ -170,6 +170,15 @@ pub enum DpAction {
         /// What the outer headers are to say.
         key: Arc<TunnelKey>,
     },
+    /// Sends a copy of the frame that is cut off behind `max_len` bytes from a tunnel port.
+    TunnelTrunc {
+        /// The tunnel port that sends the copy.
+        port: PortNo,
+        /// What the outer headers are to say.
+        key: Arc<TunnelKey>,
+        /// Size of the copy in bytes, counted from the inner Ethernet header. A shorter frame is sent whole.
+        max_len: u32,
+    },
     /// Sends the answer to the ARP request or the neighbour solicitation that the frame is.
     Answer {
         /// The port that sends the answer.

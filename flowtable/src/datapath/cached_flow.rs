@@ -143,6 +143,7 @@ fn copies(actions: &[DpAction]) -> u32 {
         | DpAction::OutputTrunc { .. }
         | DpAction::OutputQueued { .. }
         | DpAction::Tunnel { .. }
+        | DpAction::TunnelTrunc { .. }
         | DpAction::Answer { .. } => 1,
         DpAction::Clone(nested) => copies(nested),
         DpAction::CheckLen { longer, fits, .. } => copies(longer).max(copies(fits)),

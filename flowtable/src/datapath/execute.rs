@@ -163,15 +163,14 @@ impl<'a> Run<'_, 'a> {
                 self.done.outputs += 1;
             }
             DpAction::OutputTrunc { port, max_len, priority } => {
-                if let Some(copy) = self.copy() {
-                    let frame = self.env.batch.frame_mut(copy);
-                    if frame.size() > *max_len as usize {
-                        frame.truncate(*max_len as usize);
-                        // A truncated frame cannot be segmented, and its checksum is wrong in any
-                        // case.
-                        frame.offload = packet::Offload::NONE;
-                    }
+                if let Some(copy) = self.truncated_copy(*max_len) {
                     self.env.egress.push_prioritized(*port, copy, *priority);
+                    self.done.outputs += 1;
+                }
+            }
+            DpAction::TunnelTrunc { port, key, max_len } => {
+                if let Some(copy) = self.truncated_copy(*max_len) {
+                    self.env.egress.push_tunneled(*port, copy, key);
                     self.done.outputs += 1;
                 }
             }
@@ -229,6 +228,18 @@ impl<'a> Run<'_, 'a> {
             }
         }
         Ok(())
+    }
+
+    /// Makes a copy of the frame that is cut off behind `max_len` bytes; `None` if there is no room for a copy.
+    fn truncated_copy(&mut self, max_len: u32) -> Option<FrameId> {
+        let copy = self.copy()?;
+        let frame = self.env.batch.frame_mut(copy);
+        if frame.size() > max_len as usize {
+            frame.truncate(max_len as usize);
+            // A truncated frame cannot be segmented, and its checksum is wrong in any case.
+            frame.offload = packet::Offload::NONE;
+        }
+        Some(copy)
     }
 
     /// Sends the frame through a meter. Returns whether the frame goes on.
@@ -374,6 +385,7 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
         | DpAction::OutputTrunc { .. }
         | DpAction::OutputQueued { .. }
         | DpAction::Tunnel { .. }
+        | DpAction::TunnelTrunc { .. }
         | DpAction::Answer { .. }
         | DpAction::Controller(_)
         | DpAction::Meter(_)

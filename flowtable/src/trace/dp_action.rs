@@ -25,7 +25,9 @@ pub fn write_datapath_actions<P: Display>(
         let edits = rest.iter().take_while(|action| is_edit(action)).count();
         // Open vSwitch says to how many bytes the frame is cut before it edits the frame, and counts the bytes that the
         // frame has then.
-        if let Some(DpAction::OutputTrunc { max_len, .. }) = rest.get(edits) {
+        if let Some(DpAction::OutputTrunc { max_len, .. } | DpAction::TunnelTrunc { max_len, .. }) =
+            rest.get(edits)
+        {
             let growth: i32 = rest[..edits].iter().map(growth).sum();
             writer.comma();
             let _ = write!(writer.out, "trunc({})", max_len.saturating_add_signed(-growth));
@@ -49,6 +51,7 @@ fn is_edit(action: &DpAction) -> bool {
         | DpAction::OutputTrunc { .. }
         | DpAction::OutputQueued { .. }
         | DpAction::Tunnel { .. }
+        | DpAction::TunnelTrunc { .. }
         | DpAction::Answer { .. }
         | DpAction::Controller(_)
         | DpAction::Meter(_)
@@ -158,7 +161,7 @@ impl<P: Display> Writer<'_, P> {
             DpAction::Output(no)
             | DpAction::OutputTrunc { port: no, .. }
             | DpAction::OutputQueued { port: no, .. } => self.port(*no),
-            DpAction::Tunnel { port, key } => {
+            DpAction::Tunnel { port, key } | DpAction::TunnelTrunc { port, key, .. } => {
                 self.tunnel(key);
                 self.port(*port);
                 self.out.push(')');

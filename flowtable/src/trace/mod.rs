@@ -163,7 +163,7 @@ pub fn note_text(note: &Note, options: &PrintOptions<'_>) -> Option<String> {
         Note::NoForward(_) => ">> OFPPC_NO_FWD set, skipping output".into(),
         Note::PortDown(_) => ">> port is down, skipping output".into(),
         Note::NoPatchPeer(_) => ">> patch port has no peer, skipping output".into(),
-        Note::CannotTruncate(_) => ">> Cannot truncate output to patch or tunnel port".into(),
+        Note::CannotTruncate(_) => ">> Cannot truncate output to patch port".into(),
         Note::NoTunnel(reason) => format!(">> not tunneling: {}", reason.sentence()),
         Note::OutputPortIs(port) => format!("-> output port is {port}"),
         Note::OutputPortOutOfRange(port) => format!(">> output port {port} is out of range"),

@@ -276,7 +276,8 @@ impl Ends {
                 DpAction::Output(port)
                 | DpAction::OutputTrunc { port, .. }
                 | DpAction::OutputQueued { port, .. }
-                | DpAction::Tunnel { port, .. } => {
+                | DpAction::Tunnel { port, .. }
+                | DpAction::TunnelTrunc { port, .. } => {
                     self.ports.push(*port);
                 }
                 DpAction::Answer { port, .. } => {

@@ -234,14 +234,14 @@ fn traces_show_what_goes_through_a_tunnel() {
     bench.ok(&["add-tlv-map", "br0", "{class=0xffff,type=0,len=4}->tun_metadata0"]);
     bench.ok(&["add-port", "vxlan:v", "number=8", "remote_ip=192.0.2.2", "dst_port=14790"]);
     bench.ok(&["add-port", "geneve:g", "number=9", "remote_ip=192.0.2.3", "dst_port=16082"]);
-    let actions = "set_field:5->tun_metadata0,output:8,output:9,output:8";
+    let actions = "set_field:5->tun_metadata0,output:8,output(port=9,max_len=64),output:8";
     bench.ok(&["add-flow", &format!("in_port=1,ip,actions={actions}")]);
     // Only Geneve has options.
     let plain = "tunnel(tun_id=0x0,dst=192.0.2.2,ttl=64,8)";
     let option = "options({class=0xffff,type=0x0,len=4,0x00000005})";
-    let full = format!("tunnel(tun_id=0x0,dst=192.0.2.3,ttl=64,{option},9)");
+    let cut = format!("trunc(64),tunnel(tun_id=0x0,dst=192.0.2.3,ttl=64,{option},9)");
     let traced = bench.ok(&["trace", "in_port=1,tcp,nw_ecn=0"]);
-    let expected = format!("Datapath actions: {plain},{full},{plain}\n");
+    let expected = format!("Datapath actions: {plain},{cut},{plain}\n");
     assert!(traced.contains(&expected), "{traced}");
 }
 

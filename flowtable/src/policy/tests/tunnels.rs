@@ -122,6 +122,26 @@ fn with_tunnel(rules: &[&str], tunnel: TunnelEgress) -> Policy {
     policy
 }
 
+#[test]
+fn a_truncated_copy_goes_through_a_tunnel() {
+    let policy = with_tunnel(&["actions=push_vlan:0x8100,output(port=9,max_len=64),3"], fixed());
+    let translation = policy.translate(&key("in_port=1,tcp,nw_ecn=2"));
+    let [
+        DpAction::PushVlan { .. },
+        DpAction::TunnelTrunc { port, key: outer, max_len },
+        DpAction::Output(PortNo(2)),
+    ] = &translation.actions[..]
+    else {
+        panic!("{translation:?}")
+    };
+    // The length counts without the tag.
+    assert_eq!((*port, *max_len), (PortNo(8), 68));
+    assert_eq!((outer.id, outer.tos), (7, 0x22));
+    assert_eq!(translation.mask.bits.headers.nw_tos, 3);
+    let nowhere = with_tunnel(&["actions=output(port=9,max_len=64)"], from_packet());
+    assert_eq!(nowhere.translate(&key("in_port=1,tcp")).drop, Some(DropReason::TunnelNoRemote));
+}
+
 /// What decides all of the outer header, but for ECN.
 fn fixed() -> TunnelEgress {
     TunnelEgress {

@@ -6,6 +6,7 @@ use crate::policy::ports::{Attachment, PortInfo};
 use flow::action::Subfield;
 use flow::types::OfPort;
 use flow::verdict::{DpAction, DropReason};
+use std::sync::Arc;
 
 impl<'a, O: TranslationObserver> Ctx<'a, O> {
     /// Executes `output:PORT`, where the port may be a reserved one.
@@ -120,18 +121,27 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         let Some(port) = self.egress(of_port) else {
             return;
         };
-        let (Attachment::Queues(port_no), None) = (&port.attachment, &port.tunnel) else {
+        let Attachment::Queues(port_no) = port.attachment else {
             self.observer.note(|| Note::CannotTruncate(of_port));
             self.hint = Some(DropReason::NoOutput);
             return;
+        };
+        let key = match &port.tunnel {
+            None => None,
+            Some(tunnel) => match self.outer_headers(tunnel) {
+                Some(key) => Some(Arc::new(key)),
+                None => return,
+            },
         };
         // As in Open vSwitch, the length counts before tags and labels that are still to be pushed.
         let before = self.out.actions.len();
         self.commit();
         let growth: i32 = self.out.actions[before..].iter().map(growth).sum();
-        let max_len = max_len.saturating_add_signed(growth);
-        let priority = self.priority;
-        self.out.actions.push(DpAction::OutputTrunc { port: *port_no, max_len, priority });
+        let (port, max_len) = (port_no, max_len.saturating_add_signed(growth));
+        self.out.actions.push(match key {
+            None => DpAction::OutputTrunc { port, max_len, priority: self.priority },
+            Some(key) => DpAction::TunnelTrunc { port, key, max_len },
+        });
         self.outputs += 1;
     }
 }

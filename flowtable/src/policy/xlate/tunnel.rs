@@ -30,17 +30,21 @@ enum End {
 impl<O: TranslationObserver> Ctx<'_, O> {
     /// Sends the packet from a tunnel port.
     pub(super) fn send_through(&mut self, port: PortNo, tunnel: &TunnelEgress) {
-        match self.tunnel_key(tunnel) {
-            Ok(key) => {
-                self.commit();
-                self.out.actions.push(DpAction::Tunnel { port, key: Arc::new(key) });
-                self.outputs += 1;
-            }
-            Err(reason) => {
-                self.observer.note(|| super::Note::NoTunnel(reason));
-                self.hint = Some(reason);
-            }
+        if let Some(key) = self.outer_headers(tunnel) {
+            self.commit();
+            self.out.actions.push(DpAction::Tunnel { port, key: Arc::new(key) });
+            self.outputs += 1;
         }
+    }
+
+    /// What the outer headers of the packet are to say; `None` if it cannot be sent, which is noted.
+    pub(super) fn outer_headers(&mut self, tunnel: &TunnelEgress) -> Option<TunnelKey> {
+        let key = self.tunnel_key(tunnel);
+        if let Err(reason) = key {
+            self.observer.note(|| super::Note::NoTunnel(reason));
+            self.hint = Some(reason);
+        }
+        key.ok()
     }
 
     fn tunnel_key(&mut self, tunnel: &TunnelEgress) -> Result<TunnelKey, DropReason> {
