@@ -81,8 +81,16 @@ impl fmt::Display for ConnectionRecord {
     /// As `ovs-appctl dpctl/dump-conntrack` prints the connection.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// The protocols that dumps call by name.
-        const NAMES: [(u8, &str); 6] =
-            [(1, "icmp"), (2, "igmp"), (6, "tcp"), (17, "udp"), (58, "icmpv6"), (132, "sctp")];
+        const NAMES: [(u8, &str); 8] = [
+            (1, "icmp"),
+            (2, "igmp"),
+            (6, "tcp"),
+            (17, "udp"),
+            (33, "dccp"),
+            (58, "icmpv6"),
+            (132, "sctp"),
+            (136, "udplite"),
+        ];
         let Self { protocol, orig, reply, zone, mark, label, state, helper, .. } = self;
         match NAMES.iter().find(|(known, _)| known == protocol) {
             Some((_, name)) => f.write_str(name)?,
@@ -182,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dumps_call_states_as_those_of_open_vswitch_do() {
+    fn dumps_call_states_and_protocols_as_those_of_open_vswitch_do() {
         let end = |src: &str, dst: &str| DirectionRecord {
             src: src.to_owned(),
             dst: dst.to_owned(),
@@ -193,15 +201,15 @@ mod tests {
             n_packets: None,
             n_bytes: None,
         };
-        let connection = |state: &str| ConnectionRecord {
-            protocol: 6,
+        let connection = |protocol: u8, state: Option<&str>| ConnectionRecord {
+            protocol,
             orig: end("10.0.0.1", "10.0.0.2"),
             reply: end("10.0.0.2", "10.0.0.1"),
             zone: 0,
             mark: 0,
             label: "0x0".to_owned(),
             timeout: 30,
-            state: Some(state.to_owned()),
+            state: state.map(str::to_owned),
             helper: None,
             parent: None,
         };
@@ -212,8 +220,13 @@ mod tests {
             ("FIN_WAIT_2", "TIME_WAIT"),
             ("TIME_WAIT", "TIME_WAIT"),
         ] {
-            let text = connection(state).to_string();
+            let text = connection(6, Some(state)).to_string();
+            assert!(text.starts_with("tcp,orig="), "{text}");
             assert!(text.ends_with(&format!(",protoinfo=(state={expected})")), "{text}");
+        }
+        for (protocol, name) in [(33, "dccp"), (47, "47"), (132, "sctp"), (136, "udplite")] {
+            let text = connection(protocol, None).to_string();
+            assert!(text.starts_with(&format!("{name},orig=")), "{text}");
         }
     }
 }
