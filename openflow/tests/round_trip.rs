@@ -556,6 +556,18 @@ proptest! {
             state.headers.tun_ipv6_src[7] = registers[1] as u8;
             state.headers.tun_flags.set(registers[2] as u16 & 1);
             state.headers.tun_gbp_id.set(registers[3] as u16);
+            // Half of the packets were not tracked.
+            if registers[4] % 2 == 1 {
+                state.headers.dl_type.set(if metadata % 2 == 0 { 0x0800 } else { 0x86dd });
+                state.headers.ct_state.set(registers[4] as u16 & 0xff);
+                state.headers.ct_zone.set(registers[5] as u16 & 3);
+                state.headers.ct_mark.set(registers[6] & 1);
+                state.headers.ct_label[3] = registers[7] as u8 & 1;
+                state.headers.ct_nw_proto = registers[8] as u8 & 3;
+                state.headers.ct_nw_src.set(registers[9]);
+                state.headers.ct_ipv6_dst[9] = registers[10] as u8;
+                state.headers.ct_tp_dst.set(registers[11] as u16);
+            }
         }
         let reason = match PacketInReason::of_number(reason) {
             Some(reason) if reason as u8 <= 2 || version >= OfVersion::OpenFlow14 => reason,
