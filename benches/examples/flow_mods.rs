@@ -5,9 +5,9 @@
 //! valgrind --tool=callgrind target/release/examples/flow_mods 4000 in-turn
 //! ```
 //!
-//! Arguments are the number of filters of an access list, and `alone` or `in-turn`: each rule is added by a transaction of its own,
-//! or 64 rules in turn share transactions, as flow mods do that come together. What is counted for 8,000 filters and not for
-//! 4,000 is what the rules of 4,000 filters cost.
+//! Arguments are the number of filters of an access list, and `alone` or `in-turn`: each rule is added by a
+//! transaction of its own, or 64 rules in turn share transactions, as flow mods do that come together. What is
+//! counted for 8,000 filters and not for 4,000 is what the rules of 4,000 filters cost.
 
 use anyhow::{Context, bail};
 use benches::classbench_like::{self, SetKind};

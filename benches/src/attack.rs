@@ -24,8 +24,8 @@ pub enum Attack {
     Destinations,
     /// Random source MAC addresses, and 250 tables in front of NORMAL.
     DeepPipeline,
-    /// Random source MAC addresses that a rule sends through a list of branches, each of which doubles the work: far
-    /// more than a translation may take.
+    /// Random source MAC addresses that a rule sends through a list of branches, each of which doubles the
+    /// work: far more than a translation may take.
     Doubling,
 }
 
@@ -88,7 +88,8 @@ impl Attack {
         }
     }
 
-    /// The next frame of the attack, from a host of its own: its flow, and its destination and source addresses.
+    /// The next frame of the attack, from a host of its own: its flow, and its destination and source
+    /// addresses.
     pub fn frame(self, rng: &mut SplitMix) -> (Tuple, [u8; 12]) {
         let (a, b) = (rng.next(), rng.next());
         let mut flow = Tuple {

@@ -128,8 +128,8 @@ pub fn range_prefixes((first, last): (u16, u16)) -> Vec<(u16, u16)> {
 }
 
 impl Set {
-    /// The names of the sets of a folder, in alphabetical order: each `NAME.rules.gz` or `NAME.rules` that has a
-    /// `NAME.trace.gz` or `NAME.trace` beside it.
+    /// The names of the sets of a folder, in alphabetical order: each `NAME.rules.gz` or `NAME.rules` that has
+    /// a `NAME.trace.gz` or `NAME.trace` beside it.
     ///
     /// # Errors
     ///

@@ -100,8 +100,8 @@ impl NullSwitch {
         }
     }
 
-    /// Has the switch's clock tell the time that the calling thread spends on a core. A budget in time is then the same
-    /// part of what the thread does, whatever else the machine does meanwhile. The clock begins anew.
+    /// Has the switch's clock tell the time that the calling thread spends on a core. A budget in time is then
+    /// the same part of what the thread does, whatever else the machine does meanwhile. The clock begins anew.
     pub fn use_time_on_core(&mut self) {
         self.clock = Clock::OnCore(CpuTimer::start());
     }

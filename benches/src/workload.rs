@@ -132,8 +132,8 @@ pub enum Family {
     Arp,
     /// The IPv4 frame behind a label: 64 bytes.
     Mpls,
-    /// UDP or TCP over IPv4, 60 bytes, whose IPv4 checksum is right, as connection tracking wants it. UDP has no checksum, and
-    /// TCP is a SYN whose checksum its sender has left to the device.
+    /// UDP or TCP over IPv4, 60 bytes, whose IPv4 checksum is right, as connection tracking wants it. UDP has
+    /// no checksum, and TCP is a SYN whose checksum its sender has left to the device.
     Tracked,
 }
 

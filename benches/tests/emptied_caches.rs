@@ -1,4 +1,5 @@
-//! A cache that has emptied gives its memory back: what is allocated is counted, so the test depends on no clock.
+//! A cache that has emptied gives its memory back: what is allocated is counted, so the test depends on no
+//! clock.
 
 use benches::null_port::NullSwitch;
 use benches::rules::{add, pipeline_with};
@@ -14,8 +15,8 @@ const FLOWS: u32 = 20_000;
 
 #[test]
 fn a_cache_that_has_emptied_has_no_memory_left() {
-    // The rule reads the source address, so that each packet has a flow of its own. It learns no hosts, which would
-    // have memory too.
+    // The rule reads the source address, so that each packet has a flow of its own. It learns no hosts, which
+    // would have memory too.
     let actions = "move:NXM_OF_IP_SRC[]->NXM_NX_REG0[],output:2";
     let actions = parse_actions(actions, &ParseContext::default()).expect("two actions");
     let policy = Arc::new(pipeline_with(3, &[add(0, 1, Match::any(), actions)]));

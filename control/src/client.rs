@@ -1,7 +1,7 @@
 //! A blocking client of the daemon, which `ofctl`, the demo and tests use.
 //!
-//! [`Client::call`] makes any request. The other methods are shorter ways to make frequent ones. The caller opens
-//! the connection and sets its timeouts.
+//! [`Client::call`] makes any request. The other methods are shorter ways to make frequent ones. The caller
+//! opens the connection and sets its timeouts.
 
 use crate::frame::{Kind, MAX_BODY, MAX_REQUEST_BODY, TEXT_SIZE};
 use crate::hello::Hello;
@@ -75,8 +75,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// Begins a session on a new connection by exchanging [`Hello`]s. `program` is the client's name and version,
-    /// for the daemon's messages.
+    /// Begins a session on a new connection by exchanging [`Hello`]s. `program` is the client's name and
+    /// version, for the daemon's messages.
     ///
     /// # Errors
     /// The connection failed, the peer does not speak this version of the protocol, or the daemon refuses the
@@ -90,7 +90,8 @@ impl Client {
         let mut to = FrameWriter::new(Box::new(to) as Box<dyn Write + Send>);
         to.put_json(Kind::Hello, &Hello::new(program))?;
         let sent = to.flush();
-        // A daemon that refuses the session sends a refusal and closes the connection, even if `sent` has failed.
+        // A daemon that refuses the session sends a refusal and closes the connection, even if `sent` has
+        // failed.
         let answer = match (next_answer(&mut from), sent) {
             (Ok(Some(frame)), _) => frame,
             (_, Err(error)) | (Err(error), Ok(())) => return Err(late(error, || "a session")),
@@ -115,8 +116,8 @@ impl Client {
         self.bridge = bridge;
     }
 
-    /// The name of the bridge that requests are about: the one that was set, or the only one of the switch. `None`
-    /// while several are there and none was set.
+    /// The name of the bridge that requests are about: the one that was set, or the only one of the switch.
+    /// `None` while several are there and none was set.
     pub fn bridge(&self) -> Option<&str> {
         match (&self.bridge, &*self.hello.bridges) {
             (Some(bridge), _) => Some(bridge),
@@ -129,8 +130,8 @@ impl Client {
     /// answer goes to `sink`, in pieces of whole lines.
     ///
     /// # Errors
-    /// See [`ClientError`]. The session can go on after [`ClientError::Refused`], and after [`ClientError::Sink`]
-    /// if the operation takes no text.
+    /// See [`ClientError`]. The session can go on after [`ClientError::Refused`], and after
+    /// [`ClientError::Sink`] if the operation takes no text.
     pub fn call(
         &mut self,
         operation: Operation,
@@ -178,7 +179,8 @@ impl Client {
             match kind {
                 Kind::Text if failed.is_none() => {
                     failed = sink(as_text(body)?).err();
-                    // The reader of `sink` is gone. Returning closes the connection, and the daemon stops the dump.
+                    // The reader of `sink` is gone. Returning closes the connection, and the daemon stops the
+                    // dump.
                     if failed.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
                         break;
                     }
@@ -196,8 +198,8 @@ impl Client {
         Err(failed.map_or(ClientError::UnexpectedReply, ClientError::Sink))
     }
 
-    /// Subscribes to events. `started` is called once when the subscription has begun. `sink` gets the events as
-    /// they happen, in pieces of whole lines, until the daemon closes the connection.
+    /// Subscribes to events. `started` is called once when the subscription has begun. `sink` gets the events
+    /// as they happen, in pieces of whole lines, until the daemon closes the connection.
     ///
     /// # Errors
     /// See [`ClientError`]. The session is over after any of them.
@@ -246,8 +248,8 @@ impl Client {
         Ok(records)
     }
 
-    /// Adds, modifies or deletes rules in one transaction. `text` is a file of rules, as `ofctl add-flows` takes it.
-    /// Returns how many lines were carried out.
+    /// Adds, modifies or deletes rules in one transaction. `text` is a file of rules, as `ofctl add-flows`
+    /// takes it. Returns how many lines were carried out.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -268,7 +270,8 @@ impl Client {
         self.call(Operation::FlowMods(mods), &mut rule.as_bytes(), &mut |_| Ok(())).map(drop)
     }
 
-    /// Deletes the rules that `filter` covers, as `ofctl del-flows` takes it. An empty filter covers every rule.
+    /// Deletes the rules that `filter` covers, as `ofctl del-flows` takes it. An empty filter covers every
+    /// rule.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -374,7 +377,8 @@ fn send_text<W: Write>(to: &mut FrameWriter<W>, text: &mut dyn Read) -> Result<(
     let mut chunk = Vec::with_capacity(TEXT_SIZE);
     let mut lines = 0;
     loop {
-        // Reading doubles an unfinished line each time, so that the search for its end takes linear time in all.
+        // Reading doubles an unfinished line each time, so that the search for its end takes linear time in
+        // all.
         let want = TEXT_SIZE.max(chunk.len());
         let got = text.take(want as u64).read_to_end(&mut chunk).map_err(ClientError::Source)?;
         if got == 0 {

@@ -7,8 +7,8 @@
 //! └─────────┴──────┴──────────────┘
 //! ```
 //!
-//! A frame whose header states too large a size is refused as soon as the header has arrived. The decoder allocates
-//! memory for bytes that have arrived, not for the size that a header states.
+//! A frame whose header states too large a size is refused as soon as the header has arrived. The decoder
+//! allocates memory for bytes that have arrived, not for the size that a header states.
 
 /// Size of the header in front of a body, in bytes.
 pub const HEADER_SIZE: usize = 5;
@@ -16,13 +16,13 @@ pub const HEADER_SIZE: usize = 5;
 /// Size of the largest body, in bytes.
 pub const MAX_BODY: usize = 16 << 20;
 
-/// Size of the largest body that the daemon takes from a client, in bytes. A request or a line of text is no longer: an
-/// action list or a group of 64 KiB, the most that OpenFlow can encode, has less text. So the unfinished frames of all
-/// sessions together take little memory.
+/// Size of the largest body that the daemon takes from a client, in bytes. A request or a line of text is no
+/// longer: an action list or a group of 64 KiB, the most that OpenFlow can encode, has less text. So the
+/// unfinished frames of all sessions together take little memory.
 pub const MAX_REQUEST_BODY: usize = 1 << 20;
 
-/// Size of a text frame that a sender should aim at, in bytes: large enough for few system calls, small enough for
-/// little memory.
+/// Size of a text frame that a sender should aim at, in bytes: large enough for few system calls, small enough
+/// for little memory.
 pub const TEXT_SIZE: usize = 256 << 10;
 
 /// The kind of a frame, which says what its body has.
@@ -40,8 +40,8 @@ pub enum Kind {
     /// A `Result` of a [`Reply`](crate::Reply) or a [`Refusal`](crate::Refusal) in JSON: the daemon's answer,
     /// behind its text.
     Reply = 5,
-    /// No body. The daemon sends this frame now and then while a client waits for a session or an answer and the
-    /// switch makes progress, so that the client's time limit starts anew.
+    /// No body. The daemon sends this frame now and then while a client waits for a session or an answer and
+    /// the switch makes progress, so that the client's time limit starts anew.
     Working = 6,
 }
 
@@ -162,8 +162,8 @@ impl Decoder {
         Ok((body.len() >= size).then_some((kind, size)))
     }
 
-    /// How many bytes of an unfinished frame have arrived. If the stream ends while this is not 0, a frame was cut
-    /// off.
+    /// How many bytes of an unfinished frame have arrived. If the stream ends while this is not 0, a frame was
+    /// cut off.
     pub fn pending(&self) -> usize {
         self.bytes.len() - self.start
     }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the protocol. A session needs the same version on both sides; there is no negotiation, because
-/// client and daemon come from the same build.
+/// The version of the protocol. A session needs the same version on both sides; there is no negotiation,
+/// because client and daemon come from the same build.
 pub const PROTOCOL: u32 = 5;
 
 /// The sender's version of the protocol and its name.

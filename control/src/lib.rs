@@ -3,8 +3,8 @@
 //! # A session
 //!
 //! Client and daemon exchange [frames](frame), which have a size, a kind and a body. The client sends its
-//! [`Hello`], and the daemon answers with its own. Then the client makes requests, one after the other. The client
-//! may send the first request before the daemon's `Hello` arrives.
+//! [`Hello`], and the daemon answers with its own. Then the client makes requests, one after the other. The
+//! client may send the first request before the daemon's `Hello` arrives.
 //!
 //! ```text
 //! client                                daemon
@@ -16,12 +16,12 @@
 //!   ◄─────────────────────────────── Reply      [JSON: a Reply or a Refusal]
 //! ```
 //!
-//! Requests and replies are JSON. Lists of rules and groups, which can have a million entries, travel as text: in
-//! frames of whole lines, which sender and receiver handle one at a time, so that no side keeps the whole list in
-//! memory. A request with text is a transaction: either every line takes effect or none does.
+//! Requests and replies are JSON. Lists of rules and groups, which can have a million entries, travel as text:
+//! in frames of whole lines, which sender and receiver handle one at a time, so that no side keeps the whole
+//! list in memory. A request with text is a transaction: either every line takes effect or none does.
 //!
-//! [`Operation::Monitor`] is the last request of its session. The reply comes first. Text follows as events happen,
-//! until the client closes the connection:
+//! [`Operation::Monitor`] is the last request of its session. The reply comes first. Text follows as events
+//! happen, until the client closes the connection:
 //!
 //! ```text
 //!   Request ─────────────────────────────►      [monitor]
@@ -30,13 +30,13 @@
 //! ```
 //!
 //! While a client waits, for a session or for an answer, the daemon sends frames of kind
-//! [`Working`](frame::Kind::Working) as long as the switch makes progress. So a client can give up a daemon that hangs
-//! after a short time, and wait for a long transaction all the same.
+//! [`Working`](frame::Kind::Working) as long as the switch makes progress. So a client can give up a daemon
+//! that hangs after a short time, and wait for a long transaction all the same.
 //!
 //! # I/O
 //!
-//! This crate opens no socket. [`path`] and [`trust`] look at the path of the control socket. [`frame`] works on bytes
-//! in memory. [`stream`] and [`Client`] work on anything that implements `Read` and `Write`.
+//! This crate opens no socket. [`path`] and [`trust`] look at the path of the control socket. [`frame`] works
+//! on bytes in memory. [`stream`] and [`Client`] work on anything that implements `Read` and `Write`.
 #![forbid(unsafe_code)]
 
 pub mod client;

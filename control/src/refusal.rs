@@ -35,7 +35,8 @@ pub struct Refusal {
     /// What the user can write or do instead; `None` if the daemon has no good guess.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The part of the request's text that is wrong; `None` if the request has no text, or no part of it is wrong.
+    /// The part of the request's text that is wrong; `None` if the request has no text, or no part of it is
+    /// wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<TextPlace>,
     /// The error that an OpenFlow switch would send; `None` if OpenFlow has none for this case.
@@ -46,7 +47,8 @@ pub struct Refusal {
 /// A part of the text of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextPlace {
-    /// The name that the client gave the text ([`FlowMods::name`](crate::FlowMods::name)); `None` if it gave none.
+    /// The name that the client gave the text ([`FlowMods::name`](crate::FlowMods::name)); `None` if it gave
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// The number of the line, from 1.
@@ -71,14 +73,14 @@ pub struct OpenFlowError {
 impl Refusal {
     /// A refusal with a message, and without hint, place and OpenFlow error.
     ///
-    /// Message and hint may quote what somebody wrote: what a terminal would obey is shown by its number, and the
-    /// middle of a text of more than 1,000 characters is left out.
+    /// Message and hint may quote what somebody wrote: what a terminal would obey is shown by its number, and
+    /// the middle of a text of more than 1,000 characters is left out.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: quoted(message.into()), hint: None, place: None, openflow: None }
     }
 
-    /// The refusal of a line that is not valid, with the part that is wrong. `file` is the name of the file that has the
-    /// line, and `line` the line's number, from 1.
+    /// The refusal of a line that is not valid, with the part that is wrong. `file` is the name of the file
+    /// that has the line, and `line` the line's number, from 1.
     pub fn of_text(error: &TextError, file: Option<&str>, line: usize, text: &str) -> Self {
         let place = TextPlace {
             file: file.map(str::to_owned),

@@ -8,8 +8,9 @@ use crate::record::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The result of a request that was carried out. The documentation of each [`Operation`](crate::Operation) names the
-/// variant that answers it. A request that was not carried out is answered by a [`Refusal`](crate::Refusal).
+/// The result of a request that was carried out. The documentation of each [`Operation`](crate::Operation)
+/// names the variant that answers it. A request that was not carried out is answered by a
+/// [`Refusal`](crate::Refusal).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -75,8 +76,8 @@ pub enum Reply {
 pub struct Changed {
     /// How many lines of the text were carried out, or how many entries were removed.
     pub count: u64,
-    /// What was accepted and has no effect as things are, a sentence each: an output to a port that the bridge does
-    /// not have. At most three sentences, however long the request is.
+    /// What was accepted and has no effect as things are, a sentence each: an output to a port that the bridge
+    /// does not have. At most three sentences, however long the request is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }

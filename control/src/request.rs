@@ -21,8 +21,8 @@ pub struct Request {
 
 /// An operation that the daemon carries out.
 ///
-/// Each variant ends with the [`Reply`](crate::Reply) that answers it. *Text* says which text follows the request,
-/// and *Answer* which text precedes the reply; variants without these words have no text.
+/// Each variant ends with the [`Reply`](crate::Reply) that answers it. *Text* says which text follows the
+/// request, and *Answer* which text precedes the reply; variants without these words have no text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -57,7 +57,8 @@ pub enum Operation {
     /// Lists groups' counters. Answer: text as [`Format`] says.
     /// [`Reply::Listed`](crate::Reply::Listed)
     DumpGroupStats(GroupQuery),
-    /// Adds, modifies or deletes a meter. Text: the meter, as one line. [`Reply::Changed`](crate::Reply::Changed)
+    /// Adds, modifies or deletes a meter. Text: the meter, as one line.
+    /// [`Reply::Changed`](crate::Reply::Changed)
     MeterMods(MeterMods),
     /// Lists meters, their counters, or what meters can be like. Answer: text as [`Format`] says.
     /// [`Reply::Listed`](crate::Reply::Listed)
@@ -70,7 +71,8 @@ pub enum Operation {
     AddBr {
         /// The name of the new bridge: 1 to 15 bytes, as of a network device.
         name: String,
-        /// The datapath id, 16 hexadecimal digits. `None` makes one from a port's MAC address or the machine's id.
+        /// The datapath id, 16 hexadecimal digits. `None` makes one from a port's MAC address or the machine's
+        /// id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         datapath_id: Option<String>,
         /// Whether `switchd --state` keeps the bridge's rules, groups, static hosts and ports.
@@ -83,22 +85,23 @@ pub enum Operation {
     },
     /// Lists the bridges. [`Reply::Bridges`](crate::Reply::Bridges)
     ListBr,
-    /// Writes the configuration of the switch: its bridges, their ports, and all settings. Answer: the file that
-    /// `switchd --config` reads, or one JSON object of the same structure.
+    /// Writes the configuration of the switch: its bridges, their ports, and all settings. Answer: the file
+    /// that `switchd --config` reads, or one JSON object of the same structure.
     /// [`Reply::Listed`](crate::Reply::Listed)
     ShowConfig {
         /// The format of the reply's text: TOML or JSON.
         format: Format,
     },
 
-    /// Writes all of the switch that can be saved: the configuration, and rules, groups and static hosts of each bridge.
-    /// Answer: the file that [`Operation::Apply`] takes, or one JSON object. [`Reply::Listed`](crate::Reply::Listed)
+    /// Writes all of the switch that can be saved: the configuration, and rules, groups and static hosts of
+    /// each bridge. Answer: the file that [`Operation::Apply`] takes, or one JSON object.
+    /// [`Reply::Listed`](crate::Reply::Listed)
     Save {
         /// The format of the reply's text: TOML or JSON.
         format: Format,
     },
-    /// Compares the switch with a file, or with a state of the history, and changes nothing. Text: the file, empty for a
-    /// state of the history. Answer: text as [`Format`] says, one difference a line, in JSON a
+    /// Compares the switch with a file, or with a state of the history, and changes nothing. Text: the file,
+    /// empty for a state of the history. Answer: text as [`Format`] says, one difference a line, in JSON a
     /// [`PlanRecord`](crate::record::PlanRecord). [`Reply::Listed`](crate::Reply::Listed)
     Plan {
         /// The file, and how the answer is written.
@@ -107,8 +110,8 @@ pub enum Operation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         history: Option<u64>,
     },
-    /// Makes the switch as a file says, or leaves all as it is. Text: the file. Answer: as for [`Operation::Plan`], what was
-    /// done. [`Reply::Listed`](crate::Reply::Listed)
+    /// Makes the switch as a file says, or leaves all as it is. Text: the file. Answer: as for
+    /// [`Operation::Plan`], what was done. [`Reply::Listed`](crate::Reply::Listed)
     Apply {
         /// The file, and how the answer is written.
         query: SavedQuery,
@@ -118,8 +121,8 @@ pub enum Operation {
     },
     /// Keeps the change that waits to be confirmed. [`Reply::Done`](crate::Reply::Done)
     Confirm,
-    /// Takes back the change that waits to be confirmed; if none waits, returns to a state of the history. Answer: as for
-    /// [`Operation::Apply`]. [`Reply::Listed`](crate::Reply::Listed)
+    /// Takes back the change that waits to be confirmed; if none waits, returns to a state of the history.
+    /// Answer: as for [`Operation::Apply`]. [`Reply::Listed`](crate::Reply::Listed)
     Rollback {
         /// The number of the state; `None` is the last one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -219,21 +222,26 @@ pub enum Operation {
     },
     /// Counts connections. [`Reply::ConnectionStats`](crate::Reply::ConnectionStats)
     ConnectionStats,
-    /// Counts the connections in each part of the table. [`Reply::ConnectionBuckets`](crate::Reply::ConnectionBuckets)
+    /// Counts the connections in each part of the table.
+    /// [`Reply::ConnectionBuckets`](crate::Reply::ConnectionBuckets)
     ConnectionBuckets,
-    /// Shows how many connections there may be, and how many there are. [`Reply::ConnectionLimits`](crate::Reply::ConnectionLimits)
+    /// Shows how many connections there may be, and how many there are.
+    /// [`Reply::ConnectionLimits`](crate::Reply::ConnectionLimits)
     ConnectionLimits,
-    /// Changes how many connections there may be. Connections that are too many stay. [`Reply::Changed`](crate::Reply::Changed)
+    /// Changes how many connections there may be. Connections that are too many stay.
+    /// [`Reply::Changed`](crate::Reply::Changed)
     SetConnectionLimits {
         /// How many there may be in all; `None` leaves the number as it is.
         max: Option<u64>,
-        /// How many each zone may have that has no limit of its own, 0 for any number; `None` leaves the number as it is.
+        /// How many each zone may have that has no limit of its own, 0 for any number; `None` leaves the number
+        /// as it is.
         default: Option<u32>,
         /// Zones, with how many connections each may have. `None` removes the limit of its own.
         zones: Vec<(u16, Option<u32>)>,
     },
 
-    /// Lists the zones with timeouts of their own for connections. [`Reply::ZoneTimeouts`](crate::Reply::ZoneTimeouts)
+    /// Lists the zones with timeouts of their own for connections.
+    /// [`Reply::ZoneTimeouts`](crate::Reply::ZoneTimeouts)
     ZoneTimeouts,
     /// Gives a zone timeouts of its own for connections. They hold for a connection from its next packet on.
     /// [`Reply::Done`](crate::Reply::Done)
@@ -274,8 +282,8 @@ pub enum Operation {
     SetFrags(Fragments),
     /// Gives the bridge these controllers instead of those that it has. [`Reply::Done`](crate::Reply::Done)
     SetControllers {
-        /// The controllers, each as `switchd --controller` takes it: `tcp:10.0.0.1,max_backoff=1000`. A target may also be
-        /// a place to listen at: `ptcp:6653`.
+        /// The controllers, each as `switchd --controller` takes it: `tcp:10.0.0.1,max_backoff=1000`. A target
+        /// may also be a place to listen at: `ptcp:6653`.
         controllers: Vec<String>,
     },
     /// Lists the controllers of the bridge. [`Reply::Controllers`](crate::Reply::Controllers)
@@ -299,8 +307,8 @@ pub enum Operation {
     GetSsl,
     /// Shows what the daemon logs, and changes it first if a filter is given. [`Reply::Log`](crate::Reply::Log)
     Log {
-        /// A level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or levels of modules, as the environment variable
-        /// `RUST_LOG` takes them: `info,switchd::bridge=debug`. `None` changes nothing.
+        /// A level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or levels of modules, as the environment
+        /// variable `RUST_LOG` takes them: `info,switchd::bridge=debug`. `None` changes nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         filter: Option<String>,
     },
@@ -314,8 +322,8 @@ pub enum Operation {
     /// Waits until the counters of rules include every packet that was received before the request.
     /// [`Reply::Done`](crate::Reply::Done)
     Sync,
-    /// Starts the daemon's program file again, which takes over from the running daemon without losing a frame. The reply
-    /// comes when the new process forwards; the session ends with the old one.
+    /// Starts the daemon's program file again, which takes over from the running daemon without losing a frame.
+    /// The reply comes when the new process forwards; the session ends with the old one.
     /// [`Reply::Restarted`](crate::Reply::Restarted)
     Restart,
 }
@@ -330,8 +338,8 @@ impl Operation {
         }
     }
 
-    /// Whether the operation may change what `switchd --state` keeps: bridges, ports, rules, groups, meters, static hosts and the
-    /// settings of bridges.
+    /// Whether the operation may change what `switchd --state` keeps: bridges, ports, rules, groups, meters,
+    /// static hosts and the settings of bridges.
     pub fn changes_state(&self) -> bool {
         // No wildcard: whoever adds an operation has to decide.
         match self {
@@ -441,7 +449,8 @@ pub enum FlowCommand {
     DeleteStrict,
 }
 
-/// A transaction on rules. The text behind the request has the rules; either every line takes effect or none does.
+/// A transaction on rules. The text behind the request has the rules; either every line takes effect or none
+/// does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowMods {
     /// What a line does that does not begin with a command.
@@ -476,12 +485,14 @@ pub enum Format {
 /// A request for rules: which ones, and how they are printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowQuery {
-    /// Selects rules as a deletion does: `tcp,table=1`, `cookie=0x1/-1`, `out_port=2`. Empty selects every rule.
+    /// Selects rules as a deletion does: `tcp,table=1`, `cookie=0x1/-1`, `out_port=2`. Empty selects every
+    /// rule.
     pub filter: String,
     /// The OpenFlow version (`-O`) in which the filter is read and the rules are printed.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// Whether a filter that Open vSwitch accepts and changes is accepted and changed likewise, instead of refused.
+    /// Whether a filter that Open vSwitch accepts and changes is accepted and changed likewise, instead of
+    /// refused.
     #[serde(default)]
     pub lenient: bool,
     /// The notation of the rules.
@@ -593,7 +604,8 @@ pub enum GroupCommand {
     RemoveBuckets,
 }
 
-/// A transaction on groups. The text behind the request has the groups; either every line takes effect or none does.
+/// A transaction on groups. The text behind the request has the groups; either every line takes effect or none
+/// does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupMods {
     /// What a line does that does not begin with a command.
@@ -682,8 +694,8 @@ pub struct TraceQuery {
     /// The receiving host, named as `from` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// The states of the packet's connection that the actions `ct` find, in their order, as bits of `ct_state`. The actions
-    /// behind look up the real connection.
+    /// The states of the packet's connection that the actions `ct` find, in their order, as bits of `ct_state`.
+    /// The actions behind look up the real connection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ct_next: Vec<u16>,
     /// Whether each step comes with a sentence, and each lookup with the rules that lost.
@@ -692,7 +704,8 @@ pub struct TraceQuery {
     /// The OpenFlow version (`-O`) in which the trace is printed.
     #[serde(default, with = "crate::version")]
     pub version: OfVersion,
-    /// Whether a flow that Open vSwitch accepts and changes is accepted and changed likewise, instead of refused.
+    /// Whether a flow that Open vSwitch accepts and changes is accepted and changed likewise, instead of
+    /// refused.
     #[serde(default)]
     pub lenient: bool,
     /// Whether ports are printed with their names instead of their numbers.

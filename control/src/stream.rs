@@ -57,8 +57,8 @@ impl<R: Read> FrameReader<R> {
         self.decoder.set_max_body(max_body.min(MAX_BODY));
     }
 
-    /// Waits for the next frame and returns its kind, but leaves the frame for [`FrameReader::next_frame`]. `None` if the
-    /// stream ended at the end of a frame.
+    /// Waits for the next frame and returns its kind, but leaves the frame for [`FrameReader::next_frame`].
+    /// `None` if the stream ended at the end of a frame.
     ///
     /// # Errors
     /// The stream failed, ended inside a frame, or has bytes that are no frame.
@@ -94,8 +94,8 @@ impl<R: Read> FrameReader<R> {
     /// Waits for the next frame, which has to be of the wanted kind, and parses its JSON body.
     ///
     /// # Errors
-    /// As [`FrameReader::next_frame`]. Also, the stream has ended, the frame is of another kind, or its body is no
-    /// `T`.
+    /// As [`FrameReader::next_frame`]. Also, the stream has ended, the frame is of another kind, or its body is
+    /// no `T`.
     pub fn expect<T: DeserializeOwned>(&mut self, wanted: Kind) -> Result<T, StreamError> {
         match self.next_frame()? {
             Some((kind, body)) if kind == wanted => Ok(serde_json::from_slice(body)?),

@@ -1,13 +1,13 @@
 //! Who may have made the path of the control socket, or of another file that the daemon uses.
 //!
-//! Whoever can replace a folder of the path, or an entry in a folder, decides which file the path names: a daemon
-//! would put its socket where another user can exchange it, and a client would believe the other user's daemon. So
-//! daemon and clients walk the path from `/` downwards and trust a folder or a symbolic link only if
+//! Whoever can replace a folder of the path, or an entry in a folder, decides which file the path names: a
+//! daemon would put its socket where another user can exchange it, and a client would believe the other user's
+//! daemon. So daemon and clients walk the path from `/` downwards and trust a folder or a symbolic link only if
 //!
-//! - it belongs to the user of the process, to root, or to the owner of `/`, who decides about every path (in a user
-//!   namespace the owner of `/` is not mapped to root);
-//! - nobody else can change its entries: a folder that the group or everybody can write to has the sticky bit, as
-//!   `/tmp` has.
+//! - it belongs to the user of the process, to root, or to the owner of `/`, who decides about every path (in a
+//!   user namespace the owner of `/` is not mapped to root);
+//! - nobody else can change its entries: a folder that the group or everybody can write to has the sticky bit,
+//!   as `/tmp` has.
 //!
 //! Only trusted users can change what a trusted folder holds, so the answer stays true after the walk.
 
@@ -91,9 +91,9 @@ impl Trust {
         Ok(Self { user: geteuid().as_raw(), system, service: None })
     }
 
-    /// The users whom a client of the socket at `path` trusts: those of [`Trust::of_process`], and in [`ROOT_RUN_DIR`] also
-    /// the owner of that folder, as whom the service runs (`switchd --user`, or `User=` of a unit). Only root can make
-    /// another user the owner.
+    /// The users whom a client of the socket at `path` trusts: those of [`Trust::of_process`], and in
+    /// [`ROOT_RUN_DIR`] also the owner of that folder, as whom the service runs (`switchd --user`, or `User=`
+    /// of a unit). Only root can make another user the owner.
     ///
     /// # Errors
     /// `/` cannot be looked at.
@@ -123,8 +123,8 @@ impl Trust {
     /// Walks to a folder and returns its path without symbolic links.
     ///
     /// # Errors
-    /// A part of the path is not trusted, is not there, or is no folder. Folders that the walk has created by then
-    /// remain.
+    /// A part of the path is not trusted, is not there, or is no folder. Folders that the walk has created by
+    /// then remain.
     pub fn folder(&self, path: &Path, missing: Missing) -> Result<PathBuf, PathError> {
         let path = std::path::absolute(path).map_err(OsError::of("find", path))?;
         let mut at = PathBuf::from("/");
@@ -230,8 +230,8 @@ fn look_at(path: &Path, missing: Missing) -> Result<Metadata, PathError> {
     Ok(found.map_err(OsError::of("look at", path))?)
 }
 
-/// The user with this number for messages: `root`, `user alice (uid 1000)`, or `uid 1000` if `/etc/passwd` has no such
-/// user.
+/// The user with this number for messages: `root`, `user alice (uid 1000)`, or `uid 1000` if `/etc/passwd` has
+/// no such user.
 pub fn user_name(uid: u32) -> String {
     if uid == 0 {
         return "root".to_owned();
@@ -250,8 +250,8 @@ pub fn group_name(gid: u32) -> String {
     }
 }
 
-/// The name of the user or group with this number. The file is read instead of calling getpwuid(3), which may ask servers
-/// and wait for them.
+/// The name of the user or group with this number. The file is read instead of calling getpwuid(3), which may
+/// ask servers and wait for them.
 fn name_of(file: &str, number: u32) -> Option<String> {
     let entries = fs::read_to_string(file).ok()?;
     let name = entries.lines().find_map(|line| {
@@ -302,8 +302,8 @@ mod tests {
         Trust::of_process().unwrap()
     }
 
-    /// As another user than the one who runs this test sees the paths that the test makes. `None` if the test runs as
-    /// root, whose folders everybody trusts.
+    /// As another user than the one who runs this test sees the paths that the test makes. `None` if the test
+    /// runs as root, whose folders everybody trusts.
     fn stranger() -> Option<Trust> {
         let user = geteuid().as_raw();
         (user != 0).then(|| Trust { user: user + 1, ..ours() })

@@ -1,14 +1,15 @@
 //! The actions of a rule: what a user writes behind `actions=`.
 //!
-//! OpenFlow 1.1 and later tell instructions (`goto_table`) from actions (`output`). Here both are [`Action`]s of
-//! one list, as in Open vSwitch. Instructions stand at the end of the list, in the order `clear_actions`,
+//! OpenFlow 1.1 and later tell instructions (`goto_table`) from actions (`output`). Here both are [`Action`]s
+//! of one list, as in Open vSwitch. Instructions stand at the end of the list, in the order `clear_actions`,
 //! `write_actions`, `write_metadata`, `goto_table`. Translation (`flowtable::policy`) turns the list into
 //! [`DpAction`](crate::verdict::DpAction)s; the datapath never sees an [`Action`].
 //!
 //! ovs-actions(7) describes each action. Numbers in this module are host integers.
 //!
-//! Actions can be serialised, without what versions of OpenFlow make of them: text says `set_field` in one version
-//! where it says `load` in another. Files hold serialised actions, so renaming a variant or a field needs an alias.
+//! Actions can be serialised, without what versions of OpenFlow make of them: text says `set_field` in one
+//! version where it says `load` in another. Files hold serialised actions, so renaming a variant or a field
+//! needs an alias.
 
 use crate::ct::{Ct, CtZone};
 use crate::fields::{FieldId, ones};
@@ -39,8 +40,8 @@ impl Subfield {
         Self { field, offset: 0, n_bits: field.def().bits }
     }
 
-    /// The runs of one-bits in a mask of a field, the lowest run first. A run of more than 64 bits is split, because
-    /// a `load` has 64 bits.
+    /// The runs of one-bits in a mask of a field, the lowest run first. A run of more than 64 bits is split,
+    /// because a `load` has 64 bits.
     pub fn runs(field: FieldId, mask: FieldBits) -> impl Iterator<Item = Self> {
         let mut rest = mask & ones(field.def().bits);
         std::iter::from_fn(move || {
@@ -87,7 +88,8 @@ pub enum SetFieldForm {
     SetField,
     /// `set_field:VALUE/MASK->FIELD`. A dump shows the mask even if it covers the whole field.
     MaskedSetField,
-    /// `load:VALUE->FIELD[a..b]` (`NXAST_REG_LOAD`). A dump shows one `load` for each run of one-bits in the mask.
+    /// `load:VALUE->FIELD[a..b]` (`NXAST_REG_LOAD`). A dump shows one `load` for each run of one-bits in the
+    /// mask.
     Load,
     /// As [`SetField`](Self::SetField), in a message before OpenFlow 1.5 that said it by `NXAST_REG_LOAD2`.
     /// Messages of these versions say it so again, as those of Open vSwitch do.
@@ -119,8 +121,8 @@ pub enum Action {
         /// A port of the bridge, or a reserved port such as `NORMAL` or `FLOOD`.
         port: OfPort,
         /// How many bytes a packet-in would carry. The number has no effect, because a packet-in is an
-        /// [`Action::Controller`]. The rule keeps it, since controllers expect back the action that they have sent.
-        /// Text leaves it out.
+        /// [`Action::Controller`]. The rule keeps it, since controllers expect back the action that they have
+        /// sent. Text leaves it out.
         #[serde(default, skip_serializing_if = "is_zero")]
         max_len: u16,
     },
@@ -130,15 +132,16 @@ pub enum Action {
         max_len: u16,
         /// The reason that the packet-in gives, as its OpenFlow number (`OFPR_*`); 1 is `action`.
         reason: u8,
-        /// The controller that gets the packet (`id=`); 0 is every controller that has not asked for another id.
+        /// The controller that gets the packet (`id=`); 0 is every controller that has not asked for another
+        /// id.
         controller_id: u16,
         /// Bytes (`userdata=`) that the packet-in repeats, so that a controller recognises the action.
         userdata: Vec<u8>,
         /// Whether the pipeline stops behind the action until the controller resumes the packet (`NXT_RESUME`).
         /// Translation ignores this: nothing here resumes packets.
         pause: bool,
-        /// The meter (`meter_id=`) that limits the rate of the packet-ins. `None` leaves that to the bridge's meter
-        /// [`MeterId::CONTROLLER`], if there is one.
+        /// The meter (`meter_id=`) that limits the rate of the packet-ins. `None` leaves that to the bridge's
+        /// meter [`MeterId::CONTROLLER`], if there is one.
         meter_id: Option<u32>,
     },
     /// `output:SRC[a..b]`: sends the packet to the port whose number is in a field of the packet.
@@ -165,26 +168,28 @@ pub enum Action {
     },
     /// `set_queue:N`: later outputs go through queue N of their ports.
     SetQueue(u32),
-    /// `pop_queue`: later outputs go through the queue that the packet began with: the default queue of their ports, unless
-    /// an earlier pass has chosen one.
+    /// `pop_queue`: later outputs go through the queue that the packet began with: the default queue of their
+    /// ports, unless an earlier pass has chosen one.
     PopQueue,
     /// `group:ID`: the packet goes through the buckets of a group.
     Group(GroupId),
-    /// `meter:ID`: the packet goes through a meter, which may drop it or change its DSCP. An instruction in OpenFlow 1.3
-    /// and 1.4, so the first action of its list.
+    /// `meter:ID`: the packet goes through a meter, which may drop it or change its DSCP. An instruction in
+    /// OpenFlow 1.3 and 1.4, so the first action of its list.
     Meter(MeterId),
     /// `mod_vlan_vid:N` or `set_vlan_vid:N`: changes the VLAN id of the outermost tag.
     SetVlanVid {
         /// The new VLAN id, 0 to 4095.
         vid: u16,
-        /// Whether an untagged frame gets a tag (`mod_vlan_vid`, OpenFlow 1.0) or stays as it is (`set_vlan_vid`).
+        /// Whether an untagged frame gets a tag (`mod_vlan_vid`, OpenFlow 1.0) or stays as it is
+        /// (`set_vlan_vid`).
         push_if_untagged: bool,
     },
     /// `mod_vlan_pcp:N` or `set_vlan_pcp:N`: changes the priority of the outermost tag.
     SetVlanPcp {
         /// The new priority code point, 0 to 7.
         pcp: u8,
-        /// Whether an untagged frame gets a tag (`mod_vlan_pcp`, OpenFlow 1.0) or stays as it is (`set_vlan_pcp`).
+        /// Whether an untagged frame gets a tag (`mod_vlan_pcp`, OpenFlow 1.0) or stays as it is
+        /// (`set_vlan_pcp`).
         push_if_untagged: bool,
     },
     /// `strip_vlan` or `pop_vlan`: removes the outermost VLAN tag, if there is one.
@@ -244,7 +249,8 @@ pub enum Action {
     SetMplsTtl(u8),
     /// `dec_mpls_ttl`: lowers the TTL of the outermost label stack entry by one.
     DecMplsTtl,
-    /// `push_mpls:ETHERTYPE`: puts a label stack entry in front and makes 0x8847 or 0x8848 the frame's EtherType.
+    /// `push_mpls:ETHERTYPE`: puts a label stack entry in front and makes 0x8847 or 0x8848 the frame's
+    /// EtherType.
     PushMpls(u16),
     /// `pop_mpls:ETHERTYPE`: removes the outermost label stack entry. The argument is the frame's EtherType
     /// afterwards, because MPLS does not say what follows the stack.
@@ -253,8 +259,8 @@ pub enum Action {
     SetTunnel {
         /// The key of the tunnel. VXLAN and Geneve have 24 bits for it, GRE 32.
         id: u64,
-        /// Whether the action is `set_tunnel64`, as one with a key of more than 32 bits is. Dumps and messages of
-        /// OpenFlow 1.0 and 1.1 tell the two apart.
+        /// Whether the action is `set_tunnel64`, as one with a key of more than 32 bits is. Dumps and messages
+        /// of OpenFlow 1.0 and 1.1 tell the two apart.
         is_wide: bool,
     },
     /// `resubmit(PORT,TABLE)`: looks the packet up in a table, carries out the rule found, and returns here.
@@ -273,15 +279,15 @@ pub enum Action {
         /// The bit that becomes 1 if the packet is longer than `len`, else 0.
         dst: Subfield,
     },
-    /// `ct(...)`: looks up the packet's connection. Behind the action, the packet counts as not tracked; only the table
-    /// that the action names sees what was found.
+    /// `ct(...)`: looks up the packet's connection. Behind the action, the packet counts as not tracked; only
+    /// the table that the action names sees what was found.
     Ct(Box<Ct>),
     /// `ct_clear`: forgets what is known of the packet's connection.
     CtClear,
     /// `learn(...)`: adds a rule that is made of the packet, or refreshes it.
     Learn(Box<Learner>),
-    /// `fin_timeout(idle_timeout=N,hard_timeout=N)`: a TCP segment with FIN or RST shortens the timeouts of the rule that
-    /// has this action. A timeout of 0 leaves that of the rule as it is.
+    /// `fin_timeout(idle_timeout=N,hard_timeout=N)`: a TCP segment with FIN or RST shortens the timeouts of the
+    /// rule that has this action. A timeout of 0 leaves that of the rule as it is.
     FinTimeout {
         /// The new idle timeout in seconds, if it is shorter than the rule's.
         idle: u16,
@@ -303,7 +309,8 @@ pub enum Action {
     Conjunction(Clause),
     /// `clear_actions`: empties the packet's action set (OpenFlow 1.3.5 §5.10).
     ClearActions,
-    /// `write_actions(...)`: puts actions into the packet's action set, which is carried out when the pipeline ends.
+    /// `write_actions(...)`: puts actions into the packet's action set, which is carried out when the pipeline
+    /// ends.
     WriteActions(Vec<Action>),
     /// `write_metadata:VALUE[/MASK]`: writes bits of the `metadata` field.
     WriteMetadata {
@@ -316,9 +323,9 @@ pub enum Action {
     GotoTable(TableId),
 }
 
-/// A rule's part in a conjunctive match (ovs-fields(7), "Conjunctive Match Fields"): the rule is an alternative of one
-/// clause. If each clause of a conjunction has an alternative that matches a packet, the packet is looked up again with
-/// the conjunction's number in the field `conj_id`.
+/// A rule's part in a conjunctive match (ovs-fields(7), "Conjunctive Match Fields"): the rule is an alternative
+/// of one clause. If each clause of a conjunction has an alternative that matches a packet, the packet is
+/// looked up again with the conjunction's number in the field `conj_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Clause {
     /// The number of the conjunction, which a rule with the match `conj_id=ID` names.
@@ -344,8 +351,8 @@ impl Clause {
 
 /// The matchable fields that an action changes, as [`Action::writes`] tells them.
 ///
-/// This is said before any packet is seen. A translation observes which bits an action changes of one packet; they
-/// are among [`bits`](Self::bits).
+/// This is said before any packet is seen. A translation observes which bits an action changes of one packet;
+/// they are among [`bits`](Self::bits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
     /// The action leaves every field of the packet as it was.
@@ -500,7 +507,8 @@ impl Action {
         }
     }
 
-    /// The action with `inner` in place of the actions that it contains. An action that contains none stays as it is.
+    /// The action with `inner` in place of the actions that it contains. An action that contains none stays as
+    /// it is.
     #[must_use]
     pub fn with_nested(&self, inner: Vec<Self>) -> Self {
         match self.nested() {
@@ -661,12 +669,13 @@ fn is_zero(number: &u16) -> bool {
     *number == 0
 }
 
-/// The largest size of a list of actions, and of a group with all its buckets, in bytes as [`list_size`] counts them.
-/// The limit of Open vSwitch is 64 KiB for a list as it stores it, and for a group as a message carries it.
+/// The largest size of a list of actions, and of a group with all its buckets, in bytes as [`list_size`] counts
+/// them. The limit of Open vSwitch is 64 KiB for a list as it stores it, and for a group as a message carries
+/// it.
 pub const MAX_LIST_SIZE: usize = 65_535;
 
-/// The size of a list of actions in bytes, about as Open vSwitch stores the list: 16 bytes for an action, 32 for one with
-/// value and mask, and the actions and bytes that an action contains.
+/// The size of a list of actions in bytes, about as Open vSwitch stores the list: 16 bytes for an action, 32
+/// for one with value and mask, and the actions and bytes that an action contains.
 pub fn list_size(actions: &[Action]) -> usize {
     actions.iter().map(Action::size).sum()
 }
@@ -676,7 +685,8 @@ pub fn any_action(actions: &[Action], test: &mut dyn FnMut(&Action) -> bool) -> 
     actions.iter().any(|action| test(action) || any_action(action.nested().actions(), test))
 }
 
-/// Whether two lists of actions do the same to every packet: the `max_len` of an output does nothing, and text cannot say it.
+/// Whether two lists of actions do the same to every packet: the `max_len` of an output does nothing, and text
+/// cannot say it.
 pub fn do_the_same(a: &[Action], b: &[Action]) -> bool {
     let is_same = |(a, b): (&Action, &Action)| match (a, b) {
         (Action::Output { port: a, .. }, Action::Output { port: b, .. }) => a == b,

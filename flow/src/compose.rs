@@ -1,7 +1,7 @@
 //! Composition: builds a frame from a key, the reverse of [`extract`](crate::extract).
 //!
-//! `trace` and tests use such frames. Their payloads are empty or zero, and their lengths and checksums are right.
-//! Composition is not on the fast path, so this code is written for brevity.
+//! `trace` and tests use such frames. Their payloads are empty or zero, and their lengths and checksums are
+//! right. Composition is not on the fast path, so this code is written for brevity.
 
 use super::key::{ETH_TYPE_NONE, Headers, VLAN_CFI, frag};
 use packet::checksum;
@@ -13,9 +13,9 @@ use packet::wire::{
 
 /// Builds a frame of at least 60 bytes, from which extraction reads `key` again.
 ///
-/// Fields of the key that its other fields rule out (ports of a protocol without ports) have no place in the frame
-/// and are left out. The label stack ends with the first entry that has the bottom-of-stack bit; later entries are
-/// left out.
+/// Fields of the key that its other fields rule out (ports of a protocol without ports) have no place in the
+/// frame and are left out. The label stack ends with the first entry that has the bottom-of-stack bit; later
+/// entries are left out.
 pub fn compose(key: &Headers) -> Vec<u8> {
     let mut frame = Vec::with_capacity(128);
     frame.extend(key.dl_dst);
@@ -176,8 +176,8 @@ fn icmp_header(icmp_type: u8, code: u8) -> [u8; icmp::HEADER_SIZE] {
     icmp.into_inner()
 }
 
-/// A neighbour discovery message with its target and options (RFC 4861). A link-layer address option is there if its
-/// address in the key is not zero, or if `nd_options_type` names it.
+/// A neighbour discovery message with its target and options (RFC 4861). A link-layer address option is there
+/// if its address in the key is not zero, or if `nd_options_type` names it.
 fn neighbour_discovery(header: [u8; icmp::HEADER_SIZE], key: &Headers) -> Vec<u8> {
     let mut l4 = header.to_vec();
     l4.resize(nd::HEADER_SIZE, 0);
@@ -199,8 +199,8 @@ fn neighbour_discovery(header: [u8; icmp::HEADER_SIZE], key: &Headers) -> Vec<u8
     l4
 }
 
-/// Writes the checksum into the transport packet `l4`; `src` and `dst` are the IP addresses of the pseudo header.
-/// Later fragments and protocols without a checksum are returned as they are.
+/// Writes the checksum into the transport packet `l4`; `src` and `dst` are the IP addresses of the pseudo
+/// header. Later fragments and protocols without a checksum are returned as they are.
 fn with_checksum(key: &Headers, mut l4: Vec<u8>, src: &[u8], dst: &[u8]) -> Vec<u8> {
     if key.nw_frag & frag::LATER != 0 {
         return l4;

@@ -1,11 +1,12 @@
-//! How long the connections of a zone are kept after their last packet, by protocol and state: a timeout policy, as `ovs-vsctl
-//! add-zone-tp` takes it.
+//! How long the connections of a zone are kept after their last packet, by protocol and state: a timeout
+//! policy, as `ovs-vsctl add-zone-tp` takes it.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A state of a connection that has a timeout of its own. The names are those of Open vSwitch's `CT_Timeout_Policy`.
+/// A state of a connection that has a timeout of its own. The names are those of Open vSwitch's
+/// `CT_Timeout_Policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum CtTimeout {

@@ -7,11 +7,11 @@
 //! - `goto_table:4` in 1.3 is `resubmit(,4)` in 1.0.
 //! - `push_vlan` has no counterpart in 1.0.
 //!
-//! The functions of this module return the match and the actions that a receiver decodes from such a message. The
-//! parser of text uses them with the version of the request, and the printer with the version of the dump. Encoders of
-//! messages use them in front of encoding: what they return, a message of the version can say. The results are
-//! those of Open vSwitch, including what gets lost: in 1.0, the mask of a `set_field` that becomes `mod_dl_src`,
-//! all of `write_actions`, and `meter`.
+//! The functions of this module return the match and the actions that a receiver decodes from such a message.
+//! The parser of text uses them with the version of the request, and the printer with the version of the dump.
+//! Encoders of messages use them in front of encoding: what they return, a message of the version can say. The
+//! results are those of Open vSwitch, including what gets lost: in 1.0, the mask of a `set_field` that becomes
+//! `mod_dl_src`, all of `write_actions`, and `meter`.
 
 use crate::action::{Action, Nested, SetFieldForm, Subfield};
 use crate::fields::{FieldId, TextForm, ones};
@@ -30,7 +30,8 @@ pub fn matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
     if version < OpenFlow12 { Cow::Borrowed(matching) } else { extensible(matching) }
 }
 
-/// The match as a dump of `version` shows it. Unlike requests, dumps of OpenFlow 1.1 have extensible matches too.
+/// The match as a dump of `version` shows it. Unlike requests, dumps of OpenFlow 1.1 have extensible matches
+/// too.
 pub fn dumped_matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
     if version < OpenFlow11 { Cow::Borrowed(matching) } else { extensible(matching) }
 }
@@ -152,7 +153,8 @@ impl Writer<'_> {
                 self.tag_first(*push_if_untagged);
                 self.set_vlan_pcp(*pcp);
             }
-            // In 1.0, the action that sets the VLAN id also pushes the tag. Such an action is expected to follow.
+            // In 1.0, the action that sets the VLAN id also pushes the tag. Such an action is expected to
+            // follow.
             Action::PushVlan(_) if version == OpenFlow10 => {}
             Action::SetEthSrc(mac) if version >= OpenFlow12 => {
                 self.set_field(FieldId::EthSrc, mac_bits(mac.0).into());
@@ -227,7 +229,8 @@ impl Writer<'_> {
         self.out.push(Action::SetField { field, value, mask, form: SetFieldForm::Load });
     }
 
-    /// In 1.0, setting a VLAN id pushes a tag onto an untagged frame. Later versions need a `push_vlan` in front.
+    /// In 1.0, setting a VLAN id pushes a tag onto an untagged frame. Later versions need a `push_vlan` in
+    /// front.
     fn tag_first(&mut self, push_if_untagged: bool) {
         if self.version > OpenFlow10 && push_if_untagged && !self.sketch.is_tagged() {
             self.out.push(Action::PushVlan(eth_type::VLAN));
@@ -258,8 +261,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Sets the port field of the packet's transport protocol. If the protocol is not known, `action` stays as it
-    /// is.
+    /// Sets the port field of the packet's transport protocol. If the protocol is not known, `action` stays as
+    /// it is.
     fn set_l4(&mut self, [tcp, udp, sctp]: [FieldId; 3], port: u16, action: &Action) {
         match self.sketch.nw_proto() {
             ip_proto::TCP => self.set_field(tcp, port.into()),
@@ -303,8 +306,8 @@ impl Writer<'_> {
         self.loads(field, value, ones(field.def().bits));
     }
 
-    /// One `load` (`NXAST_REG_LOAD`) for each run of one-bits in the mask. An experimenter field has no NXM header
-    /// of 32 bits, which `load` needs, and gets a `set_field` with a mask.
+    /// One `load` (`NXAST_REG_LOAD`) for each run of one-bits in the mask. An experimenter field has no NXM
+    /// header of 32 bits, which `load` needs, and gets a `set_field` with a mask.
     fn loads(&mut self, field: FieldId, value: u128, mask: u128) {
         let has_short_number = field.def().wire.first().is_some_and(|w| w.experimenter == 0);
         // The number of an option does not say how long it is.
@@ -320,8 +323,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The `mod_` actions that 1.0 and 1.1 have for some fields. They have no mask, which gets lost. Other fields
-    /// get `load`s.
+    /// The `mod_` actions that 1.0 and 1.1 have for some fields. They have no mask, which gets lost. Other
+    /// fields get `load`s.
     fn legacy(&mut self, field: FieldId, value: u128, mask: u128, is_whole: bool) {
         match field {
             FieldId::VlanTci if value as u16 & VLAN_CFI == 0 => self.out.push(Action::StripVlan),

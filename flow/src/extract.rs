@@ -1,18 +1,18 @@
 //! Extraction: reads the headers of a frame into a key, in one pass over the bytes.
 //!
-//! Extraction never fails. A header that is truncated, or that contradicts itself, ends the pass; the key has the
-//! fields read so far, and zero in all others. Which headers contradict themselves is decided as in Open vSwitch
-//! (`miniflow_extract`), because users write rules for that:
+//! Extraction never fails. A header that is truncated, or that contradicts itself, ends the pass; the key has
+//! the fields read so far, and zero in all others. Which headers contradict themselves is decided as in Open
+//! vSwitch (`miniflow_extract`), because users write rules for that:
 //!
 //! - An IPv4 header whose lengths contradict each other or the frame's has no network fields.
 //! - A TCP header that is cut off, or whose data offset is below 20 bytes, has no ports.
 //! - Bytes behind the length that the IP header states are padding and are not read.
 //!
-//! Headers are read through the views of [`packet::wire`]. Where most frames pass, a view is over an array of the
-//! fixed header's size, so that the compiler needs no bounds checks.
+//! Headers are read through the views of [`packet::wire`]. Where most frames pass, a view is over an array of
+//! the fixed header's size, so that the compiler needs no bounds checks.
 //!
-//! Every frame is extracted, so each instruction counts. Before and after a change, measure the instructions for a
-//! plain IPv4, IPv6 and ARP frame with `benches/examples/hits.rs`.
+//! Every frame is extracted, so each instruction counts. Before and after a change, measure the instructions
+//! for a plain IPv4, IPv6 and ARP frame with `benches/examples/hits.rs`.
 
 use super::key::{
     ETH_TYPE_NONE, FlowKey, HotKey, KeyRef, RareHeaders, Segment, Segments, VLAN_CFI, frag,
@@ -47,16 +47,16 @@ impl Arrival {
 
 /// Reads the headers of `frame` into a new key. Also returns the offsets of its layers, which editing needs.
 ///
-/// At most `vlan_limit` VLAN tags are read, and at most two. The EtherType behind them becomes `dl_type`, even if
-/// it is that of a further tag.
+/// At most `vlan_limit` VLAN tags are read, and at most two. The EtherType behind them becomes `dl_type`, even
+/// if it is that of a further tag.
 pub fn extract(arrival: Arrival, frame: &[u8], vlan_limit: u8) -> (FlowKey, Layers) {
     let (mut hot, mut rare) = (HotKey::default(), RareHeaders::default());
     let layers = extract_by_call(&mut hot, &mut rare, arrival, frame, vlan_limit);
     (KeyRef { hot: &hot, rare: &rare }.join(), layers)
 }
 
-/// As [`extract_into`], but never inlined. Every caller except the loop over received frames uses this function; the
-/// reason is with [`extract_into`].
+/// As [`extract_into`], but never inlined. Every caller except the loop over received frames uses this
+/// function; the reason is with [`extract_into`].
 #[inline(never)]
 pub fn extract_by_call(
     hot: &mut HotKey,
@@ -120,8 +120,8 @@ struct Walk<'a> {
     frame: &'a [u8],
     /// Offset of the first byte that has not been read.
     pos: usize,
-    /// Offset behind the last byte that may be read: the end of the frame, and from an IP header on the end of the
-    /// IP packet.
+    /// Offset behind the last byte that may be read: the end of the frame, and from an IP header on the end of
+    /// the IP packet.
     end: usize,
 }
 
@@ -153,8 +153,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Reads up to `limit` VLAN tags, and at most two because a key holds two, and returns the EtherType behind them.
-/// `tpid` is the TPID of the first tag, which stands where an untagged frame has its EtherType.
+/// Reads up to `limit` VLAN tags, and at most two because a key holds two, and returns the EtherType behind
+/// them. `tpid` is the TPID of the first tag, which stands where an untagged frame has its EtherType.
 fn tags(
     hot: &mut HotKey,
     rare: &mut RareHeaders,
@@ -187,8 +187,8 @@ fn tags(
     dl_type
 }
 
-/// The EtherType of an 802.3 frame with an LLC/SNAP header of organisation 0 (RFC 1042); [`ETH_TYPE_NONE`] for any
-/// other 802.3 frame.
+/// The EtherType of an 802.3 frame with an LLC/SNAP header of organisation 0 (RFC 1042); [`ETH_TYPE_NONE`] for
+/// any other 802.3 frame.
 fn snap_type(walk: &mut Walk<'_>) -> u16 {
     let Some(&[0xaa, 0xaa, 0x03, 0, 0, 0, t0, t1]) = walk.peek() else {
         return ETH_TYPE_NONE;
@@ -198,8 +198,8 @@ fn snap_type(walk: &mut Walk<'_>) -> u16 {
     if t >= eth_type::LEAST { t } else { ETH_TYPE_NONE }
 }
 
-/// Reads an MPLS label stack up to the entry with the bottom-of-stack bit. The key keeps as many entries as it has
-/// room for, the outermost first.
+/// Reads an MPLS label stack up to the entry with the bottom-of-stack bit. The key keeps as many entries as it
+/// has room for, the outermost first.
 fn labels(hot: &mut HotKey, rare: &mut RareHeaders, walk: &mut Walk<'_>) {
     let mut n = 0;
     while let Some(bytes) = walk.take::<{ mpls::HEADER_SIZE }>() {
@@ -278,7 +278,8 @@ fn ipv6(hot: &mut HotKey, rare: &mut RareHeaders, layers: &mut Layers, mut walk:
 
 /// What the extension headers of an IPv6 packet say.
 struct BehindExtensions {
-    /// The protocol behind the last extension header that was read; 44, the fragment header, in later fragments.
+    /// The protocol behind the last extension header that was read; 44, the fragment header, in later
+    /// fragments.
     nw_proto: u8,
     /// Fragment bits as in [`Headers::nw_frag`](super::key::Headers::nw_frag).
     nw_frag: u8,
@@ -286,11 +287,11 @@ struct BehindExtensions {
     size: usize,
 }
 
-/// Reads the extension headers at the start of `bytes`; `first` is the kind of the first one. `None` if a header
-/// is cut off.
+/// Reads the extension headers at the start of `bytes`; `first` is the kind of the first one. `None` if a
+/// header is cut off.
 ///
-/// The function is never inlined: few packets have extension headers, and the others would pay for the registers
-/// that this loop needs.
+/// The function is never inlined: few packets have extension headers, and the others would pay for the
+/// registers that this loop needs.
 #[inline(never)]
 fn behind_extensions(first: u8, bytes: &[u8]) -> Option<BehindExtensions> {
     let mut behind = BehindExtensions { nw_proto: first, nw_frag: 0, size: 0 };
@@ -302,8 +303,8 @@ fn behind_extensions(first: u8, bytes: &[u8]) -> Option<BehindExtensions> {
             behind.nw_frag = frag::ANY | frag::LATER;
             return Some(behind);
         }
-        // A fragment header with any bit set makes the packet a first fragment, reserved bits included, as in Open
-        // vSwitch.
+        // A fragment header with any bit set makes the packet a first fragment, reserved bits included, as in
+        // Open vSwitch.
         if extension.kind() == ip_proto::FRAGMENT && extension.offset_and_flags() != 0 {
             behind.nw_frag = frag::ANY;
         }
@@ -312,8 +313,8 @@ fn behind_extensions(first: u8, bytes: &[u8]) -> Option<BehindExtensions> {
     Some(behind)
 }
 
-/// Reads the transport header. The const parameter makes one copy of this function for IPv4 and one for IPv6, each
-/// inlined into its only caller.
+/// Reads the transport header. The const parameter makes one copy of this function for IPv4 and one for IPv6,
+/// each inlined into its only caller.
 #[inline]
 fn transport<const IS_IPV4: bool>(hot: &mut HotKey, layers: &mut Layers, walk: &Walk<'_>) {
     layers.l4 = walk.pos as u16;

@@ -35,7 +35,8 @@ pub struct FlowFlags {
     /// Controllers get a flow-removed message when the rule expires or is deleted.
     #[serde(skip_serializing_if = "is_false")]
     pub send_flow_rem: bool,
-    /// The addition is refused if a rule of the same table and priority overlaps. The rule does not keep this flag.
+    /// The addition is refused if a rule of the same table and priority overlaps. The rule does not keep this
+    /// flag.
     #[serde(skip_serializing_if = "is_false")]
     pub check_overlap: bool,
     /// A modification sets the rule's packet and byte counters to zero.
@@ -69,13 +70,13 @@ pub struct FlowMod {
     pub priority: u16,
     /// The cookie of a rule that is added, or modified if `modify_cookie` is set. Deletions do not use it.
     pub cookie: Cookie,
-    /// Restricts a modification or deletion to rules whose cookie agrees with the first value in the one-bits of the
-    /// second. `None` restricts nothing.
+    /// Restricts a modification or deletion to rules whose cookie agrees with the first value in the one-bits
+    /// of the second. `None` restricts nothing.
     pub cookie_filter: Option<(Cookie, Cookie)>,
     /// Whether a modification gives the rules the new `cookie`.
     pub modify_cookie: bool,
-    /// Whether a modification that finds no rule adds one, as in OpenFlow 1.0 and 1.1. A modification that selects
-    /// rules by cookie, name or label never adds one.
+    /// Whether a modification that finds no rule adds one, as in OpenFlow 1.0 and 1.1. A modification that
+    /// selects rules by cookie, name or label never adds one.
     pub adds_if_none: bool,
     /// The rule expires after this many seconds without a packet; 0 means never.
     pub idle_timeout: u16,
@@ -91,23 +92,23 @@ pub struct FlowMod {
     pub out_group: Option<GroupId>,
     /// The actions of rules that are added or modified. Deletions have none.
     pub actions: Vec<Action>,
-    /// The rule's name (an extension: OpenFlow has none), unique in its bridge. A modification or deletion with a
-    /// name is restricted to the rule that has it.
+    /// The rule's name (an extension: OpenFlow has none), unique in its bridge. A modification or deletion with
+    /// a name is restricted to the rule that has it.
     pub name: Option<Arc<str>>,
-    /// The rule's label (an extension), which several rules may share. A modification or deletion with a label is
-    /// restricted to the rules that have it.
+    /// The rule's label (an extension), which several rules may share. A modification or deletion with a label
+    /// is restricted to the rules that have it.
     pub label: Option<Arc<str>>,
 }
 
 impl FlowMod {
-    /// Whether the request is about rules of every match, as `del-flows` without a match is. Filters for cookie,
-    /// port, group, name and label may still restrict it.
+    /// Whether the request is about rules of every match, as `del-flows` without a match is. Filters for
+    /// cookie, port, group, name and label may still restrict it.
     pub fn names_every_match(&self) -> bool {
         !self.command.is_strict() && self.matching == Match::any()
     }
 
-    /// A request without table, cookie, timeouts, flags, name and filters. A modification adds a rule if it finds
-    /// none.
+    /// A request without table, cookie, timeouts, flags, name and filters. A modification adds a rule if it
+    /// finds none.
     pub fn new(command: Command, priority: u16, matching: Match, actions: Vec<Action>) -> Self {
         Self {
             command,

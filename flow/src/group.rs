@@ -1,7 +1,8 @@
 //! Groups and the requests that change them (OpenFlow `OFPT_GROUP_MOD`, OpenFlow 1.3.5 §5.6).
 //!
-//! A group has a number and *buckets*: lists of actions. The action `group:ID` sends a packet through some or all of
-//! the group's buckets, as the group's type says. `flowtable::policy` stores groups and carries them out.
+//! A group has a number and *buckets*: lists of actions. The action `group:ID` sends a packet through some or
+//! all of the group's buckets, as the group's type says. `flowtable::policy` stores groups and carries them
+//! out.
 
 use crate::action::{Action, list_size};
 use crate::fields::FieldId;
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 pub enum GroupType {
     /// `type=all`: every bucket gets a copy of the packet, for multicast.
     All,
-    /// `type=select`: one bucket, chosen by a hash of the packet in proportion to the weights, for load balancing.
+    /// `type=select`: one bucket, chosen by a hash of the packet in proportion to the weights, for load
+    /// balancing.
     Select,
     /// `type=indirect`: the one bucket that the group has, so that many rules share a next hop.
     Indirect,
@@ -34,7 +36,8 @@ impl GroupType {
     }
 }
 
-/// How a [`GroupType::Select`] group computes the hash that chooses a bucket (`NTR_SELECTION_METHOD` extension).
+/// How a [`GroupType::Select`] group computes the hash that chooses a bucket (`NTR_SELECTION_METHOD`
+/// extension).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Selection {
     /// `selection_method`: `hash` or `dp_hash`. An empty text leaves the choice to the switch.
@@ -50,9 +53,9 @@ pub struct Selection {
 pub struct Bucket {
     /// The bucket's number, unique in its group, 0 to [`Bucket::MAX_ID`].
     pub id: u32,
-    /// The bucket's share of the flows of a [`GroupType::Select`] group, in proportion to the sum of all weights.
-    /// `None` is the default of the group's type ([`Bucket::weight_in`]). Groups of other types refuse a weight that
-    /// is not 0.
+    /// The bucket's share of the flows of a [`GroupType::Select`] group, in proportion to the sum of all
+    /// weights. `None` is the default of the group's type ([`Bucket::weight_in`]). Groups of other types refuse
+    /// a weight that is not 0.
     pub weight: Option<u16>,
     /// The bucket is alive while this port is up. `None` watches no port.
     pub watch_port: Option<OfPort>,
@@ -99,8 +102,8 @@ impl Bucket {
 pub enum BucketProblem {
     /// The bucket has a weight, and the group is not of type `select`.
     HasWeight,
-    /// The bucket watches a port or group, and the group is of type `all` or `indirect`, which executes its buckets
-    /// whether they are alive or not.
+    /// The bucket watches a port or group, and the group is of type `all` or `indirect`, which executes its
+    /// buckets whether they are alive or not.
     WatchesInVain,
     /// The bucket watches nothing, and the group is of type `ff`, which looks for a bucket that is alive.
     WatchesNothing,

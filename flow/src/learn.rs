@@ -1,8 +1,8 @@
 //! The arguments of the action `learn(...)`, which makes rules of packets.
 //!
-//! A packet that meets the action adds a rule to a table, or refreshes the rule if it is there: ovs-actions(7), "The learn
-//! action". The match and the actions of that rule are put together of parts, each of which copies bits of the packet, or
-//! has a value of its own.
+//! A packet that meets the action adds a rule to a table, or refreshes the rule if it is there: ovs-actions(7),
+//! "The learn action". The match and the actions of that rule are put together of parts, each of which copies
+//! bits of the packet, or has a value of its own.
 
 use crate::action::{Action, SetFieldForm, Subfield};
 use crate::fields::ones;
@@ -28,9 +28,11 @@ pub struct Learner {
     pub idle_timeout: u16,
     /// Seconds after which a learned rule expires unless a packet refreshes it; 0 means never.
     pub hard_timeout: u16,
-    /// Shortens the idle timeout of a learned rule to this many seconds when its TCP connection ends; 0 does not.
+    /// Shortens the idle timeout of a learned rule to this many seconds when its TCP connection ends; 0 does
+    /// not.
     pub fin_idle_timeout: u16,
-    /// Shortens the hard timeout of a learned rule to this many seconds when its TCP connection ends; 0 does not.
+    /// Shortens the hard timeout of a learned rule to this many seconds when its TCP connection ends; 0 does
+    /// not.
     pub fin_hard_timeout: u16,
     /// Whether controllers are told when a learned rule goes (`send_flow_rem`).
     pub send_flow_rem: bool,
@@ -39,8 +41,8 @@ pub struct Learner {
     pub delete_learned: bool,
     /// How many rules with `cookie` the table may have for another one to be learned; 0 sets no limit.
     pub limit: u32,
-    /// The bit that becomes 1 if the rule is there behind the action, and 0 if the limit forbids it. `None` if there is no
-    /// such bit.
+    /// The bit that becomes 1 if the rule is there behind the action, and 0 if the limit forbids it. `None` if
+    /// there is no such bit.
     pub result_dst: Option<Subfield>,
     /// The parts of the match and of the actions, in order.
     pub parts: Vec<LearnedPart>,
@@ -114,8 +116,8 @@ impl Default for Learner {
 }
 
 impl Learner {
-    /// The request that learns a rule from a packet: it adds the rule, or changes the one with the same match and priority.
-    /// `read` returns bits of the packet.
+    /// The request that learns a rule from a packet: it adds the rule, or changes the one with the same match
+    /// and priority. `read` returns bits of the packet.
     pub fn request(&self, mut read: impl FnMut(Subfield) -> u128) -> FlowMod {
         let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
         let mut actions = Vec::new();

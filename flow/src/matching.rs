@@ -6,8 +6,8 @@ use super::prerequisite::Prerequisite;
 
 /// A condition on packets: a packet matches if its key has, in the bits of the mask, the values of this key.
 ///
-/// The form is canonical: bits of the key outside the mask are zero. So two matches of the same packets, made from
-/// the same fields, are equal (`==`).
+/// The form is canonical: bits of the key outside the mask are zero. So two matches of the same packets, made
+/// from the same fields, are equal (`==`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     key: PipelineKey,
@@ -25,7 +25,8 @@ impl Match {
         Self { key: key.masked(mask), mask: *mask }
     }
 
-    /// Makes this the match of the packets that agree with `key` in the bits of `mask`, without a copy of a whole match.
+    /// Makes this the match of the packets that agree with `key` in the bits of `mask`, without a copy of a
+    /// whole match.
     pub fn assign(&mut self, key: &PipelineKey, mask: &PipelineMask) {
         let words = self.key.words_mut().iter_mut().zip(key.words()).zip(mask.words());
         words.for_each(|((own, key), mask)| *own = key & mask);
@@ -33,8 +34,8 @@ impl Match {
     }
 
     /// Changes what the match says of the bits `replaced` of a field. Afterwards those in `mask` must be as in
-    /// `value`, and the remaining ones may be anything. `value`, `mask` and `replaced` are right-aligned, and `mask`
-    /// is a part of `replaced`.
+    /// `value`, and the remaining ones may be anything. `value`, `mask` and `replaced` are right-aligned, and
+    /// `mask` is a part of `replaced`.
     ///
     /// The tag-present bit is not set along with a VLAN id or priority: the caller sets it. A packet must have
     /// an option whatever is said of its bits, even if `mask` is zero.

@@ -6,8 +6,8 @@ use crate::action::Subfield;
 use crate::types::OfPort;
 use serde::{Deserialize, Serialize};
 
-/// The fields of a packet that are hashed (`NX_HASH_FIELDS_*`). Symmetric ones give both directions of a connection one
-/// hash.
+/// The fields of a packet that are hashed (`NX_HASH_FIELDS_*`). Symmetric ones give both directions of a
+/// connection one hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HashFields {
@@ -68,8 +68,8 @@ pub struct Multipath {
     pub dst: Subfield,
 }
 
-/// `bundle(FIELDS,BASIS,ALGORITHM,ofport,members:...)` and `bundle_load(...)`: outputs to a port of several, or writes its
-/// number.
+/// `bundle(FIELDS,BASIS,ALGORITHM,ofport,members:...)` and `bundle_load(...)`: outputs to a port of several, or
+/// writes its number.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PortBundle {
     /// The fields that are hashed.

@@ -1,8 +1,8 @@
 //! Meters and the requests that change them (OpenFlow `OFPT_METER_MOD`, OpenFlow 1.3.5 §7.3.4.4).
 //!
-//! A meter measures the packets that the action `meter:ID` sends through it, and compares their rate with that of each of
-//! its *bands*. A packet beyond the rate of a band is dropped, or gets another DSCP. `flowtable::policy` stores meters,
-//! and `flowtable::datapath` carries them out.
+//! A meter measures the packets that the action `meter:ID` sends through it, and compares their rate with that
+//! of each of its *bands*. A packet beyond the rate of a band is dropped, or gets another DSCP.
+//! `flowtable::policy` stores meters, and `flowtable::datapath` carries them out.
 
 use crate::types::MeterId;
 use serde::{Deserialize, Serialize};
@@ -39,8 +39,9 @@ impl MeterUnit {
 pub enum BandKind {
     /// `type=drop`: they are dropped.
     Drop,
-    /// `type=dscp_remark`: the drop precedence in the DSCP of IP packets grows by `prec_level`, to 3 at most. The DSCP of
-    /// a packet that has no drop precedence stays: only the DSCPs of assured forwarding have one (RFC 2597).
+    /// `type=dscp_remark`: the drop precedence in the DSCP of IP packets grows by `prec_level`, to 3 at most.
+    /// The DSCP of a packet that has no drop precedence stays: only the DSCPs of assured forwarding have one
+    /// (RFC 2597).
     DscpRemark {
         /// By how much the drop precedence grows.
         prec_level: u8,
@@ -54,8 +55,8 @@ pub struct Band {
     pub kind: BandKind,
     /// The rate in the meter's unit, at least 1.
     pub rate: u32,
-    /// How much may pass at once, in the meter's unit without *a second*. 0 stands for the amount that the rate allows
-    /// in one second. A meter without [`Meter::has_burst`] has only zeros here.
+    /// How much may pass at once, in the meter's unit without *a second*. 0 stands for the amount that the rate
+    /// allows in one second. A meter without [`Meter::has_burst`] has only zeros here.
     pub burst_size: u32,
 }
 
@@ -77,8 +78,8 @@ pub struct Meter {
     pub has_burst: bool,
     /// `stats`: the user wants counters. The switch counts for every meter.
     pub has_stats: bool,
-    /// The bands in the order of the request. Of the bands whose rate a packet exceeds, the one with the highest rate
-    /// decides; of several with this rate, the first.
+    /// The bands in the order of the request. Of the bands whose rate a packet exceeds, the one with the
+    /// highest rate decides; of several with this rate, the first.
     pub bands: Vec<Band>,
 }
 
@@ -101,8 +102,8 @@ pub enum MeterMod {
         /// The flags as bits of `OFPMF_*`.
         flags: u16,
     },
-    /// `del-meters`: deletes a meter, or every meter ([`MeterId::ALL`]), and the rules that use it. It is no error if
-    /// there is none.
+    /// `del-meters`: deletes a meter, or every meter ([`MeterId::ALL`]), and the rules that use it. It is no
+    /// error if there is none.
     Delete(MeterId),
 }
 
@@ -117,8 +118,8 @@ pub struct MeterStats {
     pub bytes: u64,
     /// Time since the meter was added.
     pub duration: std::time::Duration,
-    /// Packets and bytes that each band dropped or changed, in the order of the meter's bands. A packet counts at one
-    /// band at most.
+    /// Packets and bytes that each band dropped or changed, in the order of the meter's bands. A packet counts
+    /// at one band at most.
     pub bands: Vec<(u64, u64)>,
 }
 

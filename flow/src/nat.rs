@@ -9,12 +9,13 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Nat {
-    /// `nat`: a packet of a connection that is translated is translated, in either direction. Nothing happens to other
-    /// packets.
+    /// `nat`: a packet of a connection that is translated is translated, in either direction. Nothing happens
+    /// to other packets.
     Known,
     /// `nat(src=...)`: as [`Known`](Self::Known); and a connection that the action commits gets another source.
     Source(NatRange),
-    /// `nat(dst=...)`: as [`Known`](Self::Known); and a connection that the action commits gets another destination.
+    /// `nat(dst=...)`: as [`Known`](Self::Known); and a connection that the action commits gets another
+    /// destination.
     Destination(NatRange),
 }
 
@@ -23,7 +24,8 @@ pub enum Nat {
 pub struct NatRange {
     /// The addresses. `None`, or the address of zeros, leaves the address as it is.
     pub addresses: Option<NatAddresses>,
-    /// The ports, from the first to the last one. With `None`, the port stays as it is unless another connection has it.
+    /// The ports, from the first to the last one. With `None`, the port stays as it is unless another
+    /// connection has it.
     pub ports: Option<NatPorts>,
     /// `persistent`: the address depends on nothing but the connection's source address.
     pub is_persistent: bool,
@@ -74,8 +76,8 @@ pub enum PortChoice {
 }
 
 impl Nat {
-    /// Whether a connection that is committed is translated: the action names no addresses, or addresses of the connection's
-    /// IP version.
+    /// Whether a connection that is committed is translated: the action names no addresses, or addresses of the
+    /// connection's IP version.
     pub fn can_translate(&self, is_ipv6: bool) -> bool {
         match self.range().map(|range| range.addresses) {
             None => false,

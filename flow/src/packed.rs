@@ -1,8 +1,8 @@
 //! A match as few bytes, for files: a tenth of the time and a third of the size of its text.
 //!
-//! A packed match is a list of *parts*. Each part is a [`Subfield`] of at most 64 bits. The parts of [`parts`] do not overlap,
-//! and together they have every bit that some field has. A packed match has the parts that the match looks at, in ascending
-//! order of their numbers, which are their places in the list:
+//! A packed match is a list of *parts*. Each part is a [`Subfield`] of at most 64 bits. The parts of [`parts`]
+//! do not overlap, and together they have every bit that some field has. A packed match has the parts that the
+//! match looks at, in ascending order of their numbers, which are their places in the list:
 //!
 //! ```text
 //! u16, little-endian    number of the part, times 2, plus 1 if a mask follows
@@ -10,8 +10,9 @@
 //! 1 to 8 bytes          the mask, unless the match gives all bits of the part
 //! ```
 //!
-//! Two matches are equal if and only if their bytes are. The list of parts follows from the field table, so a later
-//! version may have another list. Whoever stores packed matches therefore stores the list, too, and makes the [`Unpacker`] of it.
+//! Two matches are equal if and only if their bytes are. The list of parts follows from the field table, so a
+//! later version may have another list. Whoever stores packed matches therefore stores the list, too, and makes
+//! the [`Unpacker`] of it.
 
 use crate::Match;
 use crate::action::Subfield;

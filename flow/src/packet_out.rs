@@ -9,11 +9,11 @@ use crate::types::OfPort;
 pub struct PacketOut {
     /// The ingress port that rules see. `CONTROLLER` and `NONE` say that the packet came from no port.
     pub in_port: OfPort,
-    /// An Ethernet frame without frame check sequence. A controller may send fewer than the 14 bytes of an Ethernet header:
-    /// then nothing is sent.
+    /// An Ethernet frame without frame check sequence. A controller may send fewer than the 14 bytes of an
+    /// Ethernet header: then nothing is sent.
     pub packet: Vec<u8>,
-    /// The registers and the metadata that the packet enters the pipeline with. The `headers` of this key are not
-    /// used: the switch extracts them from `packet`.
+    /// The registers and the metadata that the packet enters the pipeline with. The `headers` of this key are
+    /// not used: the switch extracts them from `packet`.
     pub state: PipelineKey,
     /// The actions, carried out in order. An empty list drops the packet.
     pub actions: Vec<Action>,

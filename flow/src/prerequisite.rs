@@ -1,4 +1,5 @@
-//! Prerequisites of fields: only a TCP segment has the field `tcp_dst` (OpenFlow 1.3.5 §7.2.3.8, ovs-fields(7)).
+//! Prerequisites of fields: only a TCP segment has the field `tcp_dst` (OpenFlow 1.3.5 §7.2.3.8,
+//! ovs-fields(7)).
 //!
 //! [`Prerequisite`] answers four questions about a field:
 //!
@@ -50,7 +51,8 @@ pub enum Prerequisite {
     NdSolicit,
     /// Only neighbour advertisements (ICMPv6 type 136, code 0) have the field.
     NdAdvert,
-    /// Only packets for which `ct` found or made a connection have the field: tracked ones that are not invalid.
+    /// Only packets for which `ct` found or made a connection have the field: tracked ones that are not
+    /// invalid.
     Ct,
 }
 
@@ -127,8 +129,8 @@ impl Prerequisite {
         exact && self.describes(key)
     }
 
-    /// Words that a user can add to a match so that its packets have the field. Each element is enough alone, and
-    /// the preferred one comes first: `["tcp", "tcp6"]`.
+    /// Words that a user can add to a match so that its packets have the field. Each element is enough alone,
+    /// and the preferred one comes first: `["tcp", "tcp6"]`.
     pub fn keywords(self) -> &'static [&'static str] {
         match self {
             Self::None => &[],
@@ -195,8 +197,8 @@ impl Prerequisite {
     }
 }
 
-/// Whether every packet of a match of `ct_state` has a connection, as Open vSwitch reads it (`is_ct_valid`): the match
-/// demands a flag that only such packets have, or says that the packet is tracked and not invalid.
+/// Whether every packet of a match of `ct_state` has a connection, as Open vSwitch reads it (`is_ct_valid`):
+/// the match demands a flag that only such packets have, or says that the packet is tracked and not invalid.
 fn implies_connection(state: u16, mask: u16) -> bool {
     use ct_state::{DST_NAT, ESTABLISHED, INVALID, NEW, RELATED, REPLY, SRC_NAT, TRACKED};
     let state = state & mask;

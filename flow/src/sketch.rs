@@ -1,8 +1,8 @@
 //! Tracks what is known of a packet between two actions of a list: the values of the match, as the actions in
 //! front have changed them.
 //!
-//! The parser needs this to tell whether `mod_nw_src` can apply (`consistency`), and to write `mod_vlan_vid` in a
-//! version of OpenFlow (`dialect`). Only the actions that Open vSwitch tracks have an effect here.
+//! The parser needs this to tell whether `mod_nw_src` can apply (`consistency`), and to write `mod_vlan_vid` in
+//! a version of OpenFlow (`dialect`). Only the actions that Open vSwitch tracks have an effect here.
 
 use crate::action::Action;
 use crate::fields::FieldId;

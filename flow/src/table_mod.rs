@@ -1,12 +1,12 @@
-//! Settings of flow tables that controllers change, and the requests that change them (`OFPT_TABLE_MOD`, OpenFlow 1.4.0
-//! §7.3.3).
+//! Settings of flow tables that controllers change, and the requests that change them (`OFPT_TABLE_MOD`,
+//! OpenFlow 1.4.0 §7.3.3).
 
 use crate::action::Subfield;
 use crate::types::TableId;
 use serde::{Deserialize, Serialize};
 
-/// What happens to a packet that no rule of a table matches, if the table has such a setting. OpenFlow 1.1 and 1.2 can
-/// set it (`OFPTC11_TABLE_MISS_*`); from 1.3 on a rule of priority 0 says it.
+/// What happens to a packet that no rule of a table matches, if the table has such a setting. OpenFlow 1.1 and
+/// 1.2 can set it (`OFPTC11_TABLE_MISS_*`); from 1.3 on a rule of priority 0 says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TableMiss {
@@ -36,8 +36,8 @@ pub struct TableMod {
     pub miss: Option<TableMiss>,
     /// Whether a full table evicts a rule for a new one; `None` leaves that as it is.
     pub eviction: Option<bool>,
-    /// What decides which rule is evicted: bits of `OFPTMPEF14_*`. `None` is what the switch has. No switch that is
-    /// known to change it obeys this.
+    /// What decides which rule is evicted: bits of `OFPTMPEF14_*`. `None` is what the switch has. No switch
+    /// that is known to change it obeys this.
     pub eviction_flags: Option<u32>,
     /// `None` leaves vacancy events as they are, `Some(None)` turns them off.
     pub vacancy: Option<Option<VacancyThresholds>>,

@@ -39,10 +39,11 @@ impl fmt::Display for BridgeId {
     }
 }
 
-/// A port number as users and OpenFlow 1.0 messages write it (`OFPP_*`): a port of one bridge, or a reserved port.
+/// A port number as users and OpenFlow 1.0 messages write it (`OFPP_*`): a port of one bridge, or a reserved
+/// port.
 ///
-/// OpenFlow 1.1 and later write ports in 32 bits. Real ports have the same number there, and reserved ports have
-/// 0xffff in the upper half.
+/// OpenFlow 1.1 and later write ports in 32 bits. Real ports have the same number there, and reserved ports
+/// have 0xffff in the upper half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OfPort(pub u16);
 
@@ -63,7 +64,8 @@ impl OfPort {
     pub const CONTROLLER: Self = Self(0xfffd);
     /// The bridge's port to the host that the switch runs on (`internal:BRIDGE`).
     pub const LOCAL: Self = Self(0xfffe);
-    /// No port (`OFPP_NONE`, `OFPP_ANY`): an output to it does nothing, and a filter with it selects every port.
+    /// No port (`OFPP_NONE`, `OFPP_ANY`): an output to it does nothing, and a filter with it selects every
+    /// port.
     pub const NONE: Self = Self(0xffff);
 
     /// The name of a reserved port, as `ovs-ofctl` prints it (`LOCAL`); `None` for all other numbers.
@@ -96,8 +98,8 @@ impl fmt::Display for OfPort {
     }
 }
 
-/// The datapath's number of a port: an index into its array of ports. Numbers are unique among all bridges of the
-/// process, unlike [`OfPort`]s.
+/// The datapath's number of a port: an index into its array of ports. Numbers are unique among all bridges of
+/// the process, unlike [`OfPort`]s.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortNo(pub u16);
 
@@ -117,8 +119,8 @@ impl TableId {
     /// How many tables a bridge has. Their numbers are `0..COUNT`.
     pub const COUNT: usize = 254;
 
-    /// The table with number `n`; `None` for 254, which Open vSwitch uses internally, and for 255, which means "all
-    /// tables" in requests (`OFPTT_ALL`).
+    /// The table with number `n`; `None` for 254, which Open vSwitch uses internally, and for 255, which means
+    /// "all tables" in requests (`OFPTT_ALL`).
     pub fn new(n: u8) -> Option<Self> {
         ((n as usize) < Self::COUNT).then_some(Self(n))
     }
@@ -171,7 +173,8 @@ pub struct MeterId(pub u32);
 impl MeterId {
     /// The largest number that an ordinary meter can have (`OFPM_MAX`).
     pub const MAX: Self = Self(0xffff_0000);
-    /// The meter of a bridge that limits how often packets miss the caches and are translated (`OFPM_SLOWPATH`).
+    /// The meter of a bridge that limits how often packets miss the caches and are translated
+    /// (`OFPM_SLOWPATH`).
     pub const SLOWPATH: Self = Self(0xffff_fffd);
     /// The meter of a bridge that limits its packet-ins (`OFPM_CONTROLLER`).
     pub const CONTROLLER: Self = Self(0xffff_fffe);
@@ -183,7 +186,8 @@ impl MeterId {
         (1..=Self::MAX.0).contains(&self.0) || self.is_virtual()
     }
 
-    /// Whether the switch itself uses the meter, and no rule can: [`MeterId::SLOWPATH`] or [`MeterId::CONTROLLER`].
+    /// Whether the switch itself uses the meter, and no rule can: [`MeterId::SLOWPATH`] or
+    /// [`MeterId::CONTROLLER`].
     pub fn is_virtual(self) -> bool {
         self == Self::SLOWPATH || self == Self::CONTROLLER
     }
@@ -215,8 +219,9 @@ impl MacAddr {
         self.0[0] & 1 != 0
     }
 
-    /// Whether switches must not forward frames to this address: 01:80:c2:00:00:0x (IEEE 802.1Q-2018 table 8-1), and
-    /// the addresses of Cisco's and Extreme's discovery and spanning tree protocols. The list is Open vSwitch's.
+    /// Whether switches must not forward frames to this address: 01:80:c2:00:00:0x (IEEE 802.1Q-2018 table
+    /// 8-1), and the addresses of Cisco's and Extreme's discovery and spanning tree protocols. The list is Open
+    /// vSwitch's.
     #[inline]
     pub fn is_reserved(self) -> bool {
         match self.0 {
@@ -243,8 +248,8 @@ impl fmt::Debug for MacAddr {
     }
 }
 
-/// The MAC address as an integer of 48 bits, first byte highest. [`Rewrite`](crate::verdict::Rewrite)s of addresses
-/// have this form.
+/// The MAC address as an integer of 48 bits, first byte highest. [`Rewrite`](crate::verdict::Rewrite)s of
+/// addresses have this form.
 pub fn mac_bits(mac: [u8; 6]) -> u64 {
     let [a, b, c, d, e, f] = mac;
     u64::from_be_bytes([0, 0, a, b, c, d, e, f])
@@ -293,8 +298,8 @@ impl FromStr for Fragments {
     }
 }
 
-/// A version of the OpenFlow protocol (`-O`). The version decides which actions and matches a request can have and
-/// how dumps print them.
+/// A version of the OpenFlow protocol (`-O`). The version decides which actions and matches a request can have
+/// and how dumps print them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OfVersion {
     /// OpenFlow 1.0 with the Nicira extensions, which `ovs-ofctl` speaks by default.

@@ -1,5 +1,5 @@
-//! Compares parser and printer with Open vSwitch 3.1: how it parsed rules, and how it dumped them in four versions
-//! of OpenFlow, is recorded in a file.
+//! Compares parser and printer with Open vSwitch 3.1: how it parsed rules, and how it dumped them in four
+//! versions of OpenFlow, is recorded in a file.
 
 use flow::flow_mod::FlowMod;
 use flow::text::{FlowLine, NoPortNames, ParseContext, PrintOptions, parse_flow};

@@ -1,8 +1,8 @@
 //! What is done under one lock: how much, and how long it takes.
 //!
-//! Builds with debug assertions count the rules, groups and hosts that a thread looks at while it holds a lock, for
-//! tests that hold steps to a limit. Builds with the feature `hold-times` measure how long a thread holds a lock, by a
-//! clock that somebody has to set, for benchmarks. Other builds do neither, and pay nothing.
+//! Builds with debug assertions count the rules, groups and hosts that a thread looks at while it holds a lock,
+//! for tests that hold steps to a limit. Builds with the feature `hold-times` measure how long a thread holds a
+//! lock, by a clock that somebody has to set, for benchmarks. Other builds do neither, and pay nothing.
 
 #[cfg(debug_assertions)]
 use std::cell::Cell;
@@ -20,8 +20,8 @@ thread_local! {
 #[cfg(feature = "hold-times")]
 static CLOCK: OnceLock<fn() -> Duration> = OnceLock::new();
 
-/// From now on locks measure how long they are held, by `clock`: the time that the calling thread has spent on a
-/// core. The first clock stays.
+/// From now on locks measure how long they are held, by `clock`: the time that the calling thread has spent on
+/// a core. The first clock stays.
 #[cfg(feature = "hold-times")]
 pub fn time_holds(clock: fn() -> Duration) {
     // Set before: it is a clock, too.

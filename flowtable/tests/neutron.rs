@@ -1,5 +1,5 @@
-//! Three bridges as Neutron joins them, with rules of the kind that it installs: frame by frame what Open vSwitch made
-//! of it (`data/neutron.txt`).
+//! Three bridges as Neutron joins them, with rules of the kind that it installs: frame by frame what Open
+//! vSwitch made of it (`data/neutron.txt`).
 
 use flow::flow_mod::FlowMod;
 use flow::text::{ParseContext, parse_flow};

@@ -1,8 +1,8 @@
 //! A simple fuzzer that runs on any machine with Rust: calls the targets with random mutants of the corpus.
 //!
-//! libFuzzer (`fuzz/run`) prefers inputs that reach new code, and finds more bugs, but needs a C++ compiler. This
-//! program is for continuous integration: the same seed gives the same inputs on every machine. An input that
-//! makes a target panic is written to `fuzz/crashes`.
+//! libFuzzer (`fuzz/run`) prefers inputs that reach new code, and finds more bugs, but needs a C++ compiler.
+//! This program is for continuous integration: the same seed gives the same inputs on every machine. An input
+//! that makes a target panic is written to `fuzz/crashes`.
 //!
 //!     cargo run -p fuzz --example fuzz -- [SEED] [FACTOR]
 

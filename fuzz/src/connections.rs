@@ -1,4 +1,5 @@
-//! The target for connection tracking: frames with arbitrary headers, fragments among them, go through `ct(...)`.
+//! The target for connection tracking: frames with arbitrary headers, fragments among them, go through
+//! `ct(...)`.
 
 use crate::Bytes;
 use flow::ct::CtAlg;
@@ -15,12 +16,12 @@ use std::time::Duration;
 /// The most bytes that a frame has more than the input says.
 const FILLING: usize = 1_600;
 
-/// Target: tracks a sequence of frames, which may be fragments, with and without translation, while time goes by. Whatever comes
-/// in, no frame leaves twice, none is longer than a frame that came in, translated frames keep right checksums of IPv4 headers, and
-/// the memory for fragments stays bounded.
+/// Target: tracks a sequence of frames, which may be fragments, with and without translation, while time goes
+/// by. Whatever comes in, no frame leaves twice, none is longer than a frame that came in, translated frames
+/// keep right checksums of IPv4 headers, and the memory for fragments stays bounded.
 ///
-/// Each frame of the input has bytes for the zone, the kind of action, the time, its size and a filling behind the last byte, and
-/// then its own bytes.
+/// Each frame of the input has bytes for the zone, the kind of action, the time, its size and a filling behind
+/// the last byte, and then its own bytes.
 pub fn connections(data: &[u8]) {
     let mut input = Bytes(data);
     let table = Connections::new(1);

@@ -18,8 +18,8 @@ const LINT_STEPS: u64 = 100_000;
 /// The packets whose translation is bounded, whatever the file says.
 const PACKETS: [&str; 4] = ["arp", "udp,nw_ttl=64", "tcp6,dl_vlan=5", "mpls"];
 
-/// Target: reads text as a file, applies every line that is a change of groups or rules to a policy, compares the rules
-/// with each other, and translates packets. No translation may exceed its budget.
+/// Target: reads text as a file, applies every line that is a change of groups or rules to a policy, compares
+/// the rules with each other, and translates packets. No translation may exceed its budget.
 ///
 /// The first byte of the input chooses version and leniency. The rest is the text.
 pub fn file(data: &[u8]) {

@@ -62,7 +62,8 @@ impl Bytes<'_> {
     }
 }
 
-/// Target: extracts the key of a frame with arbitrary bytes, carries out arbitrary actions on it, and segments it.
+/// Target: extracts the key of a frame with arbitrary bytes, carries out arbitrary actions on it, and segments
+/// it.
 ///
 /// The first bytes of the input choose the actions and the offload metadata. The rest is the frame.
 pub fn frame(data: &[u8]) {
@@ -249,8 +250,8 @@ const RULES: [&str; 16] = [
 /// Target: sends frames through a datapath with caches and one without, while rules are added and deleted. Both
 /// must send the same frames from the same ports.
 ///
-/// The input is a script. A byte below 128 adds or deletes a rule of a fixed list; any other byte sends a frame,
-/// whose size and bytes follow.
+/// The input is a script. A byte below 128 adds or deletes a rule of a fixed list; any other byte sends a
+/// frame, whose size and bytes follow.
 pub fn verdict(data: &[u8]) {
     // The caches are so small that flows evict each other.
     let small =

@@ -1,9 +1,9 @@
-//! The target for hostile virtio-net headers: the way of a frame whose sender left checksum or segmentation work undone
-//! through a sending queue, which decides, completes and segments.
+//! The target for hostile virtio-net headers: the way of a frame whose sender left checksum or segmentation
+//! work undone through a sending queue, which decides, completes and segments.
 //!
-//! A sending queue in memory (`ports::dummy`) runs the code that all kinds of ports share. Four of them receive each
-//! frame: with and without offloads of their own, with a small and a large MTU. What comes out is checked with the
-//! checksums of etherparse.
+//! A sending queue in memory (`ports::dummy`) runs the code that all kinds of ports share. Four of them receive
+//! each frame: with and without offloads of their own, with a small and a large MTU. What comes out is checked
+//! with the checksums of etherparse.
 
 use crate::Bytes;
 use etherparse::checksum::Sum16BitWords;
@@ -30,12 +30,12 @@ mod lie {
     pub(super) const PUSHED_TAG: u8 = 1 << 7;
 }
 
-/// Target: sends a frame with an arbitrary virtio-net header. Whatever that says, the frame is refused, or what is sent is
-/// no larger and no more than allowed, and has the payload in order; if the header tells the truth, it is sent, and all
-/// lengths and checksums are right.
+/// Target: sends a frame with an arbitrary virtio-net header. Whatever that says, the frame is refused, or what
+/// is sent is no larger and no more than allowed, and has the payload in order; if the header tells the truth,
+/// it is sent, and all lengths and checksums are right.
 ///
-/// The first byte of the input chooses a frame of raw bytes, which follow the header, or one of headers that fit together.
-/// Then bytes choose its size, the header, and what in it is a lie.
+/// The first byte of the input chooses a frame of raw bytes, which follow the header, or one of headers that
+/// fit together. Then bytes choose its size, the header, and what in it is a lie.
 pub fn offload(data: &[u8]) {
     let mut input = Bytes(data);
     let choice = input.byte();
@@ -193,8 +193,8 @@ impl Wire {
         size > 0 && !is_tiny && count <= MAX_SEGMENTS && header + size.min(payload) <= limit
     }
 
-    /// The port takes the rest of the work on: the bytes are as they were, and the header is one of a kind that kernels
-    /// and devices understand.
+    /// The port takes the rest of the work on: the bytes are as they were, and the header is one of a kind that
+    /// kernels and devices understand.
     fn check_whole(&self, sent: &Sent, out: &SentFrame) {
         assert!(self.takes_offload);
         assert_eq!(out.bytes, sent.bytes);
@@ -210,8 +210,8 @@ impl Wire {
     }
 }
 
-/// The segments have the payload in order, and no more of it in each than was asked for. If it is known where the headers
-/// are, all lengths and checksums are right.
+/// The segments have the payload in order, and no more of it in each than was asked for. If it is known where
+/// the headers are, all lengths and checksums are right.
 fn check_segments(sent: &Sent, segments: &[SentFrame]) {
     let frame = sent.frame();
     let header = Segmentation::new(&frame).expect("it was segmented").header_size();
@@ -233,8 +233,8 @@ fn check_segments(sent: &Sent, segments: &[SentFrame]) {
     }
 }
 
-/// Only a checksum was written, behind everything that rules match of the outermost headers; if the sender told the truth,
-/// it is the right one.
+/// Only a checksum was written, behind everything that rules match of the outermost headers; if the sender told
+/// the truth, it is the right one.
 fn check_completed(sent: &Sent, bytes: &[u8]) {
     assert_eq!(bytes.len(), sent.bytes.len());
     let Offload { csum_start, csum_offset, .. } = sent.offload;
@@ -417,8 +417,8 @@ impl Built {
         self.transport + if self.is_tcp { 16 } else { 6 }
     }
 
-    /// Writes lengths and checksums. The inner transport checksum is the sum of the pseudo header only, and those
-    /// around it are as if it were complete.
+    /// Writes lengths and checksums. The inner transport checksum is the sum of the pseudo header only, and
+    /// those around it are as if it were complete.
     fn fill(&mut self) {
         let end = self.bytes.len();
         for ip in self.headers.clone() {
@@ -529,8 +529,8 @@ fn push_ip(frame: &mut Vec<u8>, is_v6: bool, protocol: u8) -> Ip {
     Ip { start, is_v6 }
 }
 
-/// The complement of the sum of parts, of which all but the last have an even number of bytes; 0 if the parts include
-/// their right checksum.
+/// The complement of the sum of parts, of which all but the last have an even number of bytes; 0 if the parts
+/// include their right checksum.
 fn ones_complement(parts: &[&[u8]]) -> u16 {
     let sum = parts.iter().fold(Sum16BitWords::new(), |sum, part| sum.add_slice(part));
     u16::from_be(sum.ones_complement())

@@ -4,8 +4,8 @@ use flow::types::OfVersion;
 use openflow::{Encoding, OfMessage, Session};
 use std::time::Instant;
 
-/// Target: gives a session arbitrary bytes behind a HELLO. The first byte chooses the version. What is decoded is encoded
-/// again, in the plain form and in Nicira's, and what a session answers is decoded.
+/// Target: gives a session arbitrary bytes behind a HELLO. The first byte chooses the version. What is decoded
+/// is encoded again, in the plain form and in Nicira's, and what a session answers is decoded.
 pub fn openflow(data: &[u8]) {
     let Some((choice, bytes)) = data.split_first() else {
         return;

@@ -1,18 +1,18 @@
 // The kernel's part of the flow cache.
 //
-// `judge` is the filter of a receive ring: it decides whether a frame has a flow here, and leaves that in the frame's
-// control block. A frame with a flow does not reach the ring. `execute` is attached to the device's ingress, behind the
-// ring, and carries out what `judge` has decided. Both see the same frame one after the other, so that each frame is
-// judged once, and no change can come between.
+// `judge` is the filter of a receive ring: it decides whether a frame has a flow here, and leaves that in the
+// frame's control block. A frame with a flow does not reach the ring. `execute` is attached to the device's
+// ingress, behind the ring, and carries out what `judge` has decided. Both see the same frame one after the
+// other, so that each frame is judged once, and no change can come between.
 //
-// `execute_sent` is attached to the egress of a TAP device that the switch itself has open: what the host sends there is
-// what the switch receives. It judges and executes, in front of the descriptor of the switch.
+// `execute_sent` is attached to the egress of a TAP device that the switch itself has open: what the host sends
+// there is what the switch receives. It judges and executes, in front of the descriptor of the switch.
 //
-// `unwrap` is attached to the ingress of a device by which datagrams of tunnels come. It takes a frame out of its datagram,
-// judges and executes, in front of the host's own stack, which gets all other datagrams.
+// `unwrap` is attached to the ingress of a device by which datagrams of tunnels come. It takes a frame out of
+// its datagram, judges and executes, in front of the host's own stack, which gets all other datagrams.
 //
-// `flood` is attached to nothing: the switch runs it (`BPF_PROG_TEST_RUN`) on a frame that it has received itself, and
-// that is to leave by many devices.
+// `flood` is attached to nothing: the switch runs it (`BPF_PROG_TEST_RUN`) on a frame that it has received
+// itself, and that is to leave by many devices.
 //
 // `build` beside this file makes the object that the crate contains.
 
@@ -109,8 +109,9 @@ union words {
 #define FRAGMENT 1
 #define LATER_FRAGMENT 2
 
-// Reads the key of a frame, which begins at a constant offset. Returns the size of its headers in bytes, as far as they are
-// read, or 0 if the frame is one for the switch: it has headers that the key's nine words do not hold, or contradicts itself.
+// Reads the key of a frame, which begins at a constant offset. Returns the size of its headers in bytes, as far
+// as they are read, or 0 if the frame is one for the switch: it has headers that the key's nine words do not
+// hold, or contradicts itself.
 INLINE __u32 extract_at(struct __sk_buff *skb, __u32 start, union words *to)
 {
     // The frame begins at offset 2, so that the network header is aligned.
@@ -127,7 +128,8 @@ INLINE __u32 extract_at(struct __sk_buff *skb, __u32 start, union words *to)
         if (bpf_skb_load_bytes(skb, start, frame, 60))
             return 0;
     } else {
-        // Without this the compiler compares a copy of the number that the call gets, which the verifier does not see.
+        // Without this the compiler compares a copy of the number that the call gets, which the verifier does
+        // not see.
         asm volatile("" : "+r"(n));
         if (n < 14 || n > 60 || bpf_skb_load_bytes(skb, start, frame, n))
             return 0;
@@ -277,7 +279,8 @@ __attribute__((noinline)) int look_into_bucket(struct query *query)
         __u64 max_total = READ(flow->max_total);
         if (query->size <= flow->max_size && query->total <= max_total)
             return place;
-        // A frame that is too long for a tunnel takes all others of the flow with it to the switch, where none overtakes another.
+        // A frame that is too long for a tunnel takes all others of the flow with it to the switch, where none
+        // overtakes another.
         if (max_total != NO_LIMIT)
             flow->max_total = 0;
     }
@@ -395,7 +398,8 @@ INLINE struct count *count_of(__u32 place)
 
 int wrap(struct __sk_buff *skb, __u32 ifindex, struct wrapping *wrapping);
 
-// Carries out the steps of the flow at a place. A global function, too, so that each program has its stack to itself.
+// Carries out the steps of the flow at a place. A global function, too, so that each program has its stack to
+// itself.
 __attribute__((noinline)) int run(struct __sk_buff *skb, __u32 place)
 {
     place &= FLOWS - 1;
@@ -487,8 +491,9 @@ SEC("classifier") int execute_sent(struct __sk_buff *skb)
 
 #include "tunnels.h"
 
-// Sends a copy of the frame to each device of a list: `cb[1]` words of `shared_floods` from the one at `cb[0]`. Each word
-// is the number of a device, in place of which the program leaves what the kernel has returned for the copy.
+// Sends a copy of the frame to each device of a list: `cb[1]` words of `shared_floods` from the one at `cb[0]`.
+// Each word is the number of a device, in place of which the program leaves what the kernel has returned for
+// the copy.
 SEC("classifier") int flood(struct __sk_buff *skb)
 {
     for (__u32 i = 0; i < FLOOD_DEVICES && i < skb->cb[1]; i++) {

@@ -1,5 +1,5 @@
-// What the programs and the switch share: the layout of the maps. `src/layout.rs` has the same numbers, and a test
-// compares them. All integers are of the machine's byte order unless a comment says otherwise.
+// What the programs and the switch share: the layout of the maps. `src/layout.rs` has the same numbers, and a
+// test compares them. All integers are of the machine's byte order unless a comment says otherwise.
 #pragma once
 
 // Words of a flow's key: the first nine words of `flow::FlowKey`.
@@ -19,7 +19,8 @@
 // Entries of the table of tunnels, and how many of them one lookup looks at.
 #define TUNNELS 4096
 #define TUNNEL_PROBES 8
-// Bytes of the headers in front of the frame inside, from the outer IP header on: IPv4, UDP, and VXLAN or Geneve.
+// Bytes of the headers in front of the frame inside, from the outer IP header on: IPv4, UDP, and VXLAN or
+// Geneve.
 #define WRAP_SIZE 36
 // Steps in whose place the header lies, behind the step itself.
 #define WRAP_STEPS 2

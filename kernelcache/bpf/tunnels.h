@@ -20,8 +20,8 @@ INLINE __u64 mix(__u64 hash, __u64 word)
     return hash ^ hash >> 32;
 }
 
-// A hash of the addresses and ports of a packet, which `flow_hash` in ports/src/tunnel/tx.rs computes, too: a flow leaves
-// from the same UDP port here and there.
+// A hash of the addresses and ports of a packet, which `flow_hash` in ports/src/tunnel/tx.rs computes, too: a
+// flow leaves from the same UDP port here and there.
 INLINE __u64 hash_packet(struct __sk_buff *skb, __u16 type)
 {
     __u64 ip[5] = {}, hash = 0;
@@ -48,8 +48,8 @@ INLINE __u64 hash_packet(struct __sk_buff *skb, __u16 type)
     return hash;
 }
 
-// Puts a frame into a tunnel and sends it. Returns what the kernel is to do with it, or `DROP` if the kernel cannot put it
-// there. A global function.
+// Puts a frame into a tunnel and sends it. Returns what the kernel is to do with it, or `DROP` if the kernel
+// cannot put it there. A global function.
 __attribute__((noinline)) int wrap(struct __sk_buff *skb, __u32 ifindex, struct wrapping *wrapping)
 {
     if (!wrapping)
@@ -91,7 +91,8 @@ INLINE int is_header_right(const __u16 *half)
     return (sum & 0xffff) + (sum >> 16) == 0xffff;
 }
 
-// What a frame has in its key in place of the interface number: that of its tunnel, or 0 if it is one for the sockets.
+// What a frame has in its key in place of the interface number: that of its tunnel, or 0 if it is one for the
+// sockets.
 INLINE __u32 find_tunnel(struct __sk_buff *skb)
 {
     // The IP header begins at offset 16, so that it is aligned.
@@ -110,8 +111,8 @@ INLINE __u32 find_tunnel(struct __sk_buff *skb)
     geneve = flags == BE32(GENEVE_OF_ETHERNET);
     if ((!geneve && flags != BE32(VXLAN_FLAGS)) || key & BE32(0xff))
         return 0;
-    // With a checksum, somebody has to verify it, and the kernel merges datagrams for the sockets: single ones in between would
-    // overtake those here.
+    // With a checksum, somebody has to verify it, and the kernel merges datagrams for the sockets: single ones
+    // in between would overtake those here.
     if (half[20])
         return 0;
     __u32 src = *(__u32 *)(frame + 26), dst = *(__u32 *)(frame + 30);
@@ -126,8 +127,9 @@ INLINE __u32 find_tunnel(struct __sk_buff *skb)
     return 0;
 }
 
-// Whether the frame inside is one of TCP that ends where its datagram ends. If it does not, there are several datagrams, which
-// the kernel has merged. Large frames of UDP are for the sockets: the kernel takes them for frames of a tunnel still.
+// Whether the frame inside is one of TCP that ends where its datagram ends. If it does not, there are several
+// datagrams, which the kernel has merged. Large frames of UDP are for the sockets: the kernel takes them for
+// frames of a tunnel still.
 INLINE int is_whole(struct __sk_buff *skb, const struct key *key)
 {
     __be16 size;

@@ -45,8 +45,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The note of a flow that is not taken, in place of the number of its place.
 const REFUSED: u32 = u32::MAX;
 
-/// What there is in the kernel, and what was done since the start. This crate does not know the control protocol, whose
-/// record of the same counts the server fills.
+/// What there is in the kernel, and what was done since the start. This crate does not know the control
+/// protocol, whose record of the same counts the server fills.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCacheCounts {
     /// Flows in the kernel.
@@ -83,7 +83,8 @@ pub struct KernelCache {
     inner: Mutex<Inner>,
     /// Frames that were forwarded or dropped in the kernel, as far as they were collected.
     hits: AtomicU64,
-    /// The number of changes of ports, as far as flows are concerned that were refused: they are looked at again.
+    /// The number of changes of ports, as far as flows are concerned that were refused: they are looked at
+    /// again.
     era: AtomicU32,
     /// Wakes the thread that frees places and attaches executors.
     cleaner: SyncSender<()>,
@@ -99,7 +100,8 @@ struct Inner {
     free: Vec<u32>,
     /// Places whose flows were taken out, and that a processor may be at still.
     retired: Vec<u32>,
-    /// Programs that are to be attached to devices, because there are flows that come from there. The first is attached first.
+    /// Programs that are to be attached to devices, because there are flows that come from there. The first is
+    /// attached first.
     awaited: VecDeque<Arc<DeviceHook>>,
     /// Executors are described to another process, and none is attached meanwhile.
     keeps_executors: bool,
@@ -230,8 +232,8 @@ impl KernelCache {
         self.begin_era();
     }
 
-    /// Flows may name this tunnel port from now on, unless there is a reason why the programs do not do its work. It may be the
-    /// one that frames are for which another tunnel port got before.
+    /// Flows may name this tunnel port from now on, unless there is a reason why the programs do not do its
+    /// work. It may be the one that frames are for which another tunnel port got before.
     pub fn add_tunnel(&self, port_no: PortNo, port: Result<TunnelPort, String>) {
         let mut inner = self.inner.lock();
         inner.tunnels.add(port_no, port);
@@ -249,8 +251,8 @@ impl KernelCache {
         self.retire_those_of(&mut inner, port_no);
     }
 
-    /// Something about the device of a port has changed. If flows depend on that, those that name the port are taken out, and put
-    /// here again as they have to be now.
+    /// Something about the device of a port has changed. If flows depend on that, those that name the port are
+    /// taken out, and put here again as they have to be now.
     pub fn port_changed(&self, port_no: PortNo) {
         let mut inner = self.inner.lock();
         let Some(Some(known)) = inner.ports.get_mut(usize::from(port_no.0)) else { return };
@@ -289,8 +291,9 @@ impl KernelCache {
         Programs::descriptors(&self.hooks, &self.map_fds)
     }
 
-    /// Takes all flows out, and lets none in before [`Self::resume`]. When this returns, which takes some 10 ms, everything
-    /// that was forwarded in the kernel is counted, and nobody here writes the shared memory any more: another process may.
+    /// Takes all flows out, and lets none in before [`Self::resume`]. When this returns, which takes some 10
+    /// ms, everything that was forwarded in the kernel is counted, and nobody here writes the shared memory any
+    /// more: another process may.
     pub fn suspend(&self) {
         let mut inner = self.inner.lock();
         if std::mem::replace(&mut inner.is_suspended, true) {
@@ -301,7 +304,8 @@ impl KernelCache {
         drop(inner);
         // Waits for frames that are on their way, which are to be counted.
         self.free_retired();
-        // The other process attaches unwrappers of its own, and the kernel attaches a program to a device only once.
+        // The other process attaches unwrappers of its own, and the kernel attaches a program to a device only
+        // once.
         let unwrappers = self.inner.lock().tunnels.take_unwrappers();
         drop(unwrappers);
     }
@@ -451,8 +455,8 @@ impl KernelCache {
         }
     }
 
-    /// Attaches the executor of one port that has flows for the kernel. The others have their turn later, so that the kernel
-    /// can change devices for somebody else in between.
+    /// Attaches the executor of one port that has flows for the kernel. The others have their turn later, so
+    /// that the kernel can change devices for somebody else in between.
     fn attach_one(&self) {
         let _freeing = self.freeing.lock();
         let inner = self.inner.lock();
@@ -472,8 +476,8 @@ impl KernelCache {
         }
     }
 
-    /// Attaches no executor until the answer is dropped, so that descriptions of all executors stay complete. Waits for the one that
-    /// is being attached.
+    /// Attaches no executor until the answer is dropped, so that descriptions of all executors stay complete.
+    /// Waits for the one that is being attached.
     pub fn keep_executors(&self) -> KeptExecutors<'_> {
         let _freeing = self.freeing.lock();
         self.inner.lock().keeps_executors = true;

@@ -1,9 +1,10 @@
 //! The layout of the shared memory: the numbers of `bpf/layout.h`, and where words lie.
 //!
-//! Maps are arrays of 64-bit words here. Two 32-bit members share a word, the first in the lower half: the loader refuses
-//! machines whose byte order is another.
+//! Maps are arrays of 64-bit words here. Two 32-bit members share a word, the first in the lower half: the
+//! loader refuses machines whose byte order is another.
 
-/// Words of a flow's key: the first words of [`flow::FlowKey`], the number of the device in place of the port's.
+/// Words of a flow's key: the first words of [`flow::FlowKey`], the number of the device in place of the
+/// port's.
 pub const KEY_WORDS: usize = 9;
 /// Masks under which a frame is looked up, at most.
 pub const MASKS: usize = 8;
@@ -40,7 +41,8 @@ pub mod code {
     pub const POP_TAG: u8 = 4;
     /// Bytes of the frame are changed.
     pub const SET: u8 = 5;
-    /// The frame leaves through a tunnel, and no step follows. The outer headers lie in the place of the next steps.
+    /// The frame leaves through a tunnel, and no step follows. The outer headers lie in the place of the next
+    /// steps.
     pub const WRAP: u8 = 6;
 }
 
@@ -87,7 +89,8 @@ pub mod tunnel_words {
     pub const WORDS: usize = 3;
     /// What frames of the tunnel have in their key in place of the interface number; 0: there is no entry.
     pub const NUMBER: usize = 0;
-    /// The outer IPv4 addresses, in network byte order: the source in the lower half, the destination in the upper.
+    /// The outer IPv4 addresses, in network byte order: the source in the lower half, the destination in the
+    /// upper.
     pub const ADDRESSES: usize = 1;
     /// The rest of the outer headers.
     pub const HEADER: usize = 2;
@@ -95,8 +98,8 @@ pub mod tunnel_words {
 
 /// Words of a step.
 pub const STEP_WORDS: usize = 4;
-/// Words that one processor counts for one place: packets, bytes, time of the last packet, and frames that found no way into
-/// a tunnel.
+/// Words that one processor counts for one place: packets, bytes, time of the last packet, and frames that
+/// found no way into a tunnel.
 pub const COUNT_WORDS: usize = 4;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Makes the steps of the kernel's programs of datapath actions, or says why that cannot be.
 //!
-//! Offsets in a frame are constant: a frame that the kernel looks up has no IPv4 options, no IPv6 extension headers, and at
-//! most one VLAN tag, which the kernel keeps out of the frame. When a program pushes a second tag, the first one goes into
-//! the frame, and what is behind it moves by four bytes.
+//! Offsets in a frame are constant: a frame that the kernel looks up has no IPv4 options, no IPv6 extension
+//! headers, and at most one VLAN tag, which the kernel keeps out of the frame. When a program pushes a second
+//! tag, the first one goes into the frame, and what is behind it moves by four bytes.
 
 use crate::layout::{KEY_WORDS, STEPS, WRAP_SIZE, code};
 use crate::maps::{KeyWords, Step};
@@ -85,8 +85,8 @@ pub(crate) enum Way {
     OutOfDevice,
     /// They go to the host, as if the device had received them.
     IntoDevice,
-    /// The other end of the veth pair receives them without more ado, if they are for one host: the kernel takes them for
-    /// frames to the host that is there.
+    /// The other end of the veth pair receives them without more ado, if they are for one host: the kernel
+    /// takes them for frames to the host that is there.
     ToPeer,
 }
 
@@ -105,7 +105,8 @@ pub(crate) struct Compiled {
     pub(crate) steps: Vec<Step>,
     /// The outputs, in order; empty if the frames are dropped.
     pub(crate) sent: Vec<Sent>,
-    /// Bytes of the largest frame, or segment, that all outputs take, without a tag that the kernel keeps out of the frame.
+    /// Bytes of the largest frame, or segment, that all outputs take, without a tag that the kernel keeps out
+    /// of the frame.
     pub(crate) max_size: u64,
     /// Bytes of the largest frame, whatever segments it is to be cut into.
     pub(crate) max_total: u64,
@@ -113,8 +114,9 @@ pub(crate) struct Compiled {
 
 /// The words of key and mask that the kernel compares; `ifindex` stands in place of the port.
 ///
-/// The kernel looks up frames that have none of the rare segments but that of ARP: there all words are zero. So a mask may
-/// have bits there, as long as the masked key is zero. `known` are segments that frames are told apart by in another way.
+/// The kernel looks up frames that have none of the rare segments but that of ARP: there all words are zero. So
+/// a mask may have bits there, as long as the masked key is zero. `known` are segments that frames are told
+/// apart by in another way.
 ///
 /// # Errors
 /// The verdict is for frames that have other rare segments, or depends on the body of ARP.
@@ -141,8 +143,8 @@ pub(crate) fn key_words(
     Ok((words, bits))
 }
 
-/// Makes steps of the actions of a flow with this key and mask. `exit` knows the devices of ports, or why a port has none, and
-/// `departure` how frames leave through a tunnel, if they do.
+/// Makes steps of the actions of a flow with this key and mask. `exit` knows the devices of ports, or why a
+/// port has none, and `departure` how frames leave through a tunnel, if they do.
 ///
 /// # Errors
 /// The kernel cannot do what the actions say.
@@ -176,7 +178,8 @@ pub(crate) fn compile(
             for action in &actions[..=last] {
                 compiler.action(action)?;
             }
-            // What follows the last output changes nothing that anybody gets, unless it is something else than an edit.
+            // What follows the last output changes nothing that anybody gets, unless it is something else than
+            // an edit.
             let mut rest = actions[last + 1..].iter();
             if let Some(other) = rest.find(|action| !is_edit(action)) {
                 return Err(refused(other));
@@ -285,7 +288,8 @@ struct Compiler<'a, E> {
     departure: Option<&'a Departure>,
     /// The frame has left through a tunnel.
     has_wrapped: bool,
-    /// TPIDs of the tags that the frame has at this point, the outermost last; `None` until tags are pushed or popped.
+    /// TPIDs of the tags that the frame has at this point, the outermost last; `None` until tags are pushed or
+    /// popped.
     tags: Option<Vec<u16>>,
     /// By how many bytes the frame is longer than when it was received.
     growth: i32,
@@ -390,7 +394,8 @@ impl<E: Fn(PortNo) -> Result<Exit, Refusal>> Compiler<'_, E> {
         Ok(())
     }
 
-    /// Changes `size` bytes at `offset`, of which `value` and `mask` have the first bytes as they lie in the frame.
+    /// Changes `size` bytes at `offset`, of which `value` and `mask` have the first bytes as they lie in the
+    /// frame.
     fn set(&mut self, offset: u16, size: u8, value: [u8; 8], mask: [u8; 8], sums: Sums) {
         let (value, mask) = (u64::from_ne_bytes(value), u64::from_ne_bytes(mask));
         if mask == 0 {

@@ -1,6 +1,6 @@
-//! The programs in the kernel against the switch's own code, by `BPF_PROG_TEST_RUN`: the keys of frames, and what actions
-//! make of them. The tests need the privileges to load programs; without them they say so and pass, unless
-//! `SWITCHD_REQUIRE` has the word `kernel-cache`.
+//! The programs in the kernel against the switch's own code, by `BPF_PROG_TEST_RUN`: the keys of frames, and
+//! what actions make of them. The tests need the privileges to load programs; without them they say so and
+//! pass, unless `SWITCHD_REQUIRE` has the word `kernel-cache`.
 
 mod tunnels;
 
@@ -274,7 +274,8 @@ impl Bench {
         let queued = egress.touched().iter().flat_map(|&port| egress.queue(port));
         let sent = queued.map(|&id| batch.frame(id).bytes().to_vec()).collect();
         egress.clear(&mut batch);
-        // A worker does not wait for the lock of the flows. The thread that frees places may not hold it at this moment.
+        // A worker does not wait for the lock of the flows. The thread that frees places may not hold it at
+        // this moment.
         let _rests = self.cache.freeing.lock();
         self.datapath.offer_flows(|| self.has_more);
         sent

@@ -1,11 +1,12 @@
 //! The tunnel ports whose frames the programs put into tunnels and take out.
 //!
-//! A frame that leaves through a tunnel is wrapped in its last step, with outer headers that lie in the steps behind it. A frame
-//! that comes through one is known by its outer headers: the table of tunnels says which number such a frame has in its key in
-//! place of its device's. A number is never used again, so that no frame is taken for one of another tunnel.
+//! A frame that leaves through a tunnel is wrapped in its last step, with outer headers that lie in the steps
+//! behind it. A frame that comes through one is known by its outer headers: the table of tunnels says which
+//! number such a frame has in its key in place of its device's. A number is never used again, so that no frame
+//! is taken for one of another tunnel.
 //!
-//! The way to a remote end is asked for when the first flow needs it, and again at every sweep. If it has changed, all flows of the
-//! port are taken out.
+//! The way to a remote end is asked for when the first flow needs it, and again at every sweep. If it has
+//! changed, all flows of the port are taken out.
 
 use crate::layout::{STEP_WORDS, WRAP_PORTS, WRAP_SIZE, WRAP_STEPS};
 use crate::maps::{Maps, OuterHeaders, Step};
@@ -34,7 +35,8 @@ const MAX_WAYS: usize = 4096;
 pub struct TunnelPort {
     /// The port.
     pub tunnel: Arc<KernelTunnel>,
-    /// Where the frames are counted that the kernel has forwarded or dropped. Nobody else writes these counters.
+    /// Where the frames are counted that the kernel has forwarded or dropped. Nobody else writes these
+    /// counters.
     pub counters: Arc<PortCounters>,
 }
 

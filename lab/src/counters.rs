@@ -5,8 +5,8 @@ use crate::{LabError, Namespace};
 use std::collections::HashMap;
 use std::fs;
 
-/// The protocol counters of a namespace at one moment, as `netstat -s` shows them (`/proc/net/snmp`, `netstat` and
-/// `snmp6`).
+/// The protocol counters of a namespace at one moment, as `netstat -s` shows them (`/proc/net/snmp`, `netstat`
+/// and `snmp6`).
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     values: HashMap<String, u64>,
@@ -42,14 +42,14 @@ impl Counters {
         })?
     }
 
-    /// The counter with this name, which begins with the protocol: `TcpInCsumErrors`, `Udp6InErrors`. Zero if the
-    /// kernel has no counter with the name.
+    /// The counter with this name, which begins with the protocol: `TcpInCsumErrors`, `Udp6InErrors`. Zero if
+    /// the kernel has no counter with the name.
     pub fn get(&self, name: &str) -> u64 {
         self.values.get(name).copied().unwrap_or(0)
     }
 
-    /// How many packets of all protocols arrived with a wrong checksum. (The kernel has one counter for TCP over
-    /// IPv4 and IPv6.)
+    /// How many packets of all protocols arrived with a wrong checksum. (The kernel has one counter for TCP
+    /// over IPv4 and IPv6.)
     pub fn checksum_errors(&self) -> u64 {
         CHECKSUM_ERRORS.iter().map(|name| self.get(name)).sum()
     }

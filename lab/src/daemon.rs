@@ -17,12 +17,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long a daemon may take to start, to answer or to end. With a thousand ports on a busy machine it takes most
-/// of this time.
+/// How long a daemon may take to start, to answer or to end. With a thousand ports on a busy machine it takes
+/// most of this time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The option `--kernel-cache`, if the environment variable `SWITCHD_KERNEL_CACHE` says how: the whole suite can be run with
-/// and without. Arguments that say it already have the last word.
+/// The option `--kernel-cache`, if the environment variable `SWITCHD_KERNEL_CACHE` says how: the whole suite
+/// can be run with and without. Arguments that say it already have the last word.
 fn kernel_cache_option(arguments: &[OsString]) -> Option<String> {
     const OPTION: &str = "--kernel-cache";
     let mode = std::env::var("SWITCHD_KERNEL_CACHE").ok().filter(|mode| !mode.is_empty())?;
@@ -41,7 +41,8 @@ impl RunDir {
     /// Creates a directory among the temporary files, for this user alone.
     ///
     /// # Errors
-    /// The directory of temporary files is not writable, or something else has the name of the directory already.
+    /// The directory of temporary files is not writable, or something else has the name of the directory
+    /// already.
     pub fn new() -> Result<Self, LabError> {
         // The name is short, because the path of a Unix socket has 107 bytes at most.
         let name =
@@ -194,7 +195,8 @@ impl Daemon {
     /// # Errors
     /// The daemon refuses, and goes on; or the old process has not ended within two minutes.
     pub fn restart(&mut self) -> Result<(), LabError> {
-        // The new process is the old one's child. When that ends, it becomes the child of the closest subreaper.
+        // The new process is the old one's child. When that ends, it becomes the child of the closest
+        // subreaper.
         set_child_subreaper(true)
             .map_err(|e| LabError::os("adopt", self.program.display().to_string())(e.into()))?;
         match self.client()?.ask(Operation::Restart)? {
@@ -271,8 +273,8 @@ impl Daemon {
             .map_err(|e| LabError::os("signal", self.program.display().to_string())(e.into()))
     }
 
-    /// Suspends the daemon (`SIGSTOP`) until it gets `SIGCONT`, and returns when none of its threads runs: the signal
-    /// reaches one thread, which stops the others when it runs.
+    /// Suspends the daemon (`SIGSTOP`) until it gets `SIGCONT`, and returns when none of its threads runs: the
+    /// signal reaches one thread, which stops the others when it runs.
     ///
     /// # Errors
     /// The daemon has ended, or its threads cannot be looked at.

@@ -1,12 +1,12 @@
 //! A test harness that runs each test in a process and a laboratory of its own.
 //!
 //! Test programs with `harness = false` call [`run`] from `main` with a list of tests. The arguments of the
-//! program are parts of test names, or options of libtest. If the machine does not allow a laboratory, a test is
-//! skipped, or fails if the environment has `SWITCHD_REQUIRE=netns`.
+//! program are parts of test names, or options of libtest. If the machine does not allow a laboratory, a test
+//! is skipped, or fails if the environment has `SWITCHD_REQUIRE=netns`.
 //!
-//! libtest cannot run such tests, because `unshare(CLONE_NEWUSER)` works only in a process with a single thread.
-//! So for each test, [`run`] starts the same program again in a new process group, with the test's name in the
-//! environment. At the deadline the whole group is killed, including the switch under test.
+//! libtest cannot run such tests, because `unshare(CLONE_NEWUSER)` works only in a process with a single
+//! thread. So for each test, [`run`] starts the same program again in a new process group, with the test's name
+//! in the environment. At the deadline the whole group is killed, including the switch under test.
 
 use crate::{LabError, RunDir, enter, within};
 use std::io::Read;
@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 /// [`Unsupported`].
 pub type Test = (&'static str, fn() -> anyhow::Result<()>);
 
-/// The error of a test that needs something which this machine does not have, such as a kernel module. The test is
-/// skipped. The text names the missing thing.
+/// The error of a test that needs something which this machine does not have, such as a kernel module. The test
+/// is skipped. The text names the missing thing.
 #[derive(Debug)]
 pub struct Unsupported(pub String);
 

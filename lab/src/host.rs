@@ -83,7 +83,8 @@ impl Host {
         let mut netlink = Netlink::open()?;
         let index = netlink.link(name)?.index;
         if let Some(mtu) = plan.mtu {
-            // In this namespace the switch gets the event of the change. The device keeps its MTU when it moves.
+            // In this namespace the switch gets the event of the change. The device keeps its MTU when it
+            // moves.
             netlink.set_mtu(index, mtu)?;
         }
         netlink.move_to_netns(index, &host.namespace)?;
@@ -96,7 +97,8 @@ impl Host {
 
     fn without_cable(plan: HostPlan, interface: &str) -> Result<Self, LabError> {
         let namespace = Namespace::new()?;
-        // Without link-local addresses and router solicitations, a host sends only the frames that a test causes.
+        // Without link-local addresses and router solicitations, a host sends only the frames that a test
+        // causes.
         for (name, value) in
             [("accept_dad", "0"), ("router_solicitations", "0"), ("addr_gen_mode", "1")]
         {
@@ -151,7 +153,8 @@ impl Host {
         self.namespace.run(f)
     }
 
-    /// Adds a permanent neighbour entry, so that this host sends to the address without ARP or neighbour discovery.
+    /// Adds a permanent neighbour entry, so that this host sends to the address without ARP or neighbour
+    /// discovery.
     ///
     /// # Errors
     /// The interface was deleted.
@@ -177,7 +180,8 @@ impl Host {
         self.give_address(&name, address, prefix_len)
     }
 
-    /// Adds a VXLAN tunnel `vxlanVNI` from the host's own address to `remote`, with an address inside the tunnel.
+    /// Adds a VXLAN tunnel `vxlanVNI` from the host's own address to `remote`, with an address inside the
+    /// tunnel.
     ///
     /// # Errors
     /// The tunnel exists, or the kernel has no VXLAN support.

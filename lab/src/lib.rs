@@ -1,11 +1,11 @@
 //! Test networks of Linux network namespaces, in which the switch runs.
 //!
-//! A *laboratory* has one network namespace for the switch, which the test process enters ([`enter`]), and one for
-//! each [`Host`]. A veth pair or a TAP device connects each host to the switch. Hosts use the network stack of the
-//! kernel with its default offloads, so that the switch is tested with the frames that real hosts send.
+//! A *laboratory* has one network namespace for the switch, which the test process enters ([`enter`]), and one
+//! for each [`Host`]. A veth pair or a TAP device connects each host to the switch. Hosts use the network stack
+//! of the kernel with its default offloads, so that the switch is tested with the frames that real hosts send.
 //!
-//! A laboratory needs neither root nor other programs. User namespaces give the process the rights that it needs,
-//! [`Netlink`] does the work of `ip`, and [`traffic`] that of `ping` and `iperf3`.
+//! A laboratory needs neither root nor other programs. User namespaces give the process the rights that it
+//! needs, [`Netlink`] does the work of `ip`, and [`traffic`] that of `ping` and `iperf3`.
 //!
 //! The demo, the namespaced tests and the forwarding benchmark use this crate. The switch does not.
 

@@ -11,15 +11,16 @@ const NAMESPACE: &str = "a network namespace";
 
 /// Moves this process into a new network namespace, whose only device is `lo`, which is up.
 ///
-/// If the process does not run as root, it also enters a new user namespace (user_namespaces(7)), in which it is
-/// root. This gives it every right over the new network namespace, and none outside.
+/// If the process does not run as root, it also enters a new user namespace (user_namespaces(7)), in which it
+/// is root. This gives it every right over the new network namespace, and none outside.
 ///
-/// `main` should call this first, because the kernel refuses a user namespace to a process with several threads.
+/// `main` should call this first, because the kernel refuses a user namespace to a process with several
+/// threads.
 ///
 /// # Errors
-/// [`LabError::HasThreads`], or [`LabError::Denied`] if the kernel or the distribution does not allow this user a
-/// namespace; the message says how to change that. After [`LabError::Denied`] the process may be in a namespace
-/// without rights, and should end.
+/// [`LabError::HasThreads`], or [`LabError::Denied`] if the kernel or the distribution does not allow this user
+/// a namespace; the message says how to change that. After [`LabError::Denied`] the process may be in a
+/// namespace without rights, and should end.
 pub fn enter() -> Result<(), LabError> {
     let threads = thread_count();
     if threads > 1 {
@@ -65,7 +66,8 @@ impl Namespace {
         Netns::current().map(Self).map_err(LabError::os("find", NAMESPACE))
     }
 
-    /// Creates a namespace whose only device is `lo`, which is up. The calling thread stays in its own namespace.
+    /// Creates a namespace whose only device is `lo`, which is up. The calling thread stays in its own
+    /// namespace.
     ///
     /// # Errors
     /// The process has no right to create namespaces. [`enter`] gives it.
@@ -105,7 +107,8 @@ impl Namespace {
         self.0.run(f).map_err(LabError::os("enter", NAMESPACE))
     }
 
-    /// Sets a kernel parameter of this namespace. `name` has slashes where `sysctl` has dots: `net/ipv4/ip_forward`.
+    /// Sets a kernel parameter of this namespace. `name` has slashes where `sysctl` has dots:
+    /// `net/ipv4/ip_forward`.
     ///
     /// # Errors
     /// The parameter does not exist, or the value is not valid.

@@ -3,8 +3,8 @@
 use ports::spec::{PortOptions, QdiscMode, Target};
 use ports::{Allotment, Port, PortError};
 
-/// Opens a port in the network namespace of the calling thread. `text` is the name of a network device, or `tap:`
-/// and the name of a TAP device, with options behind commas as in the daemon's `--port`.
+/// Opens a port in the network namespace of the calling thread. `text` is the name of a network device, or
+/// `tap:` and the name of a TAP device, with options behind commas as in the daemon's `--port`.
 ///
 /// # Errors
 /// As [`ports::open`].

@@ -17,8 +17,8 @@ pub struct FrameSource {
 }
 
 impl FrameSource {
-    /// Opens a sender at `device` in the network namespace of the calling thread. `frames`, of 2,048 bytes at most
-    /// each, are sent in rotation.
+    /// Opens a sender at `device` in the network namespace of the calling thread. `frames`, of 2,048 bytes at
+    /// most each, are sent in rotation.
     ///
     /// # Errors
     /// There is no such device, the kernel has no AF_XDP, or the process lacks a capability.
@@ -28,8 +28,8 @@ impl FrameSource {
         let tx = loop {
             match XdpTx::new(index, frames) {
                 Ok(tx) => break tx,
-                // The device is busy until the kernel has released an earlier AF_XDP socket, some time after its
-                // close.
+                // The device is busy until the kernel has released an earlier AF_XDP socket, some time after
+                // its close.
                 Err(e) if e.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(5));
                 }

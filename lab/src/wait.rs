@@ -3,8 +3,8 @@
 use crate::LabError;
 use std::time::{Duration, Instant};
 
-/// The deadline for events that take milliseconds on an idle machine. It is long enough for a machine with dozens
-/// of busy processes; only a test that fails waits so long.
+/// The deadline for events that take milliseconds on an idle machine. It is long enough for a machine with
+/// dozens of busy processes; only a test that fails waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two evaluations of a condition.
 const STEP: Duration = Duration::from_millis(2);

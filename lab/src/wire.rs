@@ -1,5 +1,5 @@
-//! Ports without a switch: [`OpenPort`] is a port that a test serves itself, and [`Wire`] forwards frames between
-//! two of them.
+//! Ports without a switch: [`OpenPort`] is a port that a test serves itself, and [`Wire`] forwards frames
+//! between two of them.
 
 use crate::port_text::open_port;
 use crate::{LabError, PATIENCE};
@@ -33,7 +33,8 @@ impl OpenPort {
         Ok(Self { port, queues })
     }
 
-    /// Sends frames with one call. Returns, for each frame that was not sent, its index in `frames` and the reason.
+    /// Sends frames with one call. Returns, for each frame that was not sent, its index in `frames` and the
+    /// reason.
     ///
     /// # Panics
     /// If there are more frames than a batch can have copies.
@@ -59,8 +60,8 @@ impl OpenPort {
     ) -> Result<bool, LabError> {
         let end = Instant::now() + limit;
         loop {
-            // The time is read before the queue, so that on a busy machine a frame that arrived in time is still
-            // found.
+            // The time is read before the queue, so that on a busy machine a frame that arrived in time is
+            // still found.
             let is_late = Instant::now() >= end;
             let rx = &mut self.queues.rx[0];
             let mut batch = Batch::new();
@@ -110,8 +111,8 @@ impl Wire {
         Ok(Self { left, right, failures: Vec::new() })
     }
 
-    /// Forwards frames while `work` runs on another thread, and returns the result of `work`. `inspect` is called
-    /// with every frame, and with `true` for frames from left to right.
+    /// Forwards frames while `work` runs on another thread, and returns the result of `work`. `inspect` is
+    /// called with every frame, and with `true` for frames from left to right.
     ///
     /// # Errors
     /// A queue failed.

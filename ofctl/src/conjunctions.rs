@@ -1,8 +1,8 @@
 //! The option `--conjunctions` of `dump-flows` and `trace`: shows a conjunction as one rule.
 //!
-//! A conjunction is a rule that matches on `conj_id`, and for each of its clauses the rules that have the action
-//! `conjunction(ID,CLAUSE/CLAUSES)`, all of one priority. What it matches is `(a or b) and (c or d)`, with a match
-//! of such a rule in each place.
+//! A conjunction is a rule that matches on `conj_id`, and for each of its clauses the rules that have the
+//! action `conjunction(ID,CLAUSE/CLAUSES)`, all of one priority. What it matches is `(a or b) and (c or d)`,
+//! with a match of such a rule in each place.
 
 use crate::output::{Output, print_json};
 use flow::action::Clause;
@@ -26,14 +26,15 @@ struct Conjunction {
 
 /// Rules of one bridge, with their conjunctions.
 struct Folded {
-    /// The conjunctions of each rule that matches on `conj_id`, by the index of the rule. Those of higher priority come first.
+    /// The conjunctions of each rule that matches on `conj_id`, by the index of the rule. Those of higher
+    /// priority come first.
     conjunctions: BTreeMap<usize, Vec<Conjunction>>,
     /// Whether each rule is no more than a part of conjunctions that are shown with another rule.
     is_part: Vec<bool>,
 }
 
-/// Finds the conjunctions among rules, the clauses of which are among the rules `all`. Their matches are written with the names of
-/// `ports`.
+/// Finds the conjunctions among rules, the clauses of which are among the rules `all`. Their matches are
+/// written with the names of `ports`.
 fn fold(rules: &[FlowMod], all: &[FlowMod], ports: &dyn PortNames) -> Folded {
     type Key = (TableId, u32);
     let table = |rule: &FlowMod| rule.table.unwrap_or_default();
@@ -84,7 +85,8 @@ impl Conjunction {
     }
 }
 
-/// The line of a rule, ` priority=9,conj_id=7,ip actions=output:2`, with its conjunctions in front of its actions.
+/// The line of a rule, ` priority=9,conj_id=7,ip actions=output:2`, with its conjunctions in front of its
+/// actions.
 fn line_with(line: &str, conjunctions: &[Conjunction]) -> String {
     let texts: Vec<String> = conjunctions.iter().map(Conjunction::text).collect();
     match line.rsplit_once(" actions=") {
@@ -100,7 +102,8 @@ pub(crate) struct Listed {
     pub(crate) rules: Vec<FlowMod>,
 }
 
-/// Prints rules, each conjunction as one. `all` are the rules among which its clauses are; `None` if they are in the list.
+/// Prints rules, each conjunction as one. `all` are the rules among which its clauses are; `None` if they are
+/// in the list.
 pub(crate) fn print_folded(
     listed: &Listed,
     all: Option<&[FlowMod]>,
@@ -134,7 +137,8 @@ fn with_conjunctions(mut record: Value, conjunctions: Option<&Vec<Conjunction>>)
     record
 }
 
-/// What the conjunctions of a rule match, that has this match, priority and table among `rules`; `None` if it has none.
+/// What the conjunctions of a rule match, that has this match, priority and table among `rules`; `None` if it
+/// has none.
 pub(crate) fn meaning(
     (table, matching, priority): (u8, &str, u16),
     rules: &[FlowMod],

@@ -39,8 +39,8 @@ pub(crate) fn call<'a>(
     }
 }
 
-/// As [`call`], for a verb whose first word is a port. The `LOCAL` port usually has the same name as its bridge. A
-/// word that names both is the port if the verb would otherwise have too few words.
+/// As [`call`], for a verb whose first word is a port. The `LOCAL` port usually has the same name as its
+/// bridge. A word that names both is the port if the verb would otherwise have too few words.
 pub(crate) fn port_call<'a>(
     options: &'a Options,
     words: &'a Words,

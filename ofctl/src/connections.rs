@@ -101,8 +101,8 @@ fn bucket_table(buckets: &[u64], least: u64) -> String {
     out
 }
 
-/// The name of a bridge in front of the words, if there is one, and the filter that they say. Connections belong to no bridge;
-/// the name is one that the switch has to know.
+/// The name of a bridge in front of the words, if there is one, and the filter that they say. Connections
+/// belong to no bridge; the name is one that the switch has to know.
 fn filter(words: &Words) -> Result<(Words, CtFilter), Usage> {
     let is_name = |word: &String| !word.is_empty() && !word.contains('=');
     let names = usize::from(words.words.first().is_some_and(is_name));

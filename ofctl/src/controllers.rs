@@ -1,5 +1,5 @@
-//! The verbs about controllers, about what a bridge does without one, and about the files for TLS. They are those of
-//! `ovs-vsctl`.
+//! The verbs about controllers, about what a bridge does without one, and about the files for TLS. They are
+//! those of `ovs-vsctl`.
 
 use crate::connect::{call, connect, unexpected, wrong_usage};
 use crate::options::{Options, Words};

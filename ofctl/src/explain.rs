@@ -1,5 +1,5 @@
-//! The output of `trace --explain`: a trace in sentences, with the rules that came near to matching and why they
-//! did not.
+//! The output of `trace --explain`: a trace in sentences, with the rules that came near to matching and why
+//! they did not.
 
 use crate::trace::rule_text;
 use control::record::{LearnRecord, LostRecord, TraceEventRecord, TraceRecord, TraceStepRecord};
@@ -58,9 +58,9 @@ fn learned(out: &mut String, learn: &LearnRecord) {
     };
 }
 
-/// Prints steps as lines: actions are indented below their rule, and the tables and buckets that an action leads
-/// to are indented below the action. If no further action follows, such a table is not indented, so that a long
-/// chain of tables stays at the left.
+/// Prints steps as lines: actions are indented below their rule, and the tables and buckets that an action
+/// leads to are indented below the action. If no further action follows, such a table is not indented, so that
+/// a long chain of tables stays at the left.
 struct Account<'a> {
     out: &'a mut String,
     /// The indentation of the rule, bucket or action set at each depth.

@@ -53,8 +53,8 @@ pub(crate) struct Place {
     pub(crate) column: usize,
     /// How many characters are wrong; 0 if the whole line is.
     pub(crate) length: usize,
-    /// The line, without its comment and the blanks in front; of a line of more than [`SHOWN`] characters the part
-    /// that has the first wrong one in its middle.
+    /// The line, without its comment and the blanks in front; of a line of more than [`SHOWN`] characters the
+    /// part that has the first wrong one in its middle.
     pub(crate) text: String,
     /// The place in the line of the first character of `text`, from 1. `None` if `text` is the whole line.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,8 +134,8 @@ fn refusal(error: &anyhow::Error) -> Option<&Refusal> {
     }
 }
 
-/// The error as a message for the terminal: a refusal with the line that it is about, a silence with the time that
-/// `ofctl` waited, any other error with its causes.
+/// The error as a message for the terminal: a refusal with the line that it is about, a silence with the time
+/// that `ofctl` waited, any other error with its causes.
 fn describe(error: &anyhow::Error, how: &How) -> String {
     match (refusal(error), error.downcast_ref::<ClientError>()) {
         (Some(refusal), _) => refusal.render(),

@@ -47,7 +47,8 @@ pub(crate) fn send(
     })
 }
 
-/// What went wrong with a request whose text is a file, with the name of the file if the file is what could not be read.
+/// What went wrong with a request whose text is a file, with the name of the file if the file is what could not
+/// be read.
 pub(crate) fn named(error: ClientError, name: &str) -> Error {
     match error {
         ClientError::Source(error) => Error::new(error).context(format!("read {name}")),
@@ -59,8 +60,8 @@ pub(crate) fn named(error: ClientError, name: &str) -> Error {
     }
 }
 
-/// A refusal with the name of a file. The switch itself puts the name in front of a line that is wrong, but not of text
-/// that has no lines.
+/// A refusal with the name of a file. The switch itself puts the name in front of a line that is wrong, but not
+/// of text that has no lines.
 fn within(name: &str, mut refusal: Box<Refusal>) -> Box<Refusal> {
     if refusal.place.is_none() {
         refusal.message = format!("{name}: {}", refusal.message);

@@ -77,8 +77,8 @@ fn send_file(
     })
 }
 
-/// Adds a hint to the refusal of a line that is not valid: `ofctl check` shows all mistakes of the file, and the
-/// switch only the first. Standard input (`-`) cannot be read a second time, so its lines get no such hint.
+/// Adds a hint to the refusal of a line that is not valid: `ofctl check` shows all mistakes of the file, and
+/// the switch only the first. Standard input (`-`) cannot be read a second time, so its lines get no such hint.
 fn name_check(refusal: &mut Refusal, path: &str, how: &How) {
     if refusal.reason != Reason::Text || refusal.place.is_none() || path == "-" {
         return;
@@ -297,8 +297,8 @@ pub(crate) fn aggregate(options: &Options, words: &Words) -> anyhow::Result<Outc
     Ok(Outcome::Done)
 }
 
-/// The header of a reply as `ovs-ofctl` prints it: `OFPST_FLOW reply (OF1.3) (xid=0x2)`. In OpenFlow 1.0 the reply
-/// is a Nicira extension, with its own name and transaction id: `NXST_FLOW reply (xid=0x4)`.
+/// The header of a reply as `ovs-ofctl` prints it: `OFPST_FLOW reply (OF1.3) (xid=0x2)`. In OpenFlow 1.0 the
+/// reply is a Nicira extension, with its own name and transaction id: `NXST_FLOW reply (xid=0x4)`.
 pub(crate) fn reply_name(version: OfVersion, what: &str, nx_xid: &str, xid: &str) -> String {
     match version {
         OfVersion::OpenFlow10 => format!("NXST_{what} reply (xid={nx_xid})"),
@@ -452,16 +452,17 @@ impl Source {
     }
 }
 
-/// Whether a word names a file: `-`, a path that begins with `/` or `.`, or the name of an existing file without
-/// `:`. `ovs-ofctl` decides likewise, except that it does not know `-`.
+/// Whether a word names a file: `-`, a path that begins with `/` or `.`, or the name of an existing file
+/// without `:`. `ovs-ofctl` decides likewise, except that it does not know `-`.
 pub(crate) fn is_file(source: &str) -> bool {
     source == "-"
         || source.starts_with(['/', '.'])
         || !source.contains(':') && fs::metadata(source).is_ok()
 }
 
-/// The places of the rules of two lists, in the order in which `ovs-ofctl` compares rules: by table, and there together those that
-/// look at the same bits, those with the highest priority first. Otherwise in the order of the lists.
+/// The places of the rules of two lists, in the order in which `ovs-ofctl` compares rules: by table, and there
+/// together those that look at the same bits, those with the highest priority first. Otherwise in the order of
+/// the lists.
 fn places<'a>(first: &'a Rules, second: &'a Rules) -> Vec<&'a RulePlace> {
     let added = second.list.iter().filter(|(place, _)| first.get(place).is_none());
     let all: Vec<_> = first.list.iter().chain(added).collect();

@@ -1,5 +1,5 @@
-//! The verb `help`: explains verbs, and the words of rules and groups. Also the help of one verb (`ofctl add-flow --help`),
-//! which shows the options that have an effect on that verb.
+//! The verb `help`: explains verbs, and the words of rules and groups. Also the help of one verb
+//! (`ofctl add-flow --help`), which shows the options that have an effect on that verb.
 
 use crate::options::{Options, Words};
 use crate::output::print;
@@ -103,8 +103,8 @@ fn list(chapter: Chapter) -> String {
     out
 }
 
-/// The command line, with only those options in a verb's help that have an effect on the verb. The command is not built
-/// yet (`Command::build`).
+/// The command line, with only those options in a verb's help that have an effect on the verb. The command is
+/// not built yet (`Command::build`).
 pub(crate) fn command() -> Command {
     let command = Options::command();
     let options: Vec<Arg> = global_options(&command).cloned().collect();
@@ -132,7 +132,8 @@ fn own_options(verb: &str) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    /// The options of which [`COMMON_LINE`] tells, and those of `ssl:`: identifiers of [`How`](crate::options::How).
+    /// The options of which [`COMMON_LINE`] tells, and those of `ssl:`: identifiers of
+    /// [`How`](crate::options::How).
     const COMMON: [&str; 7] =
         ["json", "read_only", "socket", "timeout", "private_key", "certificate", "ca_cert"];
 

@@ -54,8 +54,8 @@ struct Subject {
 }
 
 impl Subject {
-    /// Reads the rules of a file. If a switch with one bridge answers, its ports and groups are those that the rules can
-    /// name.
+    /// Reads the rules of a file. If a switch with one bridge answers, its ports and groups are those that the
+    /// rules can name.
     fn of_file(how: &How, path: &str) -> anyhow::Result<Self> {
         let text = files::read(path)?;
         let mut subject = Self::default();

@@ -1,5 +1,5 @@
-//! The verbs that need no switch: `parse-flow`, `parse-flows` and `check` read rules and print what they mean or
-//! what is wrong with them.
+//! The verbs that need no switch: `parse-flow`, `parse-flows` and `check` read rules and print what they mean
+//! or what is wrong with them.
 
 use crate::connect::connect;
 use crate::failure::Place;
@@ -93,8 +93,8 @@ pub(crate) fn check(options: &Options, arguments: &Check) -> anyhow::Result<Outc
     Ok(if report.errors.is_empty() { Outcome::Done } else { Outcome::Wrong })
 }
 
-/// Takes every word that can be the name of a port for one, and remembers the words: a file of rules can be checked
-/// without a switch.
+/// Takes every word that can be the name of a port for one, and remembers the words: a file of rules can be
+/// checked without a switch.
 #[derive(Default)]
 struct AnyPortNames(RefCell<BTreeMap<String, usize>>);
 

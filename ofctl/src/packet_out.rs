@@ -1,5 +1,5 @@
-//! The verb `packet-out`: hands the switch a packet with actions. If the packet is dropped, the reason is printed to
-//! standard error.
+//! The verb `packet-out`: hands the switch a packet with actions. If the packet is dropped, the reason is
+//! printed to standard error.
 
 use crate::Outcome;
 use crate::connect::{call, unexpected, wrong_usage};

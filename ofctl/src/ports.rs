@@ -119,8 +119,8 @@ pub(crate) fn modify(options: &Options, words: &Words) -> anyhow::Result<Outcome
 
 /// Carries out the verb `set-port`.
 pub(crate) fn set(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    // The words with an equals sign are settings. The word in front of them is the port, even if a bridge has its
-    // name.
+    // The words with an equals sign are settings. The word in front of them is the port, even if a bridge has
+    // its name.
     let is_setting = |word: &&String| word.is_empty() || word.contains('=');
     let settings = words.words.iter().rev().take_while(is_setting).count();
     let mut call = port_call(options, words, 1 + settings, usize::MAX)?;
@@ -188,7 +188,8 @@ fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
     out
 }
 
-/// Appends a port as `ovs-ofctl show` prints it, and below it settings that OpenFlow does not have, such as VLANs.
+/// Appends a port as `ovs-ofctl show` prints it, and below it settings that OpenFlow does not have, such as
+/// VLANs.
 fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
     let flags = |flags: &[String]| match flags {
         [] => "0".to_owned(),
@@ -207,8 +208,8 @@ fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
         flags(&port.config),
         flags(&state)
     );
-    // Programs that parse the output expect the speed of the link. Virtual devices get the one that Open vSwitch prints
-    // for veth devices. A patch port has no device.
+    // Programs that parse the output expect the speed of the link. Virtual devices get the one that Open
+    // vSwitch prints for veth devices. A patch port has no device.
     out.push_str(match port.kind.as_str() {
         "patch" => "     speed: 0 Mbps now, 0 Mbps max\n",
         _ => "     current:    10GB-FD COPPER\n     speed: 10000 Mbps now, 0 Mbps max\n",

@@ -40,8 +40,8 @@ pub(crate) fn save(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     tell_reply(&options.how, &reply)
 }
 
-/// Writes a file anew: its readers see the old contents or the new ones. A new file can be read by its user only, because
-/// rules tell much about a network; a file that is there keeps its mode.
+/// Writes a file anew: its readers see the old contents or the new ones. A new file can be read by its user
+/// only, because rules tell much about a network; a file that is there keeps its mode.
 fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     // A symbolic link stays one.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -175,7 +175,8 @@ fn format(options: &Options) -> Format {
     if options.how.json { Format::Json } else { Format::Text }
 }
 
-/// Makes a request with the text of a file, and prints the differences of its answer. Returns how many there are.
+/// Makes a request with the text of a file, and prints the differences of its answer. Returns how many there
+/// are.
 fn send(options: &Options, operation: Operation, path: Option<&String>) -> anyhow::Result<u64> {
     let mut file: Box<dyn Read> = match path {
         Some(path) => files::open(path)?,

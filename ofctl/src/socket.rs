@@ -1,5 +1,5 @@
-//! Opens the connection to the daemon: finds the control socket, checks whose it is and who answers, and limits how
-//! long `ofctl` waits.
+//! Opens the connection to the daemon: finds the control socket, checks whose it is and who answers, and limits
+//! how long `ofctl` waits.
 
 use crate::options::How;
 use anyhow::{Context, bail};
@@ -70,8 +70,8 @@ pub(crate) struct NoSwitch {
     source: io::Error,
 }
 
-/// The path of the control socket: that of `--socket`, else this user's, else root's if there is no other. A member of
-/// the group of `switchd --socket-group` has no socket, but can use root's.
+/// The path of the control socket: that of `--socket`, else this user's, else root's if there is no other. A
+/// member of the group of `switchd --socket-group` has no socket, but can use root's.
 pub(crate) fn path(how: &How) -> PathBuf {
     if let Some(path) = &how.socket {
         return path.clone();
@@ -85,8 +85,8 @@ pub(crate) fn path(how: &How) -> PathBuf {
     }
 }
 
-/// Connects to the socket. The limit includes the wait for a place in the queue of a daemon that accepts nobody; then
-/// the error is of the kind `WouldBlock`.
+/// Connects to the socket. The limit includes the wait for a place in the queue of a daemon that accepts
+/// nobody; then the error is of the kind `WouldBlock`.
 fn dial(path: &Path, limit: Option<Duration>) -> io::Result<UnixStream> {
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     if let Some(limit) = limit {
@@ -130,8 +130,8 @@ fn owner(path: &Path) -> String {
     seen.map_or_else(|| "another user".to_owned(), |found| user_name(found.uid()))
 }
 
-/// The group that may use the socket, as far as this user can see the socket or the folder that hides it; `None` if only
-/// root's group may.
+/// The group that may use the socket, as far as this user can see the socket or the folder that hides it;
+/// `None` if only root's group may.
 fn group(path: &Path) -> Option<String> {
     let found = path.ancestors().find_map(|path| fs::symlink_metadata(path).ok())?;
     let needed = if found.file_type().is_socket() { 0o020 } else { 0o010 };

@@ -15,8 +15,8 @@ pub(crate) struct Criterion {
 }
 
 /// The criteria of a command line: those of `--sort` in their order, then those of `--rsort`. A later criterion
-/// decides between rules that are equal in the earlier ones. As in `ovs-ofctl`, the last criterion is the priority, the
-/// highest one first. A command line without `--sort` and `--rsort` has no criteria.
+/// decides between rules that are equal in the earlier ones. As in `ovs-ofctl`, the last criterion is the
+/// priority, the highest one first. A command line without `--sort` and `--rsort` has no criteria.
 pub(crate) fn criteria(how: &How) -> Result<Vec<Criterion>, Usage> {
     let ascending = how.sort.iter().map(|name| (name, false));
     let descending = how.rsort.iter().map(|name| (name, true));

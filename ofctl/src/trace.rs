@@ -11,8 +11,8 @@ use flow::key::ct_state;
 use flow::text::{CT_STATES, NoPortNames, PortNames};
 use std::fmt::Write;
 
-/// The state of a connection that flags such as `trk,est` say, with commas or blanks between. As in Open vSwitch, `trk` is always
-/// set.
+/// The state of a connection that flags such as `trk,est` say, with commas or blanks between. As in Open
+/// vSwitch, `trk` is always set.
 fn ct_state(text: &str) -> Result<u16, Usage> {
     let mut flags = text.split([',', ' ']).filter(|flag| !flag.is_empty());
     flags.try_fold(ct_state::TRACKED, |state, flag| {

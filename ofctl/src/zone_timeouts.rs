@@ -1,5 +1,5 @@
-//! The verbs about how long the connections of a zone are kept: `add-zone-tp`, `del-zone-tp`, `list-zone-tp`. Their words are
-//! those of `ovs-vsctl`.
+//! The verbs about how long the connections of a zone are kept: `add-zone-tp`, `del-zone-tp`, `list-zone-tp`.
+//! Their words are those of `ovs-vsctl`.
 
 use crate::connect::{connect, unexpected};
 use crate::options::{AddZoneTp, DelZoneTp, Options, Words};

@@ -1,8 +1,8 @@
-//! `ofctl` as a client of real Open vSwitch, beside real `ovs-ofctl`: the same commands in six versions of OpenFlow have the
-//! same output and the same exit status.
+//! `ofctl` as a client of real Open vSwitch, beside real `ovs-ofctl`: the same commands in six versions of
+//! OpenFlow have the same output and the same exit status.
 //!
-//! The test starts an Open vSwitch of its own in a temporary folder, with simulated ports, which needs no privilege. Without
-//! Open vSwitch it is skipped, unless `SWITCHD_REQUIRE` names `interop`.
+//! The test starts an Open vSwitch of its own in a temporary folder, with simulated ports, which needs no
+//! privilege. Without Open vSwitch it is skipped, unless `SWITCHD_REQUIRE` names `interop`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -74,7 +74,8 @@ impl OpenVSwitch {
         assert!(command.status().unwrap().success(), "{program} {words:?}");
     }
 
-    /// What a program prints of a command line, with its exit status, and without what differs from call to call.
+    /// What a program prints of a command line, with its exit status, and without what differs from call to
+    /// call.
     fn output(&self, program: &str, words: &[&str]) -> String {
         self.output_of(program, words, "")
     }
@@ -246,7 +247,8 @@ const INPUTS: &[&str] = &[
     "--bundle add-flows br0 -\tin_port=1,actions=1\nin_port=2,actions=1\ndelete",
 ];
 
-/// Commands that change something, one for each program, so that both meet the same state; the last one takes the change back.
+/// Commands that change something, one for each program, so that both meet the same state; the last one takes
+/// the change back.
 const CHANGES: &[&[&str]] = &[
     &[
         "add-group br0 group_id=1,type=select,bucket=output:1,bucket=weight:2,output:2",

@@ -3,8 +3,8 @@
 use crate::put;
 use std::fmt::Write;
 
-/// Appends the names of the bits that are set, the lowest bit first, with blanks between them, and `0` if there are none.
-/// `names` has pairs of a bit and its name. Bits without a name come last, as one hexadecimal number.
+/// Appends the names of the bits that are set, the lowest bit first, with blanks between them, and `0` if there
+/// are none. `names` has pairs of a bit and its name. Bits without a name come last, as one hexadecimal number.
 pub(crate) fn put_names(out: &mut String, bits: u32, names: &[(u32, &str)]) {
     if bits == 0 {
         out.push('0');

@@ -1,5 +1,5 @@
-//! What a switch says on its own: rules that are gone, ports, roles, tables and requests of others, and flow monitors. Also the
-//! choice of these messages (asynchronous configuration).
+//! What a switch says on its own: rules that are gone, ports, roles, tables and requests of others, and flow
+//! monitors. Also the choice of these messages (asynchronous configuration).
 
 use crate::ports::put_desc;
 use crate::switch::role_name;
@@ -28,7 +28,8 @@ fn removed_reason(reason: FlowRemovedReason) -> String {
     }
 }
 
-/// Prints that a rule is gone. A counter that the switch does not have is printed as a number of all ones, as in Open vSwitch.
+/// Prints that a rule is gone. A counter that the switch does not have is printed as a number of all ones, as
+/// in Open vSwitch.
 pub(crate) fn put_flow_removed(
     out: &mut String,
     removed: &FlowRemoved,

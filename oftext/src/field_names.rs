@@ -3,8 +3,8 @@
 
 use flow::fields::FieldId;
 
-/// Open vSwitch's names of fields that messages about tables have, in its order. Registers stand between `pkt_mark` and
-/// `eth_src`.
+/// Open vSwitch's names of fields that messages about tables have, in its order. Registers stand between
+/// `pkt_mark` and `eth_src`.
 const ORDER: [&str; 69] = [
     "dp_hash",
     "recirc_id",

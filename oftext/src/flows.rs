@@ -59,7 +59,8 @@ fn put_line(out: &mut String, rule: &FlowStats<'_>, options: &PrintOptions<'_>) 
     flow_line(rule).write(out, &options);
 }
 
-/// The rule as a line of a dump. An age that the switch does not tell is as long as the rule exists, so that it is not printed.
+/// The rule as a line of a dump. An age that the switch does not tell is as long as the rule exists, so that it
+/// is not printed.
 pub fn flow_line<'a>(rule: &'a FlowStats<'_>) -> FlowLine<'a> {
     let seconds = |age: Option<u16>| age.map(|age| std::time::Duration::from_secs(age.into()));
     FlowLine {

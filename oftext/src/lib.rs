@@ -4,9 +4,9 @@
 //! OFPT_FLOW_MOD (OF1.3) (xid=0x6): ADD table:9 priority=5,ip actions=output:1
 //! ```
 //!
-//! [`Printer::print`] takes the bytes of one message. The crate `openflow` decodes them, and `flow::text` prints rules,
-//! groups and packets; this crate has the lines around them. A message that nobody can decode is printed with the error
-//! and its bytes.
+//! [`Printer::print`] takes the bytes of one message. The crate `openflow` decodes them, and `flow::text`
+//! prints rules, groups and packets; this crate has the lines around them. A message that nobody can decode is
+//! printed with the error and its bytes.
 #![forbid(unsafe_code)]
 
 mod actions;
@@ -41,8 +41,8 @@ use std::fmt::Write;
 pub struct Printer<'a> {
     /// Names to print for port numbers. The default has none, and prints numbers.
     pub ports: &'a dyn PortNames,
-    /// How much is printed: from 1 on the headers of packets, from 3 on the bytes of packets, from 5 on those of the
-    /// whole message.
+    /// How much is printed: from 1 on the headers of packets, from 3 on the bytes of packets, from 5 on those
+    /// of the whole message.
     pub verbosity: u8,
 }
 
@@ -61,8 +61,8 @@ macro_rules! put {
 pub(crate) use put;
 
 impl Printer<'_> {
-    /// The text of the message. `bytes` should be the message and nothing else; if the length in the header says
-    /// otherwise, the text tells so. The text ends with a line feed.
+    /// The text of the message. `bytes` should be the message and nothing else; if the length in the header
+    /// says otherwise, the text tells so. The text ends with a line feed.
     pub fn print(&self, bytes: &[u8]) -> String {
         let mut out = String::new();
         if bytes.is_empty() {
@@ -112,7 +112,8 @@ impl Printer<'_> {
         put_header(out, &kind, header);
         switch::put_multipart_flags(out, &kind, bytes);
         let version = version(header.version);
-        // OpenFlow 1.0 has a table number in the commands of flow mods only if both sides agree, which a message does not say.
+        // OpenFlow 1.0 has a table number in the commands of flow mods only if both sides agree, which a
+        // message does not say.
         let encoding = Encoding { table_id: true, ..Encoding::new(version.unwrap_or_default()) };
         if switch::put_raw(out, &kind, bytes)? {
             return Ok(());

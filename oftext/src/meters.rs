@@ -1,7 +1,7 @@
 //! Meters: meter mods, and what meters are, count and can be like.
 //!
-//! A meter mod and the configuration of a meter are printed from their bytes: `ovs-ofctl` shows flags that no meter of this
-//! switch can have, and a meter whose flags name no unit.
+//! A meter mod and the configuration of a meter are printed from their bytes: `ovs-ofctl` shows flags that no
+//! meter of this switch can have, and a meter whose flags name no unit.
 
 use crate::bits::put_names;
 use crate::{body, put, u16_at, u32_at};

@@ -36,8 +36,8 @@ pub(crate) fn put_multipart_flags(out: &mut String, kind: &MessageKind, bytes: &
     }
 }
 
-/// Prints a message of which the crate `openflow` does not keep all that is printed. Returns whether the message is such a
-/// one.
+/// Prints a message of which the crate `openflow` does not keep all that is printed. Returns whether the
+/// message is such a one.
 ///
 /// # Errors
 /// The message cannot be decoded.

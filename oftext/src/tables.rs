@@ -1,5 +1,5 @@
-//! Tables: their counters, what they can do, how they behave. A table that is like the one in front of it is not printed
-//! again.
+//! Tables: their counters, what they can do, how they behave. A table that is like the one in front of it is
+//! not printed again.
 
 use crate::actions::put_actions;
 use crate::field_names::{name_of, put_fields};
@@ -155,8 +155,8 @@ impl Features {
     }
 }
 
-/// Bits of wildcards of OpenFlow 1.0 (`OFPFW10_*`). An address has six bits, of which the highest one says that nothing of
-/// it counts.
+/// Bits of wildcards of OpenFlow 1.0 (`OFPFW10_*`). An address has six bits, of which the highest one says that
+/// nothing of it counts.
 const FIELDS_10: [(u32, &str); 12] = [
     (0, "in_port"),
     (1, "vlan_vid"),

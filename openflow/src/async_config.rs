@@ -1,9 +1,9 @@
-//! Which messages a controller gets without asking: `OFPT_SET_ASYNC` and its siblings (OpenFlow 1.3.5 §7.3.10, 1.4.0
-//! §7.3.10), `NXT_SET_ASYNC_CONFIG` and `NXT_SET_ASYNC_CONFIG2`.
+//! Which messages a controller gets without asking: `OFPT_SET_ASYNC` and its siblings (OpenFlow 1.3.5 §7.3.10,
+//! 1.4.0 §7.3.10), `NXT_SET_ASYNC_CONFIG` and `NXT_SET_ASYNC_CONFIG2`.
 //!
-//! A mask has a bit for each reason of a kind of message; there is a mask for controllers that are slaves, and one for
-//! the other roles. Messages of OpenFlow 1.3 and before have six masks and change the others to zero; those of 1.4 have a
-//! list and change what the list names.
+//! A mask has a bit for each reason of a kind of message; there is a mask for controllers that are slaves, and
+//! one for the other roles. Messages of OpenFlow 1.3 and before have six masks and change the others to zero;
+//! those of 1.4 have a list and change what the list names.
 
 use crate::error::ErrorCode;
 use crate::group::decode_property;
@@ -39,7 +39,8 @@ pub mod packet_in_reason {
 
 /// No rule matched, an action sent the packet, the TTL was over: the reasons of OpenFlow 1.0 to 1.3.
 const PACKET_IN_13: u32 = 0b111;
-/// Those of 1.4 and later: the action set, a bucket of a group, and a packet-out are told apart from other actions.
+/// Those of 1.4 and later: the action set, a bucket of a group, and a packet-out are told apart from other
+/// actions.
 const PACKET_IN_14: u32 = 0b11_1111;
 const NO_MATCH: u32 = 1;
 const ACTION: u32 = 1 << 1;
@@ -70,7 +71,8 @@ impl AsyncKind {
     }
 }
 
-/// The masks of a message: by kind, the mask for slaves and the one for other roles. `None` leaves a mask as it is.
+/// The masks of a message: by kind, the mask for slaves and the one for other roles. `None` leaves a mask as it
+/// is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AsyncMasks([[Option<u32>; 2]; 6]);
 
@@ -163,8 +165,8 @@ impl AsyncMasks {
 pub struct AsyncConfig([[u32; 2]; 6]);
 
 impl AsyncConfig {
-    /// What a controller gets that has chosen nothing, as Open vSwitch does it: all ports, and unless it is a slave
-    /// packets but those whose TTL is over, and rules that are gone.
+    /// What a controller gets that has chosen nothing, as Open vSwitch does it: all ports, and unless it is a
+    /// slave packets but those whose TTL is over, and rules that are gone.
     pub fn of_version(version: OfVersion) -> Self {
         let mut config = Self::default();
         let mut packets = PACKET_IN_14 & !INVALID_TTL | 1 << packet_in_reason::EXPLICIT_MISS;
@@ -201,8 +203,8 @@ impl AsyncConfig {
         }
     }
 
-    /// Whether packets whose TTL is over go to the controller as master or equal: the flag of `OFPT_SET_CONFIG` that
-    /// OpenFlow 1.1 and 1.2 have.
+    /// Whether packets whose TTL is over go to the controller as master or equal: the flag of `OFPT_SET_CONFIG`
+    /// that OpenFlow 1.1 and 1.2 have.
     pub fn set_invalid_ttl(&mut self, is_on: bool) {
         let mask = &mut self.0[AsyncKind::PacketIn as usize][1];
         *mask = if is_on { *mask | INVALID_TTL } else { *mask & !INVALID_TTL };

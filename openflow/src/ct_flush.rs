@@ -21,7 +21,8 @@ pub enum CtFlush {
     Matching {
         /// The IP protocol; 0 for every one.
         protocol: u8,
-        /// The properties with their values, in the order of the message: tuples of addresses and ports, a zone.
+        /// The properties with their values, in the order of the message: tuples of addresses and ports, a
+        /// zone.
         properties: Vec<(u16, Vec<u8>)>,
     },
 }
@@ -45,8 +46,8 @@ impl CtFlush {
     ///
     /// # Errors
     ///
-    /// The error that the sender gets if a property is smaller than its type wants, or if addresses of IPv4 and of
-    /// IPv6 come together.
+    /// The error that the sender gets if a property is smaller than its type wants, or if addresses of IPv4 and
+    /// of IPv6 come together.
     pub fn filter(&self) -> Result<CtFilter, ErrorCode> {
         let (protocol, properties) = match self {
             Self::Zone(zone) => {
@@ -117,9 +118,9 @@ impl CtFlush {
     }
 }
 
-/// Reads the properties of a tuple. An address or a port of zeros is none, and so is what an ICMP tuple without addresses
-/// says if that is zeros only: `ovs-ofctl` sends such a tuple where its user names none. `is_v4` says whether the addresses
-/// before are those of IPv4; `None` if there are none.
+/// Reads the properties of a tuple. An address or a port of zeros is none, and so is what an ICMP tuple without
+/// addresses says if that is zeros only: `ovs-ofctl` sends such a tuple where its user names none. `is_v4` says
+/// whether the addresses before are those of IPv4; `None` if there are none.
 fn ends(
     mut input: Input<'_>,
     is_icmp: bool,
@@ -162,7 +163,8 @@ fn number(value: Input<'_>) -> Result<u16, ErrorCode> {
     Ok(u16::from_be_bytes(front(value)?))
 }
 
-/// The first `N` bytes of a property. Like Open vSwitch, this does not mind what follows: some senders count the padding.
+/// The first `N` bytes of a property. Like Open vSwitch, this does not mind what follows: some senders count
+/// the padding.
 fn front<const N: usize>(mut input: Input<'_>) -> Result<[u8; N], ErrorCode> {
     input.array().map_err(|_| ErrorCode::BadPropertyLength)
 }

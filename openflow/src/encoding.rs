@@ -8,11 +8,11 @@ use flow::types::OfVersion;
 pub struct Encoding {
     /// The version in the header of every message.
     pub version: OfVersion,
-    /// OpenFlow 1.0: whether flow mods, and requests for flow statistics, are Nicira's messages with extensible matches
-    /// (`NXT_FLOW_MOD`, `NXST_FLOW`). Decoding takes both forms whatever this says.
+    /// OpenFlow 1.0: whether flow mods, and requests for flow statistics, are Nicira's messages with extensible
+    /// matches (`NXT_FLOW_MOD`, `NXST_FLOW`). Decoding takes both forms whatever this says.
     pub nxm: bool,
-    /// OpenFlow 1.0: whether the upper byte of a flow mod's command is a table number (`NXT_FLOW_MOD_TABLE_ID`). If not,
-    /// flow mods are about every table, and rules are added to table 0.
+    /// OpenFlow 1.0: whether the upper byte of a flow mod's command is a table number
+    /// (`NXT_FLOW_MOD_TABLE_ID`). If not, flow mods are about every table, and rules are added to table 0.
     pub table_id: bool,
     /// The form of packet-ins (`NXT_SET_PACKET_IN_FORMAT`). Decoding takes every form whatever this says.
     pub packet_in: PacketInForm,

@@ -1,8 +1,8 @@
 //! The errors of OpenFlow (`OFPT_ERROR`): their names, and the numbers that they have in each version.
 //!
-//! A standard error has a type and a code. OpenFlow 1.0 and 1.1 lack codes for many errors, so Open vSwitch gives such
-//! errors numbers of its own: in these versions as type 45250 (0xb0c2) with vendor, type and code behind it, and from
-//! 1.2 on as an experimenter error (type 0xffff). This module does the same.
+//! A standard error has a type and a code. OpenFlow 1.0 and 1.1 lack codes for many errors, so Open vSwitch
+//! gives such errors numbers of its own: in these versions as type 45250 (0xb0c2) with vendor, type and code
+//! behind it, and from 1.2 on as an experimenter error (type 0xffff). This module does the same.
 
 use crate::input::{Input, ONF, VENDOR_NICIRA};
 use crate::output::Encoder;
@@ -69,7 +69,8 @@ macro_rules! codes {
                 match self { $(Self::$id => $sentence,)* }
             }
 
-            /// The numbers that the error has, each with the first and the last version of OpenFlow that has them.
+            /// The numbers that the error has, each with the first and the last version of OpenFlow that has
+            /// them.
             fn numbers(self) -> &'static [(OfVersion, OfVersion, Number)] {
                 match self { $(Self::$id => const { &[$(($from, $to, $number)),*] },)* }
             }
@@ -278,8 +279,8 @@ codes! {
 }
 
 impl ErrorCode {
-    /// The numbers of the error in messages of `version`. An error that the version has no numbers for gets those of
-    /// [`ErrorCode::Unencodable`].
+    /// The numbers of the error in messages of `version`. An error that the version has no numbers for gets
+    /// those of [`ErrorCode::Unencodable`].
     fn number(self, version: OfVersion) -> Number {
         let find = |code: Self| {
             let numbers = code.numbers().iter();
@@ -297,8 +298,8 @@ impl ErrorCode {
         Self::ALL.iter().copied().find(has)
     }
 
-    /// The type and the code of the error in OpenFlow 1.3, or in 1.5 if 1.3 has no standard numbers for it; `None` if no
-    /// specification has.
+    /// The type and the code of the error in OpenFlow 1.3, or in 1.5 if 1.3 has no standard numbers for it;
+    /// `None` if no specification has.
     pub fn standard(self) -> Option<(u16, u16)> {
         let in_version = |version| match self.number(version) {
             Number::Standard(error_type, code) => Some((error_type, code)),
@@ -328,10 +329,11 @@ impl From<Unfit> for ErrorCode {
 /// The body of an error message: what went wrong, and the request that it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorMessage {
-    /// What went wrong. `None` is an error with numbers that this crate does not know; encoding gives it the numbers of
-    /// [`ErrorCode::Unencodable`].
+    /// What went wrong. `None` is an error with numbers that this crate does not know; encoding gives it the
+    /// numbers of [`ErrorCode::Unencodable`].
     pub code: Option<ErrorCode>,
-    /// The request with its header, as it was received. In an [`ErrorCode::HelloIncompatible`], a text for humans.
+    /// The request with its header, as it was received. In an [`ErrorCode::HelloIncompatible`], a text for
+    /// humans.
     pub data: Vec<u8>,
 }
 

@@ -1,5 +1,5 @@
-//! What the switch says on its own, and requests about that, where it is an experimenter's message: Nicira's in some forms or
-//! up to OpenFlow 1.2, and the ONF's in 1.3.
+//! What the switch says on its own, and requests about that, where it is an experimenter's message: Nicira's in
+//! some forms or up to OpenFlow 1.2, and the ONF's in 1.3.
 
 use crate::async_config::{AsyncForm, AsyncMasks};
 use crate::ct_flush::CtFlush;
@@ -44,8 +44,8 @@ mod onft {
     pub(super) const REQUEST_FORWARD: u32 = 2350;
 }
 
-/// The experimenter and the subtype of a message that this form has as an extension; `None` for a message that is not
-/// this module's, and for one that is standard in this form.
+/// The experimenter and the subtype of a message that this form has as an extension; `None` for a message that
+/// is not this module's, and for one that is standard in this form.
 pub(crate) fn ids(message: &OfMessage, encoding: Encoding) -> Option<(u32, u32)> {
     let version = encoding.version;
     let by_version = |nicira, onf| match version < OpenFlow13 {

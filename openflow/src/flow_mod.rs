@@ -1,4 +1,5 @@
-//! Flow mods: `OFPT_FLOW_MOD` of OpenFlow 1.0 (§5.3.3) and of 1.1 and later (1.3.5 §7.3.4.1), and `NXT_FLOW_MOD`.
+//! Flow mods: `OFPT_FLOW_MOD` of OpenFlow 1.0 (§5.3.3) and of 1.1 and later (1.3.5 §7.3.4.1), and
+//! `NXT_FLOW_MOD`.
 
 use crate::action;
 use crate::encoding::Encoding;
@@ -148,7 +149,8 @@ fn bad_flags(flow_mod: &FlowMod, version: OfVersion) -> ErrorCode {
     }
 }
 
-/// Sets the flags. In OpenFlow 1.0 and 1.1 an addition resets counters; later versions have a flag that says so.
+/// Sets the flags. In OpenFlow 1.0 and 1.1 an addition resets counters; later versions have a flag that says
+/// so.
 fn set_flags(flow_mod: &mut FlowMod, bits: u16, version: OfVersion) -> Result<(), ErrorCode> {
     let is_emergency = version == OpenFlow10 && bits & EMERGENCY != 0;
     let bits = if is_emergency { bits & !EMERGENCY } else { bits };
@@ -177,8 +179,8 @@ pub(crate) fn decode(input: Input<'_>, encoding: Encoding) -> Result<FlowMod, Er
     Ok(flow_mod)
 }
 
-/// Reads a standard flow mod into one that is [`blank`], because a flow mod takes more than 1,500 bytes, which are better
-/// not copied from function to function.
+/// Reads a standard flow mod into one that is [`blank`], because a flow mod takes more than 1,500 bytes, which
+/// are better not copied from function to function.
 pub(crate) fn decode_into(
     input: Input<'_>,
     encoding: Encoding,
@@ -248,7 +250,8 @@ pub(crate) fn decode_nx_match(
     Ok((matching, filter.filter(|(_, mask)| mask.0 != 0)))
 }
 
-/// What both forms of OpenFlow 1.0 have behind the priority: buffer, output port, flags, match, filter for cookies.
+/// What both forms of OpenFlow 1.0 have behind the priority: buffer, output port, flags, match, filter for
+/// cookies.
 type Rest = (u32, u16, u16, Match, Option<CookieFilter>);
 
 /// What stands in front of the actions.

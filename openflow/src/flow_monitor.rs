@@ -1,8 +1,8 @@
 //! Flow monitors: a controller names rules, and hears of their changes.
 //!
-//! There are three dialects: Nicira's (`NXST_FLOW_MONITOR`) in OpenFlow 1.0 to 1.2, the ONF's extension of 1.3, and the
-//! standard one from 1.4 on (OpenFlow 1.4.0 §7.3.5.17). A request is a multipart, and changes are parts of a reply that
-//! goes on; those that follow the first reply have the transaction id 0.
+//! There are three dialects: Nicira's (`NXST_FLOW_MONITOR`) in OpenFlow 1.0 to 1.2, the ONF's extension of 1.3,
+//! and the standard one from 1.4 on (OpenFlow 1.4.0 §7.3.5.17). A request is a multipart, and changes are parts
+//! of a reply that goes on; those that follow the first reply have the transaction id 0.
 
 use crate::action;
 use crate::error::ErrorCode;
@@ -18,8 +18,8 @@ use flow::action::Action;
 use flow::flow_mod::{Command, FlowMod};
 use flow::types::{Cookie, GroupId, OfPort, OfVersion, TableId};
 
-/// What a request does with a monitor (`OFPFMC_*`). The dialects before OpenFlow 1.4 have additions only, and a message
-/// of their own that cancels a monitor.
+/// What a request does with a monitor (`OFPFMC_*`). The dialects before OpenFlow 1.4 have additions only, and a
+/// message of their own that cancels a monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MonitorCommand {
     /// A new monitor begins.
@@ -43,8 +43,8 @@ pub struct MonitorFlags {
     pub modify: bool,
     /// Whether the actions of rules are told.
     pub instructions: bool,
-    /// Changes that the controller itself has made are told as those of others. Only OpenFlow 1.4 and later have this
-    /// flag.
+    /// Changes that the controller itself has made are told as those of others. Only OpenFlow 1.4 and later
+    /// have this flag.
     pub no_abbrev: bool,
     /// The flag that Nicira calls "own" (`NXFMF_OWN`) and OpenFlow 1.4 "only own". Open vSwitch takes both as
     /// [`no_abbrev`](Self::no_abbrev).
@@ -245,8 +245,9 @@ pub enum FlowUpdate {
     Rule(Box<MonitoredRule>),
     /// The controller's own request with this transaction id changed rules.
     Abbrev(u32),
-    /// From here on, changes are not told but for the removal of rules that the controller knows: it reads too slowly. Only
-    /// OpenFlow 1.4 and later; see [`OfMessage::FlowMonitorPaused`](crate::OfMessage::FlowMonitorPaused).
+    /// From here on, changes are not told but for the removal of rules that the controller knows: it reads too
+    /// slowly. Only OpenFlow 1.4 and later; see
+    /// [`OfMessage::FlowMonitorPaused`](crate::OfMessage::FlowMonitorPaused).
     Paused,
     /// What has changed since the pause was told, and changes are told again.
     Resumed,

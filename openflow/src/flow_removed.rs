@@ -1,5 +1,5 @@
-//! Rules that are gone: `OFPT_FLOW_REMOVED` of OpenFlow 1.0 (§5.4.3), of 1.1 and later (1.3.5 §7.4.2) and of 1.5, and
-//! `NXT_FLOW_REMOVED`.
+//! Rules that are gone: `OFPT_FLOW_REMOVED` of OpenFlow 1.0 (§5.4.3), of 1.1 and later (1.3.5 §7.4.2) and of
+//! 1.5, and `NXT_FLOW_REMOVED`.
 
 use crate::encoding::Encoding;
 use crate::error::ErrorCode;

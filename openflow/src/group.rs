@@ -1,4 +1,5 @@
-//! Groups in messages: `OFPT_GROUP_MOD` (OpenFlow 1.3.5 §7.3.4.2, 1.5.1 §7.3.4.3) and the multiparts about groups.
+//! Groups in messages: `OFPT_GROUP_MOD` (OpenFlow 1.3.5 §7.3.4.2, 1.5.1 §7.3.4.3) and the multiparts about
+//! groups.
 
 use crate::action;
 use crate::error::ErrorCode;
@@ -66,8 +67,8 @@ fn kind(number: u8) -> Result<GroupType, ErrorCode> {
     })
 }
 
-/// Reads a group mod. `has_ids` says that the body is that of OpenFlow 1.5, which Nicira's group mod has in every
-/// version.
+/// Reads a group mod. `has_ids` says that the body is that of OpenFlow 1.5, which Nicira's group mod has in
+/// every version.
 pub(crate) fn decode_mod(
     mut input: Input<'_>,
     version: OfVersion,
@@ -155,7 +156,8 @@ pub(crate) fn decode_mod(
     })
 }
 
-/// Whether a group of this type can have buckets like these. Open vSwitch asks before it looks whether there is such a group.
+/// Whether a group of this type can have buckets like these. Open vSwitch asks before it looks whether there is
+/// such a group.
 fn check_buckets(
     kind: GroupType,
     buckets: &[Bucket],
@@ -221,7 +223,8 @@ pub(crate) fn put_mod(out: &mut Encoder, group_mod: &GroupMod, version: OfVersio
     }
 }
 
-/// Reads the buckets of OpenFlow 1.1 to 1.4 up to the end of `input`. They have no ids: they are numbered from 0 on.
+/// Reads the buckets of OpenFlow 1.1 to 1.4 up to the end of `input`. They have no ids: they are numbered from
+/// 0 on.
 fn decode_buckets_11(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Bucket>, ErrorCode> {
     let mut buckets = Vec::new();
     while !input.is_empty() {
@@ -345,8 +348,8 @@ fn put_buckets_15(out: &mut Encoder, buckets: &[Bucket], kind: GroupType, versio
         let actions = out.len();
         action::put_list(out, &bucket.actions, version);
         out.set_len(start + 2, actions);
-        // Only groups of type select have weights, and only those of type ff look whether a bucket is alive. A request to
-        // insert buckets does not say of which type the group is.
+        // Only groups of type select have weights, and only those of type ff look whether a bucket is alive. A
+        // request to insert buckets does not say of which type the group is.
         let weight = match kind {
             GroupType::Select => Some(bucket.weight_in(kind)),
             _ => bucket.weight,
@@ -480,8 +483,8 @@ pub(crate) fn decode_desc(input: &mut Input<'_>, version: OfVersion) -> Result<G
     Ok(Group { id, kind, selection: decode_properties(entry, |_| Ok(()))?, buckets })
 }
 
-/// Whether a description of a group has ids of buckets and a selection method: in OpenFlow 1.5, and in Nicira's message for
-/// 1.0.
+/// Whether a description of a group has ids of buckets and a selection method: in OpenFlow 1.5, and in Nicira's
+/// message for 1.0.
 fn has_ids(version: OfVersion) -> bool {
     matches!(version, OfVersion::OpenFlow10 | OpenFlow15)
 }
@@ -491,8 +494,8 @@ fn has_duration(version: OfVersion) -> bool {
     version >= OpenFlow13 || version == OfVersion::OpenFlow10
 }
 
-/// Writes a group of a reply to a request for descriptions. Messages of OpenFlow 1.1 to 1.4 have no bucket ids and no
-/// selection method.
+/// Writes a group of a reply to a request for descriptions. Messages of OpenFlow 1.1 to 1.4 have no bucket ids
+/// and no selection method.
 pub(crate) fn put_desc(out: &mut Encoder, group: &Group, version: OfVersion) {
     let start = out.len();
     out.u16(0);
@@ -580,8 +583,8 @@ pub(crate) fn put_stats(out: &mut Encoder, id: GroupId, stats: &GroupStats, vers
     out.set_len(start, start);
 }
 
-/// What a switch says of its groups (`OFPST_GROUP_FEATURES`). Elements of the arrays are in the order of the types: all,
-/// select, indirect, ff.
+/// What a switch says of its groups (`OFPST_GROUP_FEATURES`). Elements of the arrays are in the order of the
+/// types: all, select, indirect, ff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupFeatures {
     /// The types that the switch has, bit 0 for `all` and so on.

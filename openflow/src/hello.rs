@@ -16,8 +16,8 @@ pub(crate) fn put(out: &mut Encoder, versions: &[OfVersion]) {
     out.u32(versions.iter().map(|version| 1 << version_number(*version)).fold(0, |a, b| a | b));
 }
 
-/// The versions of a HELLO. A HELLO without a bitmap, or with an empty one, means every version up to that of its header
-/// (OpenFlow 1.3.5 §6.3.1). Of two bitmaps, the second one counts, as in Open vSwitch.
+/// The versions of a HELLO. A HELLO without a bitmap, or with an empty one, means every version up to that of
+/// its header (OpenFlow 1.3.5 §6.3.1). Of two bitmaps, the second one counts, as in Open vSwitch.
 pub(crate) fn decode(header: MessageHeader, mut body: Input<'_>) -> Vec<OfVersion> {
     let mut bitmap = None;
     while let (Ok(kind), Ok(len)) = (body.u16(), body.u16().map(usize::from)) {

@@ -1,7 +1,7 @@
 //! Which message the bytes are: its name in Open vSwitch, and the sizes that it can have.
 //!
-//! The names are those of Open vSwitch's `ofpraw`: `OFPT_` of plain messages, `OFPST_` of multiparts, `NXT_` and `NXST_`
-//! of Nicira's, `ONFT_` and `ONFST_` of the ONF's.
+//! The names are those of Open vSwitch's `ofpraw`: `OFPT_` of plain messages, `OFPST_` of multiparts, `NXT_`
+//! and `NXST_` of Nicira's, `ONFT_` and `ONFST_` of the ONF's.
 
 use crate::error::ErrorCode;
 use crate::header::{HEADER_SIZE, MessageHeader};
@@ -49,7 +49,8 @@ pub struct MessageKind {
     pub is_reply: Option<bool>,
     /// Whether only switches send such messages.
     pub is_from_switch: bool,
-    /// The size of everything in front of the body, in bytes: headers of the message, the multipart, the experimenter.
+    /// The size of everything in front of the body, in bytes: headers of the message, the multipart, the
+    /// experimenter.
     pub head: usize,
     /// How long the body can be.
     size: Size,
@@ -449,8 +450,8 @@ mod tests {
         }
     }
 
-    /// Messages whose zeros Open vSwitch refuses behind the check of sizes, and the features of meters, which OpenFlow 1.5 has made
-    /// longer than Open vSwitch knows.
+    /// Messages whose zeros Open vSwitch refuses behind the check of sizes, and the features of meters, which
+    /// OpenFlow 1.5 has made longer than Open vSwitch knows.
     const REFUSED_LATER: [&str; 5] =
         ["NXST_FLOW", "NXST_AGGREGATE", "OFPT_METER_MOD", "NXT_RESUME", "OFPST_METER_FEATURES"];
 

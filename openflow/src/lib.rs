@@ -1,13 +1,13 @@
 //! OpenFlow 1.0 to 1.5 with Nicira's extensions: bytes to messages and messages to bytes.
 //!
-//! The crate has no socket, no thread and no clock. [`OfMessage`] is what a message says, in the types of `flow` that
-//! text is parsed into, too: a flow mod decodes into a [`flow::flow_mod::FlowMod`]. [`Session`] cuts a stream of bytes
-//! into messages, agrees on a version, and answers what it can answer alone.
+//! The crate has no socket, no thread and no clock. [`OfMessage`] is what a message says, in the types of
+//! `flow` that text is parsed into, too: a flow mod decodes into a [`flow::flow_mod::FlowMod`]. [`Session`]
+//! cuts a stream of bytes into messages, agrees on a version, and answers what it can answer alone.
 //!
-//! - Field numbers and widths come from [`flow::fields`]. What a version cannot say is rewritten by [`flow::dialect`]
-//!   *before* encoding; encoding writes what it gets.
-//! - Decoding never reads beyond the message, and allocates in proportion to the bytes that it has read. Every failure is
-//!   an [`ErrorCode`], which an error message carries back to the sender.
+//! - Field numbers and widths come from [`flow::fields`]. What a version cannot say is rewritten by
+//!   [`flow::dialect`] *before* encoding; encoding writes what it gets.
+//! - Decoding never reads beyond the message, and allocates in proportion to the bytes that it has read. Every
+//!   failure is an [`ErrorCode`], which an error message carries back to the sender.
 //!
 //! The wire is that of Open vSwitch 3.1 where the specification leaves a choice.
 #![forbid(unsafe_code)]

@@ -242,8 +242,9 @@ impl OfMessage {
         Ok(decode_body(header, body, encoding)?)
     }
 
-    /// Decodes one whole message that is a flow mod, and appends the flow mod to a list, where it can stay: a flow mod is long, and
-    /// better not copied. Returns whether the message is one and can be decoded. If not, the list is as it was.
+    /// Decodes one whole message that is a flow mod, and appends the flow mod to a list, where it can stay: a
+    /// flow mod is long, and better not copied. Returns whether the message is one and can be decoded. If not,
+    /// the list is as it was.
     pub fn append_flow_mod(bytes: &[u8], encoding: Encoding, flow_mods: &mut Vec<FlowMod>) -> bool {
         flow_mods.push(flow_mod::blank());
         let last = flow_mods.last_mut();
@@ -254,8 +255,9 @@ impl OfMessage {
         is_decoded
     }
 
-    /// Decodes one whole message that is a flow mod into one that is [`blank`](flow_mod::blank). As [`decode`](Self::decode), but a
-    /// standard flow mod, of which a controller may send millions, takes no memory for itself.
+    /// Decodes one whole message that is a flow mod into one that is [`blank`](flow_mod::blank). As
+    /// [`decode`](Self::decode), but a standard flow mod, of which a controller may send millions, takes no
+    /// memory for itself.
     ///
     /// Returns whether the message is one and can be decoded. If not, `flow_mod` may be half decoded.
     pub(crate) fn decode_flow_mod(
@@ -285,8 +287,8 @@ impl OfMessage {
 
     /// Encodes the message with its header.
     ///
-    /// A message that is longer than 65,535 bytes cannot be encoded: its length field has the largest number. What comes
-    /// from decoding is never so long, and [`ReplyParts`](crate::ReplyParts) splits replies.
+    /// A message that is longer than 65,535 bytes cannot be encoded: its length field has the largest number.
+    /// What comes from decoding is never so long, and [`ReplyParts`](crate::ReplyParts) splits replies.
     pub fn encode(&self, encoding: Encoding, xid: u32) -> Vec<u8> {
         let mut out = begin(self.kind(encoding.version), encoding.version, xid);
         if let Some((vendor, subtype)) = extension::ids(self, encoding) {
@@ -623,7 +625,8 @@ fn decode_body(
     }
 }
 
-/// Whether the length of a message has to be a multiple of 8 bytes. Open vSwitch checks it in front of everything else.
+/// Whether the length of a message has to be a multiple of 8 bytes. Open vSwitch checks it in front of
+/// everything else.
 fn is_in_words(kind: u8, version: OfVersion) -> bool {
     match kind {
         kind::FLOW_MOD => true,

@@ -1,7 +1,8 @@
-//! Meters in messages: `OFPT_METER_MOD` (OpenFlow 1.3.5 §7.3.4.4) and the multiparts about meters (§7.3.5.11 to §7.3.5.13).
+//! Meters in messages: `OFPT_METER_MOD` (OpenFlow 1.3.5 §7.3.4.4) and the multiparts about meters (§7.3.5.11 to
+//! §7.3.5.13).
 //!
-//! OpenFlow 1.3 to 1.5 have them, all in one form: like Open vSwitch, the switch does not tell the further features that
-//! OpenFlow 1.5 knows.
+//! OpenFlow 1.3 to 1.5 have them, all in one form: like Open vSwitch, the switch does not tell the further
+//! features that OpenFlow 1.5 knows.
 
 use crate::error::ErrorCode;
 use crate::input::Input;
@@ -66,7 +67,8 @@ fn are_known(flags: u16) -> bool {
     flags & !KNOWN == 0 && flags & flag::UNITS != 0
 }
 
-/// Has a meter obey the bursts of its bands although its flags do not announce them, as Open vSwitch does. Sets the flag then.
+/// Has a meter obey the bursts of its bands although its flags do not announce them, as Open vSwitch does. Sets
+/// the flag then.
 fn with_bursts(mut meter: Meter) -> Meter {
     if !meter.has_burst && meter.bands.iter().any(|band| band.burst_size != 0) {
         meter.has_burst = true;

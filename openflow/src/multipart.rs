@@ -195,8 +195,8 @@ fn put_monitor_head(out: &mut Encoder, flags: u16, version: OfVersion) {
     out.u32(subtype);
 }
 
-/// The subtype of Nicira's multipart about groups that stands for a standard one in this version; `None` if the version has
-/// the standard one, or the multipart is about something else.
+/// The subtype of Nicira's multipart about groups that stands for a standard one in this version; `None` if the
+/// version has the standard one, or the multipart is about something else.
 fn nicira_group_subtype(kind: u16, version: OfVersion) -> Option<u32> {
     match kind {
         kind::GROUP if version == OpenFlow10 => Some(NXST_GROUP),
@@ -224,8 +224,8 @@ fn put_nicira_head(out: &mut Encoder, subtype: u32, flags: u16) {
     out.zeros(4);
 }
 
-/// What a multipart message is about: its standard type, or Nicira's subtype, and its flags. Flow monitors have their
-/// standard type in every version.
+/// What a multipart message is about: its standard type, or Nicira's subtype, and its flags. Flow monitors have
+/// their standard type in every version.
 fn decode_head(
     input: &mut Input<'_>,
     version: OfVersion,
@@ -594,7 +594,8 @@ impl MultipartReply {
     }
 }
 
-/// Writes the type and the flags of a reply. In OpenFlow 1.0 statistics of rules are Nicira's if the encoding says so.
+/// Writes the type and the flags of a reply. In OpenFlow 1.0 statistics of rules are Nicira's if the encoding
+/// says so.
 pub(crate) fn put_reply_head(out: &mut Encoder, kind: u16, flags: u16, encoding: Encoding) {
     match kind {
         kind::FLOW if encoding.is_10() && encoding.nxm => put_nicira_head(out, NXST_FLOW, flags),

@@ -1,8 +1,8 @@
 //! Packet-ins, and what resumes a packet that waits for a controller.
 //!
-//! The switch sends packet-ins in one of three forms ([`PacketInForm`]). Only `NXT_PACKET_IN2` carries everything: the
-//! standard form lacks `userdata` and continuation in every version, the cookie before OpenFlow 1.3, the registers before
-//! 1.2, and the table in 1.0.
+//! The switch sends packet-ins in one of three forms ([`PacketInForm`]). Only `NXT_PACKET_IN2` carries
+//! everything: the standard form lacks `userdata` and continuation in every version, the cookie before OpenFlow
+//! 1.3, the registers before 1.2, and the table in 1.0.
 
 use crate::encoding::Encoding;
 use crate::error::ErrorCode;
@@ -45,7 +45,8 @@ impl PacketInForm {
 /// A packet for a controller, or one that a controller sends back to be resumed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PacketIn {
-    /// The packet from its Ethernet header on, or the beginning of it. What finds no room in a message is cut off.
+    /// The packet from its Ethernet header on, or the beginning of it. What finds no room in a message is cut
+    /// off.
     pub packet: Vec<u8>,
     /// Size of the whole packet in bytes. A message that is not `NXT_PACKET_IN2` says 65,535 of a larger one.
     pub total_len: u32,
@@ -61,8 +62,8 @@ pub struct PacketIn {
     pub metadata: Match,
     /// The bytes that the action gave as `userdata`.
     pub userdata: Vec<u8>,
-    /// What the switch needs to go on with the packet, as properties that only the switch understands; empty if the packet
-    /// does not wait.
+    /// What the switch needs to go on with the packet, as properties that only the switch understands; empty if
+    /// the packet does not wait.
     pub continuation: Vec<u8>,
 }
 
@@ -83,8 +84,8 @@ mod property {
 const NO_COOKIE: u64 = u64::MAX;
 
 impl PacketIn {
-    /// The match of a packet-in: the ingress port, and those of the fields of `state`
-    /// beside the packet ([`FieldId::beside_packet`]) that are not zero. Of a packet that was tracked, also those of its
+    /// The match of a packet-in: the ingress port, and those of the fields of `state` beside the packet
+    /// ([`FieldId::beside_packet`]) that are not zero. Of a packet that was tracked, also those of its
     /// connection, with the EtherType, without which nobody could read them.
     pub fn metadata_of(in_port: OfPort, state: &PipelineKey) -> Match {
         let mut mask = PipelineMask::default();
@@ -209,8 +210,8 @@ impl PacketIn {
         if let Some(buffer) = self.buffer {
             put_property(&mut rest, property::BUFFER_ID, |out| out.u32(buffer));
         }
-        // The packet comes first, so its size is what the others leave of a message: with its own header, its padding and the
-        // property that says its whole size.
+        // The packet comes first, so its size is what the others leave of a message: with its own header, its
+        // padding and the property that says its whole size.
         const OVERHEAD: usize = 4 + 8 + 8;
         let room = usize::from(u16::MAX).saturating_sub(out.len() + rest.len() + OVERHEAD);
         let packet = &self.packet[..self.packet.len().min(room)];
@@ -312,8 +313,8 @@ impl PacketIn {
     }
 }
 
-/// The property of a continuation that says who made it (`NXCPT_BRIDGE`): 16 bytes, which Open vSwitch's tools print as an
-/// UUID.
+/// The property of a continuation that says who made it (`NXCPT_BRIDGE`): 16 bytes, which Open vSwitch's tools
+/// print as an UUID.
 const MAKER: u16 = 0x8000;
 
 /// The continuation of a packet-in that has nothing but the number under which the switch keeps the rest.

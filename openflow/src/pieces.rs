@@ -22,8 +22,8 @@ pub fn decode_actions(bytes: &[u8], version: OfVersion) -> Result<Vec<Action>, E
     action::decode_list(Input::new(bytes, ErrorCode::BadActionLength), version)
 }
 
-/// Reads the fields of an extensible match, without padding: the match, and the value and the mask of the cookie that Nicira's
-/// messages have among the fields.
+/// Reads the fields of an extensible match, without padding: the match, and the value and the mask of the
+/// cookie that Nicira's messages have among the fields.
 ///
 /// # Errors
 /// The error that a switch would send.
@@ -31,7 +31,8 @@ pub fn decode_match(bytes: &[u8]) -> Result<(Match, Option<(Cookie, Cookie)>), E
     extensible::decode(Input::new(bytes, ErrorCode::BadMatchLength))
 }
 
-/// Writes the fields of an extensible match, without padding. [`OfVersion::OpenFlow10`] stands for Nicira's form.
+/// Writes the fields of an extensible match, without padding. [`OfVersion::OpenFlow10`] stands for Nicira's
+/// form.
 pub fn encode_match(
     matching: &Match,
     version: OfVersion,

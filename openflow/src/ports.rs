@@ -39,8 +39,8 @@ pub mod port_state {
     pub const LIVE: u32 = 1 << 2;
 }
 
-/// Bits of [`PortDesc::current`] and its siblings (`OFPPF_*` of OpenFlow 1.1). Those of 1.0 are other numbers, which
-/// encoding and decoding convert.
+/// Bits of [`PortDesc::current`] and its siblings (`OFPPF_*` of OpenFlow 1.1). Those of 1.0 are other numbers,
+/// which encoding and decoding convert.
 pub mod port_feature {
     /// 10 Gb/s full duplex.
     pub const SPEED_10G: u32 = 1 << 6;
@@ -197,7 +197,8 @@ impl PortDesc {
 pub struct PortStats {
     /// The number of the port.
     pub port: OfPort,
-    /// Time since the port was added; `None` if the switch does not know it. Messages have it from OpenFlow 1.3 on.
+    /// Time since the port was added; `None` if the switch does not know it. Messages have it from OpenFlow 1.3
+    /// on.
     pub duration: Option<Duration>,
     /// Packets received and sent.
     pub packets: [Option<u64>; 2],
@@ -211,7 +212,8 @@ pub struct PortStats {
     pub rx_details: [Option<u64>; 3],
     /// Number of frames that collided on the medium; `None` if the switch does not count them.
     pub collisions: Option<u64>,
-    /// Further counters with their names, as Open vSwitch tells those of drivers. Messages have them from OpenFlow 1.4 on.
+    /// Further counters with their names, as Open vSwitch tells those of drivers. Messages have them from
+    /// OpenFlow 1.4 on.
     pub custom: Vec<(String, u64)>,
 }
 

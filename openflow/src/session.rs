@@ -8,9 +8,9 @@
 //!                                             └────────────────────► over
 //! ```
 //!
-//! Both sides begin with a HELLO that lists their versions. The highest common one counts (OpenFlow 1.3.5 §6.3.1). A
-//! message that cannot be decoded gets an error, and the session goes on; behind a length that is less than a header
-//! nobody knows where the next message begins, so the session ends.
+//! Both sides begin with a HELLO that lists their versions. The highest common one counts (OpenFlow 1.3.5
+//! §6.3.1). A message that cannot be decoded gets an error, and the session goes on; behind a length that is
+//! less than a header nobody knows where the next message begins, so the session ends.
 
 use crate::encoding::Encoding;
 use crate::error::{ErrorCode, ErrorMessage};
@@ -153,8 +153,8 @@ impl Session {
         self.handled == self.received.len()
     }
 
-    /// Takes bytes of the peer. Give no more before [`next_message`](Self::next_message) has returned `None`: then what is kept is
-    /// less than one message.
+    /// Takes bytes of the peer. Give no more before [`next_message`](Self::next_message) has returned `None`:
+    /// then what is kept is less than one message.
     pub fn receive(&mut self, bytes: &[u8]) {
         self.received.drain(..self.handled);
         self.handled = 0;
@@ -176,8 +176,8 @@ impl Session {
         is_flow_mod.then_some((encoding, header, bytes))
     }
 
-    /// Puts the next messages behind `taken`, as far as they are flow mods that can be decoded, and `most` at most.
-    /// [`next_message`](Self::next_message) goes on with the message behind them.
+    /// Puts the next messages behind `taken`, as far as they are flow mods that can be decoded, and `most` at
+    /// most. [`next_message`](Self::next_message) goes on with the message behind them.
     pub fn take_flow_mods(&mut self, most: usize, taken: &mut Vec<TakenFlowMod>) {
         for _ in 0..most {
             let Some((encoding, header, bytes)) = self.seeming_flow_mod() else { return };
@@ -193,12 +193,14 @@ impl Session {
         }
     }
 
-    /// Says whether the peer is a slave: then a change that cannot be decoded is refused because of that, as Open vSwitch does.
+    /// Says whether the peer is a slave: then a change that cannot be decoded is refused because of that, as
+    /// Open vSwitch does.
     pub fn set_slave(&mut self, is_slave: bool) {
         self.is_slave = is_slave;
     }
 
-    /// When [`give_up_late_requests`](Self::give_up_late_requests) has to be called; `None` if no request waits for further parts.
+    /// When [`give_up_late_requests`](Self::give_up_late_requests) has to be called; `None` if no request waits
+    /// for further parts.
     pub fn deadline(&self) -> Option<Instant> {
         self.parts.deadline()
     }
@@ -210,8 +212,9 @@ impl Session {
         }
     }
 
-    /// The next message that the receiver has to answer or to carry out; `None` if there is no whole message. HELLO, echo
-    /// requests and messages that cannot be decoded are answered here. A multipart request is returned once its last part is there.
+    /// The next message that the receiver has to answer or to carry out; `None` if there is no whole message.
+    /// HELLO, echo requests and messages that cannot be decoded are answered here. A multipart request is
+    /// returned once its last part is there.
     ///
     /// # Errors
     /// The session is over: send what waits to be sent, and close.
@@ -255,7 +258,8 @@ impl Session {
             return self.open(header, &bytes).map(|()| None);
         };
         let xid = header.xid;
-        // Whether a peer is there can be asked in every version, and is answered in that version, as in Open vSwitch.
+        // Whether a peer is there can be asked in every version, and is answered in that version, as in Open
+        // vSwitch.
         if header.kind == ECHO_REQUEST {
             let mut reply = bytes;
             reply[1] = ECHO_REPLY;
@@ -370,8 +374,9 @@ impl Session {
         self.unsent.extend_from_slice(message);
     }
 
-    /// Sends an error about a request, which `request` has as it came. The error has the version of the request, as in Open vSwitch, or
-    /// OpenFlow 1.0 if there is no such version: whoever asks in another version than the one agreed on may not know the latter.
+    /// Sends an error about a request, which `request` has as it came. The error has the version of the
+    /// request, as in Open vSwitch, or OpenFlow 1.0 if there is no such version: whoever asks in another
+    /// version than the one agreed on may not know the latter.
     pub fn refuse(&mut self, code: ErrorCode, request: &[u8]) {
         let Some(agreed) = self.encoding else { return };
         let header = MessageHeader::read(request);
@@ -403,8 +408,9 @@ impl Session {
     }
 }
 
-/// The packet-out that `bytes` of a peer begin with, and how many bytes it has. `None` if they begin with something else, or
-/// with a part of a message, or with a packet-out that cannot be decoded: a [`Session`] has to look at them.
+/// The packet-out that `bytes` of a peer begin with, and how many bytes it has. `None` if they begin with
+/// something else, or with a part of a message, or with a packet-out that cannot be decoded: a [`Session`] has
+/// to look at them.
 pub fn leading_packet_out(bytes: &[u8], encoding: Encoding) -> Option<(PacketOut, usize)> {
     let header = MessageHeader::read(bytes)?;
     let message = bytes.get(..usize::from(header.len)).filter(|it| it.len() >= HEADER_SIZE)?;
@@ -448,7 +454,8 @@ fn has_more(bytes: &[u8]) -> bool {
     bytes.get(FLAGS).is_some_and(|flags| flags & 1 != 0)
 }
 
-/// Decodes a request that came in parts. Only table features and flow monitors can have more than one part with a body.
+/// Decodes a request that came in parts. Only table features and flow monitors can have more than one part with
+/// a body.
 fn decode_parts(parts: &[Vec<u8>], encoding: Encoding) -> Result<OfMessage, ErrorCode> {
     let mut parts =
         parts.iter().map(|part| OfMessage::decode(part, encoding).map_err(|error| error.0));

@@ -1,6 +1,6 @@
-//! What the switch says of ports, of roles, of tables, and of the requests of other controllers: `OFPT_PORT_STATUS`
-//! (OpenFlow 1.3.5 §7.4.3), `OFPT_ROLE_STATUS` (1.4.0 §7.4.4), `OFPT_TABLE_STATUS` (1.4.0 §7.4.5) and
-//! `OFPT_REQUESTFORWARD` (1.4.0 §7.4.6).
+//! What the switch says of ports, of roles, of tables, and of the requests of other controllers:
+//! `OFPT_PORT_STATUS` (OpenFlow 1.3.5 §7.4.3), `OFPT_ROLE_STATUS` (1.4.0 §7.4.4), `OFPT_TABLE_STATUS` (1.4.0
+//! §7.4.5) and `OFPT_REQUESTFORWARD` (1.4.0 §7.4.6).
 
 use crate::encoding::Encoding;
 use crate::error::ErrorCode;
@@ -63,7 +63,8 @@ pub enum RoleReason {
     Experimenter,
 }
 
-/// Tells a controller that its role has changed without its request. Versions before OpenFlow 1.3 have no such message.
+/// Tells a controller that its role has changed without its request. Versions before OpenFlow 1.3 have no such
+/// message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleStatus {
     /// The new role.
@@ -104,7 +105,8 @@ pub enum TableReason {
     VacancyUp = 4,
 }
 
-/// Tells that a table has become nearly full, or has room again. Versions before OpenFlow 1.4 have no such message.
+/// Tells that a table has become nearly full, or has room again. Versions before OpenFlow 1.4 have no such
+/// message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableStatus {
     /// Which threshold was crossed.

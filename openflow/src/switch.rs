@@ -86,12 +86,13 @@ impl SwitchFeatures {
 /// The configuration of a switch (`OFPT_SET_CONFIG`, `OFPT_GET_CONFIG_REPLY`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SwitchConfig {
-    /// What happens to IP fragments; `None`: they are put together (`OFPC_FRAG_REASM`), which our own bridges do not offer.
+    /// What happens to IP fragments; `None`: they are put together (`OFPC_FRAG_REASM`), which our own bridges
+    /// do not offer.
     pub fragments: Option<Fragments>,
     /// How many bytes of a packet that no rule matches go to controllers.
     pub miss_send_len: u16,
-    /// Whether controllers get packets whose TTL has run out (`OFPC_INVALID_TTL_TO_CONTROLLER`). OpenFlow 1.3 and later lack
-    /// it.
+    /// Whether controllers get packets whose TTL has run out (`OFPC_INVALID_TTL_TO_CONTROLLER`). OpenFlow 1.3
+    /// and later lack it.
     pub invalid_ttl: bool,
 }
 

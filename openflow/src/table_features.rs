@@ -1,7 +1,7 @@
 //! What tables can do (`OFPMP_TABLE_FEATURES`, OpenFlow 1.3.5 §7.3.5.5).
 //!
-//! A request without tables asks; a request with tables also changes their names. What a table can match and do is told
-//! for its rules, and again for the rule of priority 0 that matches every packet (the table-miss rule).
+//! A request without tables asks; a request with tables also changes their names. What a table can match and do
+//! is told for its rules, and again for the rule of priority 0 that matches every packet (the table-miss rule).
 
 use crate::error::ErrorCode;
 use crate::group::decode_property;
@@ -14,7 +14,8 @@ use OfVersion::OpenFlow15;
 use flow::fields::FieldId;
 use flow::types::{OfVersion, TableId};
 
-/// What a request does to the tables that it names (`OFPTFC_*`). Only OpenFlow 1.5 says it; requests before replace.
+/// What a request does to the tables that it names (`OFPTFC_*`). Only OpenFlow 1.5 says it; requests before
+/// replace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FeaturesCommand {
     /// The request names every table; those that it does not name are disabled.
@@ -45,7 +46,8 @@ pub struct TableFeatures {
     pub metadata_match: u64,
     /// The bits of the metadata that rules can write.
     pub metadata_write: u64,
-    /// Bits of `OFPTC14_*`: whether the table can evict rules and tell how full it is. Open vSwitch leaves them out.
+    /// Bits of `OFPTC14_*`: whether the table can evict rules and tell how full it is. Open vSwitch leaves them
+    /// out.
     pub capabilities: u32,
     /// The largest number of rules.
     pub max_entries: u32,
@@ -115,8 +117,8 @@ mod feature {
 const HEAD_SIZE: usize = 64;
 /// The types of instructions and actions of experimenters, which have eight bytes.
 const EXPERIMENTER: u16 = 0xffff;
-/// Instructions of OpenFlow 1.3: `goto_table`, then `write_metadata`, `write_actions`, `apply_actions`, `clear_actions`,
-/// `meter`.
+/// Instructions of OpenFlow 1.3: `goto_table`, then `write_metadata`, `write_actions`, `apply_actions`,
+/// `clear_actions`, `meter`.
 const INSTRUCTIONS: [u16; 6] = [1, 2, 3, 4, 5, METER];
 /// The instruction `meter` (`OFPIT_METER`), which OpenFlow 1.5 does not have.
 const METER: u16 = 6;
@@ -124,8 +126,8 @@ const METER: u16 = 6;
 const ACTIONS: [u16; 12] = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25];
 
 impl TableFeatures {
-    /// The features, in messages of a version, of a table of a switch whose tables can do everything, and lead to every later
-    /// one.
+    /// The features, in messages of a version, of a table of a switch whose tables can do everything, and lead
+    /// to every later one.
     pub fn full(table: TableId, name: String, max_entries: u32, version: OfVersion) -> Self {
         let next_tables: Vec<u8> = (table.get() + 1..TableId::COUNT as u8).collect();
         let is_last = next_tables.is_empty();

@@ -1,7 +1,7 @@
 //! The statistics of tables (`OFPST_TABLE`).
 //!
-//! OpenFlow 1.0 to 1.2 also say here what tables can match and do. The reply says what Open vSwitch says: every table can
-//! do everything.
+//! OpenFlow 1.0 to 1.2 also say here what tables can match and do. The reply says what Open vSwitch says: every
+//! table can do everything.
 
 use crate::error::ErrorCode;
 use crate::input::Input;
@@ -17,8 +17,8 @@ pub struct TableStats {
     pub table: TableId,
     /// The name of the table. Messages have it up to OpenFlow 1.2.
     pub name: String,
-    /// What happens to packets that no rule matches; `None` if nobody has said. Messages of OpenFlow 1.1 and 1.2 have it,
-    /// and say [`TableMiss::Controller`] for `None`.
+    /// What happens to packets that no rule matches; `None` if nobody has said. Messages of OpenFlow 1.1 and
+    /// 1.2 have it, and say [`TableMiss::Controller`] for `None`.
     pub miss: Option<TableMiss>,
     /// The largest number of rules. Messages have it up to OpenFlow 1.2.
     pub max_entries: u32,
@@ -33,7 +33,8 @@ pub struct TableStats {
 /// The size of the name of a table in messages, with a zero at the end.
 pub(crate) const NAME_SIZE: usize = 32;
 
-/// The numbers of OpenFlow 1.1 and 1.2 for what happens to packets that no rule matches (`OFPTC11_TABLE_MISS_*`).
+/// The numbers of OpenFlow 1.1 and 1.2 for what happens to packets that no rule matches
+/// (`OFPTC11_TABLE_MISS_*`).
 pub(crate) mod miss {
     use flow::table_mod::TableMiss;
 

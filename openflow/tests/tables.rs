@@ -1,5 +1,5 @@
-//! Messages about tables, queues, Geneve options and connections: bytes of Open vSwitch 3.1, random messages, and what is
-//! refused as there.
+//! Messages about tables, queues, Geneve options and connections: bytes of Open vSwitch 3.1, random messages,
+//! and what is refused as there.
 
 use flow::table_mod::{TableMiss, TableMod, VacancyThresholds};
 use flow::tlv_map::{TlvMapping, TlvMod};

@@ -3,12 +3,12 @@
 use crate::{Frame, Tunneled};
 use arrayvec::ArrayVec;
 
-/// How many received frames a batch has at most. The number is large enough to spread the cost of a system call, and
-/// small enough that the keys of a batch stay in the first-level data cache of a CPU.
+/// How many received frames a batch has at most. The number is large enough to spread the cost of a system
+/// call, and small enough that the keys of a batch stay in the first-level data cache of a CPU.
 pub const MAX_BATCH: usize = 64;
 
-/// The segments of a frame that asks for no more than this do not count against [`MOST_SEGMENTS`]. Hosts send 64 KiB in
-/// 45 segments.
+/// The segments of a frame that asks for no more than this do not count against [`MOST_SEGMENTS`]. Hosts send
+/// 64 KiB in 45 segments.
 const FEW_SEGMENTS: usize = 48;
 /// The number of segments that count from which on a batch takes no more frames.
 const MOST_SEGMENTS: usize = 1024;
@@ -49,8 +49,8 @@ pub struct Prioritized {
 
 /// The frames of one receive call, and copies of them.
 ///
-/// Received frames stay in the slots of the receive queue. The borrow `'a` of the queue keeps it from reusing the
-/// slots before the batch is dropped.
+/// Received frames stay in the slots of the receive queue. The borrow `'a` of the queue keeps it from reusing
+/// the slots before the batch is dropped.
 pub struct Batch<'a> {
     /// How many received frames the batch takes; 0 once their segments are too many.
     limit: usize,
@@ -103,8 +103,8 @@ impl<'a> Batch<'a> {
         self.tunneled
     }
 
-    /// Counts the segments that a frame asks for, and closes the batch once there are too many: the frames of other ports
-    /// have their turn before more segments are made.
+    /// Counts the segments that a frame asks for, and closes the batch once there are too many: the frames of
+    /// other ports have their turn before more segments are made.
     fn weigh(&mut self, frame: &Frame<'_>) {
         let segments = frame.size() / usize::from(frame.offload.gso_size.max(1));
         if segments > FEW_SEGMENTS {
@@ -121,8 +121,8 @@ impl<'a> Batch<'a> {
         self.segments > 0
     }
 
-    /// How many more received frames the batch takes; 0 once its frames ask for too many segments. Copies do not
-    /// count.
+    /// How many more received frames the batch takes; 0 once its frames ask for too many segments. Copies do
+    /// not count.
     #[inline]
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.received.len())
@@ -183,8 +183,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Gives the batch an empty vector with capacity for copies, such as one that [`Batch::take_copies`] returned, so that
-    /// the first copies need no allocation. A batch that has copies keeps its own vector.
+    /// Gives the batch an empty vector with capacity for copies, such as one that [`Batch::take_copies`]
+    /// returned, so that the first copies need no allocation. A batch that has copies keeps its own vector.
     pub fn give_room(&mut self, room: Vec<Frame<'a>>) {
         if self.copies.is_empty() {
             self.copies = room;

@@ -1,16 +1,16 @@
-//! Checksums of IP, TCP, UDP and ICMP (RFC 1071), their update when a few bytes change (RFC 1624), and the CRC32c
-//! of SCTP (RFC 9260, appendix A).
+//! Checksums of IP, TCP, UDP and ICMP (RFC 1071), their update when a few bytes change (RFC 1624), and the
+//! CRC32c of SCTP (RFC 9260, appendix A).
 //!
 //! - A *sum* is a one's complement sum of 16 bits, as a host integer.
 //! - A *checksum* is the complement of a sum. Headers have its bytes in network order.
-//! - A *partial checksum* is what a sender leaves in the field if the device is to complete the checksum: the sum,
-//!   not the complement, of the pseudo header alone.
+//! - A *partial checksum* is what a sender leaves in the field if the device is to complete the checksum: the
+//!   sum, not the complement, of the pseudo header alone.
 
 /// The one's complement sum of `bytes`. If their number is odd, a zero byte is added.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
-    // The sum does not depend on byte order (RFC 1071, 2(B)). So words are added in host order, with all carries
-    // in the upper half of 64 bits, and the bytes are swapped once at the end.
+    // The sum does not depend on byte order (RFC 1071, 2(B)). So words are added in host order, with all
+    // carries in the upper half of 64 bits, and the bytes are swapped once at the end.
     let (words, rest) = bytes.as_chunks::<4>();
     let mut total: u64 = words.iter().map(|w| u64::from(u32::from_ne_bytes(*w))).sum();
     let mut last = [0; 4];
@@ -25,17 +25,17 @@ pub fn add(a: u16, b: u16) -> u16 {
     fold(u64::from(a) + u64::from(b))
 }
 
-/// The sum of the pseudo header of TCP, UDP or ICMPv6. `source` and `destination` are the IP addresses, of 4 bytes
-/// each for IPv4 (RFC 9293 §3.1) or 16 bytes each for IPv6 (RFC 8200 §8.1). `size` is the size of transport header
-/// and payload in bytes.
+/// The sum of the pseudo header of TCP, UDP or ICMPv6. `source` and `destination` are the IP addresses, of 4
+/// bytes each for IPv4 (RFC 9293 §3.1) or 16 bytes each for IPv6 (RFC 8200 §8.1). `size` is the size of
+/// transport header and payload in bytes.
 #[inline]
 pub fn pseudo_header(source: &[u8], destination: &[u8], protocol: u8, size: u32) -> u16 {
     let size = size.to_be_bytes();
     [sum(destination), sum(&size), protocol.into()].into_iter().fold(sum(source), add)
 }
 
-/// Updates the complete checksum in `field` after the bytes `old` that it covers were replaced by `new` (RFC 1624,
-/// eqn. 3). The replaced bytes must begin at an even offset from the first byte that the checksum covers.
+/// Updates the complete checksum in `field` after the bytes `old` that it covers were replaced by `new` (RFC
+/// 1624, eqn. 3). The replaced bytes must begin at an even offset from the first byte that the checksum covers.
 ///
 /// # Panics
 /// If `field` has not two bytes.
@@ -46,8 +46,8 @@ pub fn update(field: &mut [u8], old: &[u8], new: &[u8]) {
     field.copy_from_slice(&updated.to_be_bytes());
 }
 
-/// As [`update`], for UDP (RFC 768). A checksum of zero means that the sender computed none, and stays. A result
-/// of zero is written as 0xffff.
+/// As [`update`], for UDP (RFC 768). A checksum of zero means that the sender computed none, and stays. A
+/// result of zero is written as 0xffff.
 ///
 /// # Panics
 /// If `field` has not two bytes.
@@ -88,14 +88,15 @@ fn fold(mut total: u64) -> u16 {
     total as u16
 }
 
-/// The checksum, with zero replaced by 0xffff. In UDP, zero means that there is no checksum (RFC 768). In the other
-/// protocols, receivers accept either.
+/// The checksum, with zero replaced by 0xffff. In UDP, zero means that there is no checksum (RFC 768). In the
+/// other protocols, receivers accept either.
 #[inline]
 pub fn nonzero(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 
-/// The CRC32c (Castagnoli) of the bytes of all `parts` in order. SCTP headers have it in little-endian byte order.
+/// The CRC32c (Castagnoli) of the bytes of all `parts` in order. SCTP headers have it in little-endian byte
+/// order.
 pub fn crc32c<const N: usize>(parts: [&[u8]; N]) -> u32 {
     let step = |crc: u32, byte: &u8| (crc >> 8) ^ CRC32C[usize::from(crc as u8 ^ byte)];
     !parts.iter().fold(!0, |crc, part| part.iter().fold(crc, step))

@@ -22,10 +22,11 @@ pub struct CompleteError {
 
 /// Completes the frame's checksum if it is partial, and says in [`Frame::offload`] that it is complete.
 ///
-/// The partial checksum may be that of a packet inside a tunnel. The sender has computed the tunnel's own checksum
-/// as if the inner one were complete, so the tunnel's own stays right.
+/// The partial checksum may be that of a packet inside a tunnel. The sender has computed the tunnel's own
+/// checksum as if the inner one were complete, so the tunnel's own stays right.
 ///
-/// This is not for frames that are to be segmented: [`crate::Segmentation`] computes the checksums of the segments.
+/// This is not for frames that are to be segmented: [`crate::Segmentation`] computes the checksums of the
+/// segments.
 ///
 /// # Errors
 /// The checksum would lie outside the frame. Then the frame is unchanged.
@@ -36,7 +37,8 @@ pub fn complete(frame: &mut Frame<'_>) -> Result<(), CompleteError> {
     Ok(())
 }
 
-/// Completes the checksum of a frame whose bytes these are, if it is partial. As [`complete`], for bytes that are no [`Frame`].
+/// Completes the checksum of a frame whose bytes these are, if it is partial. As [`complete`], for bytes that
+/// are no [`Frame`].
 ///
 /// # Errors
 /// The checksum would lie outside the frame. Then the bytes are unchanged.

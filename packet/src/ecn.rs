@@ -20,8 +20,8 @@ pub const CE: u8 = 3;
 #[error("the outer header has congestion experienced, and the packet's sender does not know ECN")]
 pub struct Congested;
 
-/// Gives the packet in an Ethernet frame that came out of a tunnel the ECN that follows from its own and the one of the outer
-/// header (RFC 6040 §4.2). A frame without IP packet has none.
+/// Gives the packet in an Ethernet frame that came out of a tunnel the ECN that follows from its own and the
+/// one of the outer header (RFC 6040 §4.2). A frame without IP packet has none.
 ///
 /// # Errors
 /// The packet has to be dropped; it is unchanged.

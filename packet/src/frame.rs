@@ -3,14 +3,14 @@
 use crate::Offload;
 use std::ops::Range;
 
-/// How many bytes an owned frame keeps free in front of its first byte. They are room for a virtio-net header and
-/// for the tags, labels and tunnel headers that actions push.
+/// How many bytes an owned frame keeps free in front of its first byte. They are room for a virtio-net header
+/// and for the tags, labels and tunnel headers that actions push.
 pub const HEADROOM: usize = 128;
 
 /// The offsets in a frame at which its headers begin. Key extraction finds them.
 ///
-/// An offset of zero means that the frame does not have the header. Zero cannot be a real offset, because frames
-/// begin with the destination MAC address.
+/// An offset of zero means that the frame does not have the header. Zero cannot be a real offset, because
+/// frames begin with the destination MAC address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
     /// Offset of the first MPLS label stack entry.
@@ -24,8 +24,8 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Offset of the byte behind the Ethernet header and its tags: the first of the label stack or of the network
-    /// header.
+    /// Offset of the byte behind the Ethernet header and its tags: the first of the label stack or of the
+    /// network header.
     pub(crate) fn l2_end(self) -> u16 {
         if self.l2_5 != 0 { self.l2_5 } else { self.l3 }
     }
@@ -52,9 +52,11 @@ pub struct Frame<'a> {
     start: u32,
     /// Offset behind the frame's last byte in the buffer.
     end: u32,
-    /// The checksum and segmentation that the sender left undone. Its offsets count from the frame's first byte.
+    /// The checksum and segmentation that the sender left undone. Its offsets count from the frame's first
+    /// byte.
     pub offload: Offload,
-    /// The offsets of the headers. Key extraction sets them, and every edit that moves headers has to adjust them.
+    /// The offsets of the headers. Key extraction sets them, and every edit that moves headers has to adjust
+    /// them.
     pub layers: Layers,
 }
 
@@ -135,8 +137,8 @@ impl<'a> Frame<'a> {
         self.start as usize
     }
 
-    /// Adds `n` bytes to the front of the frame. Their contents are arbitrary, and the caller has to write them.
-    /// Returns whether there was room; if not, the frame is unchanged.
+    /// Adds `n` bytes to the front of the frame. Their contents are arbitrary, and the caller has to write
+    /// them. Returns whether there was room; if not, the frame is unchanged.
     ///
     /// A lent frame without enough headroom moves to a buffer of its own, with [`HEADROOM`] bytes. Offsets in
     /// `offload` and `layers` do not change, because only the caller knows which headers moved.
@@ -178,8 +180,8 @@ impl<'a> Frame<'a> {
         Some(&buf[start..end])
     }
 
-    /// The `n` bytes directly in front of the frame, such as a header that [`Frame::bytes_with_header`] wrote, and
-    /// the frame, as one slice. `None` if the headroom is smaller than `n`.
+    /// The `n` bytes directly in front of the frame, such as a header that [`Frame::bytes_with_header`] wrote,
+    /// and the frame, as one slice. `None` if the headroom is smaller than `n`.
     #[inline]
     pub fn bytes_and_before(&self, n: usize) -> Option<&[u8]> {
         let start = (self.start as usize).checked_sub(n)?;
@@ -209,9 +211,9 @@ impl<'a> Frame<'a> {
         self.shift_positions(-(n as i16));
     }
 
-    /// Puts `new` in the place of the bytes in `place`, by moving the bytes in front of them. Offsets in `offload` and `layers`
-    /// stay: all headers are in front of `place`. Returns `false`, and changes nothing, if `new` is longer than the old
-    /// bytes by more than [`HEADROOM`].
+    /// Puts `new` in the place of the bytes in `place`, by moving the bytes in front of them. Offsets in
+    /// `offload` and `layers` stay: all headers are in front of `place`. Returns `false`, and changes nothing,
+    /// if `new` is longer than the old bytes by more than [`HEADROOM`].
     ///
     /// # Panics
     /// If `place` is not a range of the frame.

@@ -1,22 +1,23 @@
 //! Merges TCP segments that follow one another into one large frame (generic receive offload, GRO).
 //!
-//! A frame of 64 KiB costs the datapath little more than one segment of it: one look-up, one set of actions, one system call.
-//! A device or the kernel merges what arrives at a port, but not what is inside a tunnel. [`Merger`] does, for frames that came
-//! out of one. [`Segmentation`](crate::Segmentation) is the way back.
+//! A frame of 64 KiB costs the datapath little more than one segment of it: one look-up, one set of actions,
+//! one system call. A device or the kernel merges what arrives at a port, but not what is inside a tunnel.
+//! [`Merger`] does, for frames that came out of one. [`Segmentation`](crate::Segmentation) is the way back.
 //!
 //! Whoever receives a merged frame must not be able to tell it from one that its sender had left unsegmented,
 //! and segments that are cut from it again are the segments that came, byte for byte. So the merger refuses
 //! whatever does not fit:
 //!
-//! - The headers agree in every bit, but for lengths, checksums, sequence numbers, and IPv4 identifications, which count up by one.
+//! - The headers agree in every bit, but for lengths, checksums, sequence numbers, and IPv4 identifications,
+//!   which count up by one.
 //! - All segments have as many bytes of payload as the first one, except the last, which may have fewer.
 //! - The flags are ACK alone. FIN and PSH end a frame.
 //! - All checksums are right. A wrong one would be lost, because the merged frame has a partial checksum, which
 //!   vouches for the payload.
 //! - There are no IPv4 options, no IPv6 extension headers, no fragments, and no padding.
 //!
-//! The merger copies each segment once. Up to [`MAX_RUNS`] connections are merged at a time. Frames of one connection keep their
-//! order; frames of different connections may overtake each other.
+//! The merger copies each segment once. Up to [`MAX_RUNS`] connections are merged at a time. Frames of one
+//! connection keep their order; frames of different connections may overtake each other.
 
 use crate::checksum::{add, pseudo_header, sum};
 use crate::outer::{Ip, Version};
@@ -31,7 +32,8 @@ pub const MAX_RUNS: usize = 8;
 /// The largest merged frame in bytes. The lengths in its headers have 16 bits.
 const MAX_SIZE: usize = 65_535;
 
-/// Collects segments that follow one another, and merges them into frames (the rules are at the head of this file).
+/// Collects segments that follow one another, and merges them into frames (the rules are at the head of this
+/// file).
 #[derive(Debug, Default)]
 pub struct Merger {
     /// The frames that more segments may join, the least recently used one first.
@@ -73,8 +75,9 @@ struct Headers {
 }
 
 impl Merger {
-    /// Takes a copy of an Ethernet frame if the frame is a segment that others can join. False if it is not: then the frame is
-    /// the caller's, and belongs behind the frames that [`drain_closed`](Self::drain_closed) returns now.
+    /// Takes a copy of an Ethernet frame if the frame is a segment that others can join. False if it is not:
+    /// then the frame is the caller's, and belongs behind the frames that [`drain_closed`](Self::drain_closed)
+    /// returns now.
     pub fn offer(&mut self, frame: &[u8]) -> bool {
         let same_connection = |run: &Run| run.is_of_connection_of(frame);
         let Some(headers) = Headers::of_mergeable(frame) else {
@@ -244,7 +247,8 @@ impl Headers {
                     && usize::from(header.payload_size()) == frame.len() - ip.payload
             }
         };
-        // The length that the header states is the real one: `ip.end` is not beyond the frame even if the header says so.
+        // The length that the header states is the real one: `ip.end` is not beyond the frame even if the
+        // header says so.
         if !plain || ip.protocol != ip_proto::TCP {
             return None;
         }
@@ -295,7 +299,8 @@ impl Headers {
             Version::V4 => [0..ip + 2, ip + 6..ip + 10, ip + 12..tcp],
             Version::V6 => [0..ip + 4, ip + 6..ip + 8, ip + 8..tcp],
         };
-        // Ports; acknowledgement and header size; window; urgent pointer and options. Flags were looked at before.
+        // Ports; acknowledgement and header size; window; urgent pointer and options. Flags were looked at
+        // before.
         let (ports, middle) = (tcp..tcp + 4, tcp + 8..tcp + 13);
         let (window, rest) = (tcp + 14..tcp + 16, tcp + 18..payload);
         [before, between, after, ports, middle, window, rest]

@@ -23,8 +23,8 @@ impl Frame<'_> {
         true
     }
 
-    /// Removes the top entry of the label stack, gives the frame the EtherType `ethertype`, and returns the entry.
-    /// `None`, and nothing changes, if the frame has no entry or its entry is cut off.
+    /// Removes the top entry of the label stack, gives the frame the EtherType `ethertype`, and returns the
+    /// entry. `None`, and nothing changes, if the frame has no entry or its entry is cut off.
     pub fn pop_label(&mut self, ethertype: u16) -> Option<u32> {
         let at = Some(self.layers.l2_5).filter(|at| *at != 0)?;
         let top = MplsEntry::new_checked(self.bytes().get(at.into()..)?).ok()?;
@@ -35,8 +35,8 @@ impl Frame<'_> {
         Some(entry)
     }
 
-    /// Writes the EtherType, which stands directly in front of the label stack or the network header. In an 802.3
-    /// frame it overwrites the size, as in Open vSwitch.
+    /// Writes the EtherType, which stands directly in front of the label stack or the network header. In an
+    /// 802.3 frame it overwrites the size, as in Open vSwitch.
     fn set_ethertype(&mut self, ethertype: u16) {
         let behind_tags = usize::from(self.layers.l2_end());
         let Ok(frame) = EthernetFrame::new_checked(self.bytes()) else {

@@ -1,7 +1,7 @@
 //! Finds the outermost IP header of a frame and the header behind it, for checksums and segmentation.
 //!
-//! Unlike key extraction (`flow::extract`), this parser reads only what those two need, and gives up at anything
-//! unknown.
+//! Unlike key extraction (`flow::extract`), this parser reads only what those two need, and gives up at
+//! anything unknown.
 
 use crate::wire::vlan::skip_tags;
 use crate::wire::{
@@ -28,7 +28,8 @@ pub(crate) struct Ip {
     pub(crate) end: usize,
     /// The protocol of the payload, a number of [`ip_proto`].
     pub(crate) protocol: u8,
-    /// Whether the packet is a fragment other than the first, whose payload does not begin with a transport header.
+    /// Whether the packet is a fragment other than the first, whose payload does not begin with a transport
+    /// header.
     pub(crate) is_later_fragment: bool,
 }
 
@@ -93,8 +94,9 @@ impl Ip {
 /// Whether [`Frame::offload`] is about the transport header behind the outermost IP header. Only then can a raw
 /// socket leave the work to the kernel and its devices.
 ///
-/// If a host sent the frame through a tunnel of its own, the offload is about the header inside the tunnel. Then
-/// [`complete`](crate::complete()) or [`Segmentation`](crate::Segmentation) has to do the work before the frame is sent.
+/// If a host sent the frame through a tunnel of its own, the offload is about the header inside the tunnel.
+/// Then [`complete`](crate::complete()) or [`Segmentation`](crate::Segmentation) has to do the work before the
+/// frame is sent.
 pub fn offload_matches_outer_l4(frame: &Frame<'_>) -> bool {
     let offload = frame.offload;
     if offload.is_complete() {
@@ -115,10 +117,10 @@ pub fn offload_matches_outer_l4(frame: &Frame<'_>) -> bool {
 
 /// Whether the frame's partial checksum lies where the transport header has its checksum.
 ///
-/// The sender says where the checksum lies, and whoever completes the checksum writes there: the switch, the kernel,
-/// or a device. A sender that names the place of an address or port could send frames that differ from those that the
-/// rules have judged. A checksum inside a tunnel of the sender may lie anywhere behind the headers that rules can match.
-/// A frame without partial checksum is in place.
+/// The sender says where the checksum lies, and whoever completes the checksum writes there: the switch, the
+/// kernel, or a device. A sender that names the place of an address or port could send frames that differ from
+/// those that the rules have judged. A checksum inside a tunnel of the sender may lie anywhere behind the
+/// headers that rules can match. A frame without partial checksum is in place.
 #[inline]
 pub fn checksum_is_in_place(frame: &Frame<'_>) -> bool {
     let (offload, layers) = (frame.offload, frame.layers);
@@ -142,8 +144,8 @@ pub fn checksum_is_in_place(frame: &Frame<'_>) -> bool {
 
 #[cold]
 fn checksum_is_in_place_of_any(frame: &Frame<'_>) -> bool {
-    /// Bytes behind Ethernet and its tags that no checksum may be written to. Rules match no more than 12 of them, three
-    /// MPLS labels.
+    /// Bytes behind Ethernet and its tags that no checksum may be written to. Rules match no more than 12 of
+    /// them, three MPLS labels.
     const MATCHED: usize = 24;
     /// Bytes of a UDP or GRE header that no checksum may be written to, because rules can match them.
     const OUTER: usize = 8;
@@ -164,8 +166,8 @@ fn checksum_is_in_place_of_any(frame: &Frame<'_>) -> bool {
     }
 }
 
-/// Whether a header of this protocol has its checksum at this offset. Rules match nothing of the header of an unknown
-/// protocol.
+/// Whether a header of this protocol has its checksum at this offset. Rules match nothing of the header of an
+/// unknown protocol.
 fn is_of_protocol(protocol: u8, offset: u16) -> bool {
     let place = match protocol {
         ip_proto::TCP => tcp::field::CHECKSUM,

@@ -1,17 +1,18 @@
 //! Segments a large frame in software into frames that fit the MTU (generic segmentation offload, GSO).
 //!
-//! A host hands over up to 64 KiB of one connection as one frame and leaves the segmentation to the device. This
-//! module does the work if neither the device nor the kernel can. Each segment has a copy of all headers, with its
-//! own lengths and checksums, and with consecutive IP identifications and TCP sequence numbers. The flags FIN and
-//! PSH go to the last segment, CWR to the first.
+//! A host hands over up to 64 KiB of one connection as one frame and leaves the segmentation to the device.
+//! This module does the work if neither the device nor the kernel can. Each segment has a copy of all headers,
+//! with its own lengths and checksums, and with consecutive IP identifications and TCP sequence numbers. The
+//! flags FIN and PSH go to the last segment, CWR to the first.
 //!
 //! If a host sent the frame through a tunnel of its own (VXLAN, Geneve, GRE, IP in IP), the frame's [`Offload`]
 //! describes the transport header *inside* the tunnel. The inner IP header is searched backward from there, and
-//! the outermost IP header forward from Ethernet. Lengths, identifications and checksums of both are corrected. A
-//! frame with two nested tunnels is refused, because the lengths of the middle headers would be wrong.
+//! the outermost IP header forward from Ethernet. Lengths, identifications and checksums of both are corrected.
+//! A frame with two nested tunnels is refused, because the lengths of the middle headers would be wrong.
 //!
-//! The sender chooses how small the segments are, and the switch has the work of making them. So there are limits: a TCP
-//! segment has at least [`MIN_MSS`] bytes of options and payload, and a frame at most [`MAX_SEGMENTS`] segments.
+//! The sender chooses how small the segments are, and the switch has the work of making them. So there are
+//! limits: a TCP segment has at least [`MIN_MSS`] bytes of options and payload, and a frame at most
+//! [`MAX_SEGMENTS`] segments.
 //!
 //! Segmentation into IP fragments (`GsoType::UdpFragment`) is not supported. Current kernels do not ask for it.
 
@@ -26,12 +27,13 @@ use crate::wire::{
 };
 use crate::{Frame, GsoType, HEADROOM, Offload};
 
-/// The smallest number of bytes of TCP options and payload in a segment. Linux sends none that are smaller, whatever
-/// the receiver asks for (`TCP_MIN_SND_MSS`).
+/// The smallest number of bytes of TCP options and payload in a segment. Linux sends none that are smaller,
+/// whatever the receiver asks for (`TCP_MIN_SND_MSS`).
 pub const MIN_MSS: usize = 48;
 
-/// The largest number of segments of a frame: that of 64 KiB in segments of 128 bytes. Linux allows 128 segments of UDP
-/// (`UDP_MAX_SEGMENTS`), and sends more than this of TCP only to receivers that ask for segments of less than 128 bytes.
+/// The largest number of segments of a frame: that of 64 KiB in segments of 128 bytes. Linux allows 128
+/// segments of UDP (`UDP_MAX_SEGMENTS`), and sends more than this of TCP only to receivers that ask for
+/// segments of less than 128 bytes.
 pub const MAX_SEGMENTS: usize = 512;
 
 /// Why a frame cannot be segmented.
@@ -57,8 +59,8 @@ pub enum SegmentError {
         /// The offset in the frame at which the transport header should be.
         at: usize,
     },
-    /// The bytes between the outermost and the inner IP header are not one known tunnel. The number says how many
-    /// bytes these are.
+    /// The bytes between the outermost and the inner IP header are not one known tunnel. The number says how
+    /// many bytes these are.
     #[error(
         "the {0} bytes between the outer and the inner header are not one tunnel that is known: \
          VXLAN, Geneve, GRE or IP in IP"
@@ -164,8 +166,8 @@ impl Plan {
             return Err(SegmentError::Size(0));
         }
         let outermost = Ip::outermost(bytes);
-        // A frame that the device merged on receive (GRO) has a verified checksum instead of a partial one. Such a
-        // frame is segmented by its outermost transport header.
+        // A frame that the device merged on receive (GRO) has a verified checksum instead of a partial one.
+        // Such a frame is segmented by its outermost transport header.
         let at = if offload.needs_checksum() {
             usize::from(offload.csum_start)
         } else {
@@ -201,8 +203,8 @@ impl Plan {
         Ok(Self { inner, payload: at + header, outer })
     }
 
-    /// Corrects the copied headers of a segment. The inner headers come first, because the checksums of the outer
-    /// ones cover them.
+    /// Corrects the copied headers of a segment. The inner headers come first, because the checksums of the
+    /// outer ones cover them.
     fn fix(&self, segment: &mut [u8], position: Position) {
         fix_ip(segment, self.inner, position.index);
         if self.inner.protocol == TCP {

@@ -1,8 +1,8 @@
 //! [`TunnelKey`]: what the outer headers of a tunnel say of a frame.
 //!
-//! The host's own stack makes and reads the outer Ethernet, IP and UDP headers, so that the switch never sees their bytes. A
-//! tunnel port tells the datapath what they said as a `TunnelKey` beside the frame, and the datapath tells a tunnel port
-//! what they are to say in the same way.
+//! The host's own stack makes and reads the outer Ethernet, IP and UDP headers, so that the switch never sees
+//! their bytes. A tunnel port tells the datapath what they said as a `TunnelKey` beside the frame, and the
+//! datapath tells a tunnel port what they are to say in the same way.
 
 use crate::OptionMap;
 use crate::wire::vxlan::GroupPolicy;
@@ -14,7 +14,8 @@ use std::sync::Arc;
 pub struct TunnelKey {
     /// The VNI of VXLAN or Geneve (24 bits), or the key of GRE (32 bits); 0 if a GRE header has no key.
     pub id: u64,
-    /// The end that sends the frame. Of a frame to be sent, the unspecified address leaves the choice to the host.
+    /// The end that sends the frame. Of a frame to be sent, the unspecified address leaves the choice to the
+    /// host.
     pub source: IpAddr,
     /// The end that receives the frame.
     pub destination: IpAddr,

@@ -1,5 +1,5 @@
-//! Merging is undone by segmentation: whatever arrives, the segments that are cut from merged frames are the frames that came, byte
-//! for byte, in the order of their connection.
+//! Merging is undone by segmentation: whatever arrives, the segments that are cut from merged frames are the
+//! frames that came, byte for byte, in the order of their connection.
 
 use packet::{Frame, Merger, Offload, Segmentation};
 use proptest::collection::vec;

@@ -3,7 +3,8 @@
 //!
 //! A port has no routing socket of its own, so that a thousand ports do not need a thousand more descriptors
 //! and buffers, and so that requests of ports that are opened or closed at the same time reach the kernel
-//! together ([`Commons::ask`]). [`Commons`] lives as long as one of the ports does, and keeps the namespace alive.
+//! together ([`Commons::ask`]). [`Commons`] lives as long as one of the ports does, and keeps the namespace
+//! alive.
 
 use crate::PortError;
 use crate::combining::Combiner;
@@ -45,10 +46,11 @@ pub(crate) struct Commons {
 pub(crate) struct Control {
     /// A routing socket in the namespace.
     pub(crate) netlink: Netlink,
-    /// Devices that this process has in the shield's bridge, or is about to put there, by their interface numbers.
+    /// Devices that this process has in the shield's bridge, or is about to put there, by their interface
+    /// numbers.
     pub(crate) members: BTreeMap<u32, Member>,
-    /// The interface number of the shield's bridge, while there are members and the bridge exists as far as this
-    /// process knows.
+    /// The interface number of the shield's bridge, while there are members and the bridge exists as far as
+    /// this process knows.
     pub(crate) bridge: Option<u32>,
     /// Whether the ports of the shield's bridge are isolated, for want of a second lock.
     pub(crate) isolates: bool,

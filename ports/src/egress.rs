@@ -27,7 +27,8 @@ impl Takes {
     const TCP_V4: u32 = 1 << 1;
     /// The port segments TCP over IPv6.
     const TCP_V6: u32 = 1 << 2;
-    /// The port segments TCP with congestion notification, too, over the versions of IP over which it segments TCP.
+    /// The port segments TCP with congestion notification, too, over the versions of IP over which it segments
+    /// TCP.
     const TCP_ECN: u32 = 1 << 3;
     /// The port segments UDP.
     const UDP: u32 = 1 << 4;
@@ -35,9 +36,9 @@ impl Takes {
     pub(crate) const ALL: Self = Self { work: (1 << 5) - 1, segments_below: u32::MAX };
     pub(crate) const NOTHING: Self = Self { work: 0, segments_below: 0 };
 
-    /// The work that a network device takes on if its frames go around the queueing discipline. Partial checksums
-    /// are always completed, by the kernel if the device cannot. The kernel drops large frames that the device does
-    /// not segment.
+    /// The work that a network device takes on if its frames go around the queueing discipline. Partial
+    /// checksums are always completed, by the kernel if the device cannot. The kernel drops large frames that
+    /// the device does not segment.
     pub(crate) fn of_device(features: &Features, gso_max_size: u32) -> Self {
         let work = [
             ("tx-tcp-segmentation", Self::TCP_V4),

@@ -1,18 +1,19 @@
 //! eBPF programs that see the frames of a port before its receive queues do.
 //!
-//! The *judge* is the filter of each receive ring, and the *executor* is attached to the ingress of the device, behind the
-//! rings. What the two do is their author's business (crate `kernelcache`). A frame that the judge takes from the ring is
-//! lost without the executor, so the judge is to take none before [`DeviceHook::attach`] has returned.
+//! The *judge* is the filter of each receive ring, and the *executor* is attached to the ingress of the device,
+//! behind the rings. What the two do is their author's business (crate `kernelcache`). A frame that the judge
+//! takes from the ring is lost without the executor, so the judge is to take none before [`DeviceHook::attach`]
+//! has returned.
 //!
-//! To attach a program to a device takes some 10 ms, in which the kernel changes no other device either, and to take it
-//! off takes as long: seconds for a thousand ports. So `kernelcache` attaches the executor of a device only when the first flow
-//! of its port is ready for the kernel.
+//! To attach a program to a device takes some 10 ms, in which the kernel changes no other device either, and to
+//! take it off takes as long: seconds for a thousand ports. So `kernelcache` attaches the executor of a device
+//! only when the first flow of its port is ready for the kernel.
 //!
-//! A TAP device has no ring: what the host sends there goes to the descriptor of the switch. The *executor of sent frames*,
-//! at the egress of the device, sees it before.
+//! A TAP device has no ring: what the host sends there goes to the descriptor of the switch. The *executor of
+//! sent frames*, at the egress of the device, sees it before.
 //!
-//! A tunnel port has no device. Its datagrams come by devices of the host, at whose ingress the *unwrapper* sees them before the
-//! host's own stack does.
+//! A tunnel port has no device. Its datagrams come by devices of the host, at whose ingress the *unwrapper*
+//! sees them before the host's own stack does.
 
 use crate::FloodProgram;
 use crate::netlink::Link;
@@ -63,9 +64,9 @@ enum Program {
     Unwrapper,
 }
 
-/// The executor of a device: at the ingress of a network device, or that of sent frames at the egress of a TAP device; or the
-/// unwrapper of a device. It is taken off when this is dropped, or when the process ends in whatever way, unless another
-/// process has the descriptor, too.
+/// The executor of a device: at the ingress of a network device, or that of sent frames at the egress of a TAP
+/// device; or the unwrapper of a device. It is taken off when this is dropped, or when the process ends in
+/// whatever way, unless another process has the descriptor, too.
 #[derive(Debug)]
 pub struct DeviceHook {
     hooks: Arc<KernelHooks>,
@@ -96,12 +97,12 @@ impl DeviceHook {
         })
     }
 
-    /// Attaches the executor, unless somebody has tried that before. The device has to be in the calling thread's network
-    /// namespace.
+    /// Attaches the executor, unless somebody has tried that before. The device has to be in the calling
+    /// thread's network namespace.
     ///
     /// # Errors
-    /// Why the executor is not attached, for a person to read: the kernel has no TCX (before Linux 6.6), or the process no
-    /// `CAP_NET_ADMIN`.
+    /// Why the executor is not attached, for a person to read: the kernel has no TCX (before Linux 6.6), or the
+    /// process no `CAP_NET_ADMIN`.
     pub fn attach(&self) -> Result<(), &str> {
         let (program, direction) = match self.program {
             Program::Executor => (&self.hooks.executor, Direction::Ingress),

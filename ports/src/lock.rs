@@ -1,13 +1,14 @@
 //! At most one switch process of a user uses a device.
 //!
-//! The lock of a device is one byte of a file that is the user's own, locked by fcntl(2) (`F_SETLK`). The place of the byte is made
-//! of the number of the network namespace and the interface number. Such a lock goes away with the process however
-//! the process ends; the kernel answers at once whether it is free, and which process has it. Nobody else can take it or
-//! keep anybody waiting: another user can neither open the file nor put another one in its place.
+//! The lock of a device is one byte of a file that is the user's own, locked by fcntl(2) (`F_SETLK`). The place
+//! of the byte is made of the number of the network namespace and the interface number. Such a lock goes away
+//! with the process however the process ends; the kernel answers at once whether it is free, and which process
+//! has it. Nobody else can take it or keep anybody waiting: another user can neither open the file nor put
+//! another one in its place.
 //!
-//! The kernel drops all these locks when the process closes *any* descriptor of the file, so the process opens the
-//! file once and never closes it. The kernel does not tell the threads of a process from each other either; the
-//! process remembers its own locks.
+//! The kernel drops all these locks when the process closes *any* descriptor of the file, so the process opens
+//! the file once and never closes it. The kernel does not tell the threads of a process from each other either;
+//! the process remembers its own locks.
 //!
 //! Such a lock cannot be given to another process. A switch that hands its devices over unlocks all of them
 //! ([`give_up_locks`]), and its successor, which counts on that ([`Lock::promised`]), locks them at once
@@ -35,8 +36,8 @@ static LOCKS: Mutex<Locks> = Mutex::new(Locks {
 });
 
 struct Locks {
-    /// `None` until the first lock is taken; `Some(None)` if the file could not be opened. Then locks hold within this
-    /// process only.
+    /// `None` until the first lock is taken; `Some(None)` if the file could not be opened. Then locks hold
+    /// within this process only.
     file: Option<Option<File>>,
     /// The folder of the file; `None` while there is no file.
     folder: Option<PathBuf>,
@@ -53,7 +54,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the device `device` with interface number `index` of the network namespace with the inode `namespace`.
+    /// Takes the device `device` with interface number `index` of the network namespace with the inode
+    /// `namespace`.
     ///
     /// # Errors
     /// [`PortError::InUse`] with the process that has it.
@@ -104,8 +106,8 @@ pub fn give_up_locks() {
     }
 }
 
-/// Locks the devices whose locks were promised. The process that had them has unlocked them. Returns the number of
-/// devices that a third process has locked in between.
+/// Locks the devices whose locks were promised. The process that had them has unlocked them. Returns the number
+/// of devices that a third process has locked in between.
 pub fn take_promised_locks() -> usize {
     let mut locks = locks();
     let promised = std::mem::take(&mut locks.promised);
@@ -159,8 +161,8 @@ impl Locks {
     }
 }
 
-/// The folder of the file in which devices are locked, which is made if it does not exist; `None` if this user can have
-/// none. A process that will not be able to make the folder later calls this first.
+/// The folder of the file in which devices are locked, which is made if it does not exist; `None` if this user
+/// can have none. A process that will not be able to make the folder later calls this first.
 pub fn device_lock_folder() -> Option<PathBuf> {
     let mut locks = locks();
     if locks.file.is_none()
@@ -196,7 +198,8 @@ fn owner(pid: Option<libc::pid_t>) -> String {
     }
 }
 
-/// The file in the first folder that this user may have, and that folder. All switches of a user find the same one.
+/// The file in the first folder that this user may have, and that folder. All switches of a user find the same
+/// one.
 fn open() -> io::Result<(PathBuf, File)> {
     let uid = geteuid().as_raw();
     let mut result = Err(io::ErrorKind::NotFound.into());
@@ -209,8 +212,8 @@ fn open() -> io::Result<(PathBuf, File)> {
     result
 }
 
-/// The folders in which the file may lie, the best first. The first one belongs to root, or to the user to whom root has
-/// given it; every other user, root of a user namespace included, may not use it.
+/// The folders in which the file may lie, the best first. The first one belongs to root, or to the user to whom
+/// root has given it; every other user, root of a user namespace included, may not use it.
 fn folders(uid: u32, runtime: Option<PathBuf>) -> Vec<PathBuf> {
     let of_machine = PathBuf::from("/run/switchd");
     let of_user =
@@ -219,8 +222,8 @@ fn folders(uid: u32, runtime: Option<PathBuf>) -> Vec<PathBuf> {
     [of_machine].into_iter().chain(of_user).chain([last]).collect()
 }
 
-/// Opens the file in `folder`; both are made if they do not exist. Follows no symbolic link, waits for no pipe, and
-/// refuses a folder that others can change and a file that others can open.
+/// Opens the file in `folder`; both are made if they do not exist. Follows no symbolic link, waits for no pipe,
+/// and refuses a folder that others can change and a file that others can open.
 fn open_in(folder: &Path, uid: u32) -> io::Result<File> {
     let refused = |path: &Path, why: &str| {
         io::Error::new(io::ErrorKind::PermissionDenied, format!("{} {why}", path.display()))

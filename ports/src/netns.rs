@@ -38,8 +38,8 @@ impl Netns {
         Ok(Self(File::open(format!("{NAMED}/{name}"))?.into()))
     }
 
-    /// The one behind a descriptor that the process has inherited, which is closed: programs that this process starts do not
-    /// inherit it. Nobody else may use the descriptor.
+    /// The one behind a descriptor that the process has inherited, which is closed: programs that this process
+    /// starts do not inherit it. Nobody else may use the descriptor.
     ///
     /// # Errors
     /// There is no descriptor with this number.
@@ -49,7 +49,8 @@ impl Netns {
         Ok(netns)
     }
 
-    /// Has programs that this process starts inherit the namespace, by a descriptor with the number that this call returns.
+    /// Has programs that this process starts inherit the namespace, by a descriptor with the number that this
+    /// call returns.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -61,7 +62,8 @@ impl Netns {
     /// The names of the network namespaces that `ip netns add` made, in no order.
     ///
     /// # Errors
-    /// The folder that has the names cannot be read. It does not exist before the first is made, which is no error.
+    /// The folder that has the names cannot be read. It does not exist before the first is made, which is no
+    /// error.
     pub fn names() -> io::Result<Vec<String>> {
         let entries = match std::fs::read_dir(NAMED) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

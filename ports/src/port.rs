@@ -49,8 +49,8 @@ pub trait RxQueue: Send {
         Ok(())
     }
 
-    /// Has `successor`, a closed queue of the same port, receive from now on instead of this one. What has arrived here
-    /// stays.
+    /// Has `successor`, a closed queue of the same port, receive from now on instead of this one. What has
+    /// arrived here stays.
     ///
     /// # Errors
     /// The kernel has no memory left; this queue goes on receiving.
@@ -66,7 +66,8 @@ pub trait RxQueue: Send {
         false
     }
 
-    /// Whether the queue holds a frame that has arrived behind the last batch. A queue that cannot tell returns `false`.
+    /// Whether the queue holds a frame that has arrived behind the last batch. A queue that cannot tell returns
+    /// `false`.
     fn has_more(&self) -> bool {
         false
     }
@@ -83,7 +84,8 @@ pub trait RxQueue: Send {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Adds the place in the ring, if the queue has one, at which another process has to go on. No frame is lent.
+    /// Adds the place in the ring, if the queue has one, at which another process has to go on. No frame is
+    /// lent.
     fn tell_position(&self, _positions: &mut RingPositions) {}
 
     /// Goes on at the place in the ring at which another process has stopped. No frame is lent.
@@ -112,9 +114,9 @@ pub trait TxQueue: Send {
         failures: &mut Vec<(FrameId, TxFailure)>,
     ) -> usize;
 
-    /// As [`send`](Self::send), for frames of which some, those of `prioritized`, have a priority for the queueing discipline
-    /// of the device. Frames of the same priority are sent in this order. A port without a queueing discipline sends all in this
-    /// order.
+    /// As [`send`](Self::send), for frames of which some, those of `prioritized`, have a priority for the
+    /// queueing discipline of the device. Frames of the same priority are sent in this order. A port without a
+    /// queueing discipline sends all in this order.
     fn send_prioritized(
         &mut self,
         batch: &mut Batch<'_>,
@@ -125,8 +127,8 @@ pub trait TxQueue: Send {
         self.send(batch, ids, failures)
     }
 
-    /// As [`send`](Self::send), for the frames of a tunnel port, whose outer headers are to say what `keys` says, in the same
-    /// order. A port that is no tunnel port has no outer headers.
+    /// As [`send`](Self::send), for the frames of a tunnel port, whose outer headers are to say what `keys`
+    /// says, in the same order. A port that is no tunnel port has no outer headers.
     fn send_tunneled(
         &mut self,
         batch: &mut Batch<'_>,
@@ -317,7 +319,8 @@ impl PortStatus {
         self.bypass_qdisc.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody has given the device a queueing discipline that devices do not have by themselves, such as `htb`.
+    /// Whether somebody has given the device a queueing discipline that devices do not have by themselves, such
+    /// as `htb`.
     pub fn has_chosen_qdisc(&self) -> bool {
         self.has_chosen_qdisc.load(Ordering::Relaxed)
     }
@@ -387,8 +390,8 @@ pub(crate) trait Guard: Send {
         false
     }
 
-    /// Whether the shield keeps the device's frames from the host's own stack, as it should. True for a port without a
-    /// shield.
+    /// Whether the shield keeps the device's frames from the host's own stack, as it should. True for a port
+    /// without a shield.
     fn shield_holds(&self) -> bool {
         true
     }
@@ -410,8 +413,8 @@ pub(crate) trait Guard: Send {
     /// From now on the device is put back when this is dropped, although it was handed over by another process.
     fn own(&mut self);
 
-    /// What puts the device back, together with other devices: dropping this does not do it any more. `None` if dropping
-    /// this has to do it.
+    /// What puts the device back, together with other devices: dropping this does not do it any more. `None` if
+    /// dropping this has to do it.
     fn leave_shield(&mut self) -> Option<(Arc<Commons>, Leaving)> {
         None
     }
@@ -447,8 +450,9 @@ pub struct RxMemory {
     pub bytes: u64,
 }
 
-/// Puts back the devices of many ports as they were before they became ports: what dropping the ports does, with fewer system
-/// calls. Drop the ports next, because the host's own stack may hear their frames from now on.
+/// Puts back the devices of many ports as they were before they became ports: what dropping the ports does,
+/// with fewer system calls. Drop the ports next, because the host's own stack may hear their frames from now
+/// on.
 pub fn put_back_devices(ports: &mut [Port]) {
     let mut by_namespace = BTreeMap::<u64, (Arc<Commons>, Vec<Leaving>)>::new();
     for guard in ports.iter_mut().filter_map(|port| port.guard.as_mut()) {
@@ -498,8 +502,8 @@ pub struct Port {
     pub(crate) guard: Option<Box<dyn Guard>>,
     /// The endpoints that a tunnel port shares with others; `None` for any other port.
     pub membership: Option<Membership>,
-    /// By what the programs of its [`Allotment`](crate::Allotment::hooks) can see its frames, or why they cannot, for a person
-    /// to read. Dropped last: the judge is the filter of the queues.
+    /// By what the programs of its [`Allotment`](crate::Allotment::hooks) can see its frames, or why they
+    /// cannot, for a person to read. Dropped last: the judge is the filter of the queues.
     pub kernel_hook: Result<Arc<DeviceHook>, String>,
 }
 
@@ -534,8 +538,9 @@ impl Port {
         }
     }
 
-    /// Says whether somebody listens to the device beside the switch ([`crate::listeners`]). While somebody does, the
-    /// port's frames pass the queueing discipline, where listeners see them, unless its options forbid that.
+    /// Says whether somebody listens to the device beside the switch ([`crate::listeners`]). While somebody
+    /// does, the port's frames pass the queueing discipline, where listeners see them, unless its options
+    /// forbid that.
     pub fn set_listened(&mut self, listened: bool) {
         self.status.is_listened.store(listened, Ordering::Relaxed);
         if let Some(guard) = &mut self.guard {
@@ -562,14 +567,14 @@ impl Port {
         self.guard.as_ref().map(|guard| guard.hand_over(self.mac))
     }
 
-    /// The descriptor by which another process keeps the executor of the port's device ([`crate::KernelHooks`]); `None` if there
-    /// is no executor.
+    /// The descriptor by which another process keeps the executor of the port's device
+    /// ([`crate::KernelHooks`]); `None` if there is no executor.
     pub fn hook(&self) -> Option<BorrowedFd<'_>> {
         self.kernel_hook.as_ref().ok()?.descriptor()
     }
 
-    /// The process that has handed the port over does not use it any more: dropping the port puts the device back from
-    /// now on.
+    /// The process that has handed the port over does not use it any more: dropping the port puts the device
+    /// back from now on.
     pub fn own(&mut self) {
         if let Some(guard) = &mut self.guard {
             guard.own();

@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// The inodes of network namespaces in which this process may use devices. A process that has a capability once is
-/// not asked again: closing a packet socket waits for the kernel.
+/// The inodes of network namespaces in which this process may use devices. A process that has a capability once
+/// is not asked again: closing a packet socket waits for the kernel.
 static GOOD: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 /// An interface number that no device has.
@@ -23,7 +23,8 @@ const NO_DEVICE: u32 = i32::MAX as u32;
 /// calling thread's.
 ///
 /// # Errors
-/// [`PortError::Denied`] with the capability, or the error of a request that says whether the capability is there.
+/// [`PortError::Denied`] with the capability, or the error of a request that says whether the capability is
+/// there.
 pub(crate) fn to_open(commons: &Commons, device: &str) -> Result<(), PortError> {
     let good = || GOOD.lock().unwrap_or_else(PoisonError::into_inner);
     if good().contains(&commons.inode()) {

@@ -72,24 +72,25 @@ impl Default for PortOptions {
 /// Whether the kernel cache forwards frames from and to a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KernelCacheUse {
-    /// It does, unless the device is a TAP device that is made to be moved to another network namespace ([`Target::Tap`]), or the
-    /// port a tunnel port.
+    /// It does, unless the device is a TAP device that is made to be moved to another network namespace
+    /// ([`Target::Tap`]), or the port a tunnel port.
     #[default]
     Auto,
-    /// It does, also for a TAP device that was made to be moved, of which somebody says that it stays; and for a tunnel port, whose
-    /// datagrams then bypass the host's firewall and IPsec.
+    /// It does, also for a TAP device that was made to be moved, of which somebody says that it stays; and for
+    /// a tunnel port, whose datagrams then bypass the host's firewall and IPsec.
     On,
     /// It does not.
     Off,
-    /// It does, and hands frames for one host to the other end of a veth pair directly, around the device itself.
+    /// It does, and hands frames for one host to the other end of a veth pair directly, around the device
+    /// itself.
     Peer,
 }
 
 /// Whether frames pass the queueing discipline of the device they leave by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QdiscMode {
-    /// Frames pass a discipline that somebody configured. Without one (`noqueue`), they pass it only while somebody
-    /// listens to the device.
+    /// Frames pass a discipline that somebody configured. Without one (`noqueue`), they pass it only while
+    /// somebody listens to the device.
     #[default]
     Auto,
     /// Frames never pass it, but go to the device directly.

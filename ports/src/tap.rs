@@ -1,11 +1,11 @@
 //! A TAP device as a port: what the switch sends, the host's stack receives on the device, and the
 //! other way round.
 //!
-//! The device is made if it does not exist and goes away with the port then; one that somebody made
-//! persistent stays, and is put back as it was. Frames carry a virtio-net header in both directions,
-//! and the kernel is told that checksums and segmentation may be left to us, so that large frames
-//! pass whole. Reading and writing cost a system call a frame. Of the frames that are sent together to a device that is
-//! down, only the first costs a call (`refusals`).
+//! The device is made if it does not exist and goes away with the port then; one that somebody made persistent
+//! stays, and is put back as it was. Frames carry a virtio-net header in both directions, and the kernel is
+//! told that checksums and segmentation may be left to us, so that large frames pass whole. Reading and writing
+//! cost a system call a frame. Of the frames that are sent together to a device that is down, only the first
+//! costs a call (`refusals`).
 //!
 //! A device can have several queues, each a descriptor of its own. The kernel spreads flows over them,
 //! and moves a flow to the queue on which its answers are written: to the worker that has both.
@@ -96,8 +96,8 @@ pub fn open(
     Ok(Port { warnings, ..port })
 }
 
-/// Makes the port `name` of the device called `device`, which may be in any network namespace by now, of what another
-/// process hands over. The device is not changed.
+/// Makes the port `name` of the device called `device`, which may be in any network namespace by now, of what
+/// another process hands over. The device is not changed.
 ///
 /// # Errors
 /// The device has gone, or no descriptor is left.
@@ -135,8 +135,8 @@ pub(crate) fn take_over(
     device.into_port(name, kind, allotment).map_err(os("open TAP device"))
 }
 
-/// The MTU in bytes that a device is taken to have which cannot be looked at: the largest of a TAP device. The kernel drops a
-/// frame that is longer than the device's own MTU.
+/// The MTU in bytes that a device is taken to have which cannot be looked at: the largest of a TAP device. The
+/// kernel drops a frame that is longer than the device's own MTU.
 const OUT_OF_SIGHT_MTU: u32 = 65_521;
 
 fn status_of(link: &Link) -> Arc<PortStatus> {
@@ -265,8 +265,8 @@ fn attach(device: &str, has_many_queues: bool) -> Result<File, PortError> {
     }
 }
 
-/// Whether the device called `device`, of the calling thread's network namespace, is a TAP or TUN device. True if
-/// the kernel does not tell.
+/// Whether the device called `device`, of the calling thread's network namespace, is a TAP or TUN device. True
+/// if the kernel does not tell.
 fn is_tap(device: &str) -> bool {
     let link = Netlink::open().and_then(|mut netlink| netlink.find_link(device));
     link.ok().flatten().is_none_or(|link| link.kind == "tun")
@@ -290,8 +290,8 @@ impl TapGuard {
         self.change(|netlink, index| netlink.set_up(index, up))
     }
 
-    /// Changes the device wherever it is, by a routing socket there and its interface number there. If its namespace
-    /// cannot be entered, the device is looked for where it was at first.
+    /// Changes the device wherever it is, by a routing socket there and its interface number there. If its
+    /// namespace cannot be entered, the device is looked for where it was at first.
     fn change(
         &self,
         change: impl Fn(&mut Netlink, u32) -> Result<(), NetlinkError> + Sync,
@@ -550,8 +550,8 @@ mod tests {
         std::iter::from_fn(|| far.recv(&mut [0; 100]).ok()).count()
     }
 
-    /// A socket stands for the device, because its queue can be filled. A datagram that is received between two frames
-    /// would make room for the second one; only a call could tell.
+    /// A socket stands for the device, because its queue can be filled. A datagram that is received between two
+    /// frames would make room for the second one; only a call could tell.
     #[test]
     fn a_device_that_is_full_twice_is_not_asked_again_before_the_next_frames() {
         let (near, far) = UnixDatagram::pair().unwrap();

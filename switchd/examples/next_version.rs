@@ -1,5 +1,6 @@
-//! The program `switchd` as its next version. The code is the same, but the program says another version, and hands over a
-//! section that the present version does not know. Tests upgrade a running switch to it, and fail to go back.
+//! The program `switchd` as its next version. The code is the same, but the program says another version, and
+//! hands over a section that the present version does not know. Tests upgrade a running switch to it, and fail
+//! to go back.
 
 use std::process::ExitCode;
 use switchd::edition::Edition;

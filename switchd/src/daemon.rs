@@ -56,7 +56,8 @@ pub fn main_of(edition: Edition) -> ExitCode {
         let group = options.socket_group.as_deref().map(socket_group).transpose()?;
         raise_descriptor_limit();
         let uses_kernel = options.kernel_cache != KernelCacheMode::Off;
-        // While the process has the privileges to load programs. A program that takes over gets those of the other one.
+        // While the process has the privileges to load programs. A program that takes over gets those of the
+        // other one.
         let kernel = match options.take_over {
             true => None,
             false => Some(options.kernel_cache.load()?),
@@ -98,8 +99,8 @@ enum End {
     HandedOver(Running),
 }
 
-/// The parts of a running switch. Dropping them gives back devices and removes the control socket and the file with the
-/// process id.
+/// The parts of a running switch. Dropping them gives back devices and removes the control socket and the file
+/// with the process id.
 struct Running {
     _supervisor: Supervisor,
     server: Server,
@@ -107,8 +108,8 @@ struct Running {
     switch: Arc<Switch>,
 }
 
-/// Ends the process and gives nothing back: devices, control socket and files are the other program's now. The kernel closes
-/// the descriptors that both programs have.
+/// Ends the process and gives nothing back: devices, control socket and files are the other program's now. The
+/// kernel closes the descriptors that both programs have.
 fn leave(handed_over: Running) -> ! {
     handed_over.server.finish_answers();
     // Without the drop of `handed_over`.
@@ -264,7 +265,8 @@ fn run(
     Ok(End::Stopped)
 }
 
-/// The folder of the sockets for OpenFlow: `$OVS_RUNDIR`, where `ovs-ofctl` looks, else the folder of the control socket.
+/// The folder of the sockets for OpenFlow: `$OVS_RUNDIR`, where `ovs-ofctl` looks, else the folder of the
+/// control socket.
 fn openflow_dir(socket: &Path) -> PathBuf {
     let told = std::env::var_os("OVS_RUNDIR").filter(|folder| !folder.is_empty());
     told.map_or_else(|| socket.parent().unwrap_or(Path::new("")).to_owned(), PathBuf::from)

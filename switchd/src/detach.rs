@@ -1,7 +1,9 @@
-//! `--detach`: the switch goes on in the background, and the program that was started returns once the switch is ready.
+//! `--detach`: the switch goes on in the background, and the program that was started returns once the switch
+//! is ready.
 //!
-//! The program starts itself again with `--detached` and waits for a line feed through a pipe, which is the standard output
-//! of the process in the background. Nothing is forked: a process with threads cannot go on in a copy.
+//! The program starts itself again with `--detached` and waits for a line feed through a pipe, which is the
+//! standard output of the process in the background. Nothing is forked: a process with threads cannot go on in
+//! a copy.
 
 use crate::options::Options;
 use anyhow::Context;
@@ -10,8 +12,9 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write, stderr, stdout};
 use std::process::{Command, ExitCode, Stdio};
 
-/// Starts the switch in the background, and waits until it is ready or has ended. Returns the status to end with: 0 if the
-/// switch is ready, else the status with which it has ended. It has written its error to standard error.
+/// Starts the switch in the background, and waits until it is ready or has ended. Returns the status to end
+/// with: 0 if the switch is ready, else the status with which it has ended. It has written its error to
+/// standard error.
 pub(crate) fn start() -> anyhow::Result<ExitCode> {
     let program = std::env::current_exe().context("find the program of this process")?;
     let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--detach");
@@ -38,8 +41,8 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Leaves the session of the terminal, so that signals for it do not reach this process. `None` if the options do not
-    /// say that this process is in the background.
+    /// Leaves the session of the terminal, so that signals for it do not reach this process. `None` if the
+    /// options do not say that this process is in the background.
     pub(crate) fn enter(options: &Options) -> anyhow::Result<Option<Self>> {
         if !options.is_detached {
             return Ok(None);
@@ -50,8 +53,8 @@ impl Background {
         Ok(Some(Self { null: null.context("open /dev/null")? }))
     }
 
-    /// Tells the program that waits that the switch is ready, and lets go of the terminal. A log that goes into a file or a
-    /// pipe goes on.
+    /// Tells the program that waits that the switch is ready, and lets go of the terminal. A log that goes into
+    /// a file or a pipe goes on.
     pub(crate) fn tell_ready(self) -> anyhow::Result<()> {
         // The program that waited may have been ended; the switch goes on.
         let _ = stdout().write_all(b"\n").and_then(|()| stdout().flush());

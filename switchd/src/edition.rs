@@ -1,7 +1,7 @@
 //! Which version of the switch this program is.
 //!
-//! The program `switchd` is the version of this crate. Another program of the same code can be another version, so that a test
-//! can upgrade a running switch without a second source tree (`examples/next_version.rs`).
+//! The program `switchd` is the version of this crate. Another program of the same code can be another version,
+//! so that a test can upgrade a running switch without a second source tree (`examples/next_version.rs`).
 
 use std::sync::OnceLock;
 
@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 pub struct Edition {
     /// The version, such as `0.1.0`.
     pub version: &'static str,
-    /// The name of a section that this version hands over to its successor besides those of all versions; `None` for
-    /// the program `switchd`.
+    /// The name of a section that this version hands over to its successor besides those of all versions;
+    /// `None` for the program `switchd`.
     pub further_section: Option<&'static str>,
 }
 

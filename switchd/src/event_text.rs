@@ -17,8 +17,8 @@ use std::fmt::{Display, Write};
 use std::time::Duration;
 use tracing::{debug, info};
 
-/// Tells the log. What happens to bridges and ports, and to rules by themselves, is worth a line; rules, groups and
-/// hosts that came or went otherwise are only for those who look for a fault.
+/// Tells the log. What happens to bridges and ports, and to rules by themselves, is worth a line; rules, groups
+/// and hosts that came or went otherwise are only for those who look for a fault.
 pub(crate) fn log(event: &Event) {
     let bridge = &event.bridge;
     match &event.what {
@@ -53,7 +53,8 @@ fn log_change(bridge: &str, port: &PortInfo, what: impl Display) {
     limited!(info, name, EVENTS, "{bridge}: port {of_port} ({name}): {what}");
 }
 
-/// Logs an event that strangers can cause as monitors see it, within the budget that `subject` has in its bridge.
+/// Logs an event that strangers can cause as monitors see it, within the budget that `subject` has in its
+/// bridge.
 fn log_detail(event: &Event, subject: &str) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;

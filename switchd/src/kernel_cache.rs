@@ -107,7 +107,8 @@ impl KernelSide {
         Some((GivenPrograms { object, processors, has_ipv6_sums }, cache.descriptors()))
     }
 
-    /// The programs that a port of this target is to have; `None` if there is no kernel cache, or none for this port.
+    /// The programs that a port of this target is to have; `None` if there is no kernel cache, or none for this
+    /// port.
     pub(crate) fn hooks_for(
         &self,
         target: &Target,
@@ -132,7 +133,8 @@ impl KernelSide {
             (Err(reason.to_owned()), Err(reason.to_owned()))
         } else {
             let sends = match (side, slot.spec.options.qdisc) {
-                // A TAP device without the programs is in another namespace, where the kernel does not find it by its number.
+                // A TAP device without the programs is in another namespace, where the kernel does not find it
+                // by its number.
                 (Side::Descriptor, _) => port.kernel_hook.clone().map(|_| ()),
                 (Side::Device, QdiscMode::Bypass) => {
                     Err("its frames go around the queueing discipline".to_owned())
@@ -167,7 +169,8 @@ impl KernelSide {
         }
     }
 
-    /// Whether the kernel cache forwards frames of the port of `slot`, or why it does not; `None` if there is no kernel cache.
+    /// Whether the kernel cache forwards frames of the port of `slot`, or why it does not; `None` if there is
+    /// no kernel cache.
     pub(crate) fn state_of(&self, slot: &PortSlot) -> Option<Result<(), String>> {
         let cache = self.cache()?;
         Some(match slot.port_no() {
@@ -190,7 +193,8 @@ fn tunnel(slot: &PortSlot, port: &Port) -> Result<TunnelPort, String> {
     Ok(TunnelPort { tunnel, counters: Arc::clone(slot.kernel_counters()) })
 }
 
-/// At which end of its device a port of this target is, if the kernel cache can be at the other; `None` if it cannot.
+/// At which end of its device a port of this target is, if the kernel cache can be at the other; `None` if it
+/// cannot.
 fn side_of(target: &Target) -> Option<Side> {
     match target {
         Target::System { .. } => Some(Side::Device),
@@ -200,9 +204,9 @@ fn side_of(target: &Target) -> Option<Side> {
     }
 }
 
-/// Why a port is left out of the kernel cache, if it is. A TAP device is made to be moved to the network namespace of a container
-/// or a machine. The kernel does not find it there by its number, and what it sends there would be lost until the switch hears
-/// of the move. So somebody has to say that the device stays.
+/// Why a port is left out of the kernel cache, if it is. A TAP device is made to be moved to the network
+/// namespace of a container or a machine. The kernel does not find it there by its number, and what it sends
+/// there would be lost until the switch hears of the move. So somebody has to say that the device stays.
 fn left_out(target: &Target, options: &PortOptions) -> Option<&'static str> {
     match (options.kernel_cache, target) {
         (KernelCacheUse::Off, _) => Some("it has kernel-cache=off"),

@@ -1,7 +1,9 @@
-//! A lock file, whose lock is held as long as a daemon lives: beside the control socket, and in the directory of kept state.
+//! A lock file, whose lock is held as long as a daemon lives: beside the control socket, and in the directory
+//! of kept state.
 //!
-//! A folder such as `/tmp` is open to everybody, and everybody can have put something at the path of the lock file. So
-//! no symbolic link is followed there, no FIFO is waited for, and what has been opened is looked at before it is used.
+//! A folder such as `/tmp` is open to everybody, and everybody can have put something at the path of the lock
+//! file. So no symbolic link is followed there, no FIFO is waited for, and what has been opened is looked at
+//! before it is used.
 
 use control::OsError;
 use control::trust::{PathError, Trust};
@@ -40,7 +42,8 @@ pub(crate) struct LockFile {
 }
 
 impl LockFile {
-    /// Takes the lock of the file at `path`, which is made if there is none; `None` if another process has the lock.
+    /// Takes the lock of the file at `path`, which is made if there is none; `None` if another process has the
+    /// lock.
     ///
     /// # Errors
     /// Something lies there that is no lock file, or belongs to a user who is not trusted; the kernel refused.
@@ -61,8 +64,8 @@ impl LockFile {
 }
 
 impl LockFile {
-    /// The lock of the file at `path`, which another process has taken and hands over. The lock belongs to the open file, of
-    /// which both processes have a descriptor (flock(2)).
+    /// The lock of the file at `path`, which another process has taken and hands over. The lock belongs to the
+    /// open file, of which both processes have a descriptor (flock(2)).
     ///
     /// # Errors
     /// A third process has the lock.

@@ -1,8 +1,8 @@
-//! The log: lines on standard error, or entries of the systemd journal if standard error leads there, written by a thread
-//! of their own.
+//! The log: lines on standard error, or entries of the systemd journal if standard error leads there, written
+//! by a thread of their own.
 //!
-//! Whoever logs may hold a lock, and standard error may be a terminal that is stopped or a pipe that nobody reads.
-//! So a line only goes into a bounded queue; a line that finds the queue full is left out, and counted.
+//! Whoever logs may hold a lock, and standard error may be a terminal that is stopped or a pipe that nobody
+//! reads. So a line only goes into a bounded queue; a line that finds the queue full is left out, and counted.
 //! Errors of standard error are ignored: a terminal may be closed while the switch runs.
 
 mod journal;
@@ -100,8 +100,8 @@ pub(crate) enum FilterError {
     NoLog,
 }
 
-/// Reads a filter. A word without `=` has to be a level: `RUST_LOG` takes any other word for the name of a module, so that a
-/// misspelt level would switch the log off.
+/// Reads a filter. A word without `=` has to be a level: `RUST_LOG` takes any other word for the name of a
+/// module, so that a misspelt level would switch the log off.
 fn parse(text: &str) -> Result<EnvFilter, FilterError> {
     let words = text.split(',').map(str::trim);
     let parse = |word: &str| word.parse::<tracing::level_filters::LevelFilter>();

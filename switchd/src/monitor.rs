@@ -1,8 +1,8 @@
 //! Watches devices and the time.
 //!
-//! One thread listens to the kernel's device events, in every network namespace that ports have devices in, and runs
-//! the periodic work of the switch: ageing, timeouts, freeing memory. Another thread keeps receive rings at their
-//! sizes.
+//! One thread listens to the kernel's device events, in every network namespace that ports have devices in, and
+//! runs the periodic work of the switch: ageing, timeouts, freeing memory. Another thread keeps receive rings
+//! at their sizes.
 
 use crate::bfd::BfdKeeper;
 use crate::log_limit::{EVENTS, limited};
@@ -34,8 +34,8 @@ const GATE_INTERVAL: Duration = Duration::from_millis(10);
 /// The shortest time between two looks at who listens to devices.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The time between two looks, at least, as a multiple of the time that a look takes: looking takes a quarter of a percent
-/// of a core at most. A thousand ports have two thousand sockets in the list that is read.
+/// The time between two looks, at least, as a multiple of the time that a look takes: looking takes a quarter
+/// of a percent of a core at most. A thousand ports have two thousand sockets in the list that is read.
 const LOOK_SHARE: u32 = 400;
 
 /// The running thread. Dropping it ends it.
@@ -129,8 +129,8 @@ fn watch(switch: &Switch, stop: &EventFd) {
     }
 }
 
-/// Gives devices back that a switch which was killed has left in the shield, here and in all named namespaces, unless
-/// they are ports again.
+/// Gives devices back that a switch which was killed has left in the shield, here and in all named namespaces,
+/// unless they are ports again.
 fn free_left_behind() {
     let free = || {
         let namespace = Netns::current()?.inode()?;
@@ -186,8 +186,8 @@ fn follow_namespaces(switch: &Switch, listeners: &mut Vec<DeviceListener>) {
     }
 }
 
-/// Hears of TAP devices that have left for a namespace whose name is not known. The events of all namespaces are read
-/// for that: a socket in the other one would keep that namespace alive.
+/// Hears of TAP devices that have left for a namespace whose name is not known. The events of all namespaces
+/// are read for that: a socket in the other one would keep that namespace alive.
 fn hear_elsewhere(switch: &Switch, elsewhere: &mut Option<Events>) {
     if !switch.has_away_ports() {
         *elsewhere = None;
@@ -294,8 +294,9 @@ impl DeviceListener {
         }
         for event in without_repetitions(heard) {
             match event {
-                // What an event says may be over already, and its news known since the device was opened. A device that has
-                // gone since must not be followed: its port may have another device of the same name by now.
+                // What an event says may be over already, and its news known since the device was opened. A
+                // device that has gone since must not be followed: its port may have another device of the same
+                // name by now.
                 LinkEvent::Present(link) => {
                     if let Some(now) = self.netlink.find_link_by_index(link.index)? {
                         shield::link_changed(self.inode, &now);

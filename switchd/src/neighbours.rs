@@ -1,5 +1,5 @@
-//! Which Ethernet address has an IP address, and which IP addresses a device has, as far as the machine that the
-//! switch runs on knows.
+//! Which Ethernet address has an IP address, and which IP addresses a device has, as far as the machine that
+//! the switch runs on knows.
 
 use flow::text::parse_mac;
 use flow::types::MacAddr;
@@ -14,8 +14,8 @@ pub(crate) fn mac_of(ip: IpAddr) -> Option<MacAddr> {
     }
 }
 
-/// Looks an address up in a table of the form of `/proc/net/arp`: address, type, flags, Ethernet address, mask and
-/// device. An address that was asked for and did not answer has zeros there.
+/// Looks an address up in a table of the form of `/proc/net/arp`: address, type, flags, Ethernet address, mask
+/// and device. An address that was asked for and did not answer has zeros there.
 fn in_table(table: &str, ip: Ipv4Addr) -> Option<MacAddr> {
     let ip = ip.to_string();
     let row = table.lines().find(|row| row.split_whitespace().next() == Some(&ip))?;

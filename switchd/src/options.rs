@@ -23,7 +23,8 @@ pub struct Options {
     pub command_line: CommandLine,
     /// Path of the file (`--config`) that names further bridges, ports and settings; `None`: no file.
     pub config: Option<PathBuf>,
-    /// Directory in which bridges, ports, rules, groups and static hosts are kept (`--state`); `None`: nothing is kept.
+    /// Directory in which bridges, ports, rules, groups and static hosts are kept (`--state`); `None`: nothing
+    /// is kept.
     pub state: Option<PathBuf>,
     /// When changes are brought onto the disk (`--state-sync`).
     pub state_sync: StateSync,
@@ -33,7 +34,8 @@ pub struct Options {
     pub socket_mode: Option<u32>,
     /// Group of the control socket (`--socket-group`), by name or number; `None`: the group of the process.
     pub socket_group: Option<String>,
-    /// Whether the program returns once the switch is ready, and leaves the switch in the background (`--detach`).
+    /// Whether the program returns once the switch is ready, and leaves the switch in the background
+    /// (`--detach`).
     pub detach: bool,
     /// Whether this process is the switch in the background.
     pub(crate) is_detached: bool,
@@ -47,27 +49,31 @@ pub struct Options {
     pub sandbox: Sandbox,
     /// Whether flows go into the kernel (`--kernel-cache`).
     pub kernel_cache: KernelCacheMode,
-    /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps `CAP_SYS_ADMIN`.
+    /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps
+    /// `CAP_SYS_ADMIN`.
     pub enters_namespaces: bool,
     /// Whether devices are in a network namespace of the switch's own, and only tunnels in the one where it is
     /// started (`--rootless`).
     pub is_rootless: bool,
     /// Whether to take over from the program at standard input, which has started this one (`--take-over`).
     pub take_over: bool,
-    /// Whether to start another process with `take_over` for the program at standard input (`--start-successor`).
+    /// Whether to start another process with `take_over` for the program at standard input
+    /// (`--start-successor`).
     pub start_successor: bool,
-    /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and `trace` for 2 or more.
+    /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and `trace` for 2 or
+    /// more.
     pub verbose: u8,
 }
 
 /// A software switch for network namespaces, containers and virtual machines.
 ///
-/// It forwards frames between the given ports as a learning Ethernet switch at once. Add OpenFlow rules with ofctl.
+/// It forwards frames between the given ports as a learning Ethernet switch at once. Add OpenFlow rules with
+/// ofctl.
 #[derive(Debug, Parser)]
 #[command(name = "switchd", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// Add a bridge, to which every --port after this option belongs. May be repeated; a --port before the first
-    /// --bridge belongs to br0
+    /// Add a bridge, to which every --port after this option belongs. May be repeated; a --port before the
+    /// first --bridge belongs to br0
     #[arg(short, long = "bridge", value_name = "NAME")]
     bridges: Vec<String>,
     /// OpenFlow datapath id of the bridge before this option: 16 hexadecimal digits [default: made of a MAC
@@ -77,12 +83,12 @@ struct Arguments {
     /// Add a port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME,
     /// patch:NAME,peer=NAME, vxlan:NAME,remote_ip=ADDRESS,key=N, geneve:NAME, gre:NAME (docs/tunnels.md has
     /// their options) or dummy:NAME, with options: ",shield=off" lets the host's own stack receive its frames,
-    /// too, ",qdisc=auto|bypass|honour", ",queues=N", ",slots=N", ",slot-size=BYTES", ",kernel-cache=on|off|peer";
-    /// ",mac=MAC" is the address of a TAP device; ",number=N" gives it a number, otherwise ports get 1, 2, 3
-    /// ... in the order given, and ",name=NAME" a name. VLANs as in Open vSwitch: ",tag=10", ",trunks=10,20",
-    /// ",vlan_mode=access|trunk|native-tagged|native-untagged|dot1q-tunnel", ",cvlans=5",
-    /// ",qinq-ethtype=802.1ad|802.1q", ",priority_tags=never|if-nonzero|always"; ",protected=true" keeps it
-    /// from other protected ports, ",storm=N|off" limits the frames a second that are flooded from it;
+    /// too, ",qdisc=auto|bypass|honour", ",queues=N", ",slots=N", ",slot-size=BYTES",
+    /// ",kernel-cache=on|off|peer"; ",mac=MAC" is the address of a TAP device; ",number=N" gives it a number,
+    /// otherwise ports get 1, 2, 3 ... in the order given, and ",name=NAME" a name. VLANs as in Open vSwitch:
+    /// ",tag=10", ",trunks=10,20", ",vlan_mode=access|trunk|native-tagged|native-untagged|dot1q-tunnel",
+    /// ",cvlans=5", ",qinq-ethtype=802.1ad|802.1q", ",priority_tags=never|if-nonzero|always"; ",protected=true"
+    /// keeps it from other protected ports, ",storm=N|off" limits the frames a second that are flooded from it;
     /// ",down=true", ",no-stp=true", ",no-receive=true", ",no-receive-stp=true", ",no-flood=true",
     /// ",no-forward=true" and ",no-packet-in=true" are those of ofctl mod-port
     #[arg(short, long = "port", value_name = "PORT")]
@@ -94,19 +100,21 @@ struct Arguments {
     overlays: Vec<Overlay>,
     /// Connect to an OpenFlow controller: tcp:HOST[:PORT], ssl:HOST[:PORT] or unix:PATH, with settings:
     /// ",inactivity_probe=MS", ",max_backoff=MS", ",controller_rate_limit=N", ",controller_burst_limit=N",
-    /// ",connection_mode=in-band|out-of-band". The controller is that of the bridge before this option; may be repeated
+    /// ",connection_mode=in-band|out-of-band". The controller is that of the bridge before this option; may be
+    /// repeated
     #[arg(long = "controller", value_name = "TARGET")]
     controllers: Vec<Controller>,
-    /// Wait for OpenFlow connections to the bridge before this option: ptcp:[PORT][:IP], pssl:[PORT][:IP] or punix:PATH,
-    /// with settings as for --controller; may be repeated. The port is 6653 unless the option names one
+    /// Wait for OpenFlow connections to the bridge before this option: ptcp:[PORT][:IP], pssl:[PORT][:IP] or
+    /// punix:PATH, with settings as for --controller; may be repeated. The port is 6653 unless the option names
+    /// one
     #[arg(long = "listen", value_name = "TARGET", value_parser = listening_controller)]
     listens: Vec<Controller>,
-    /// What the bridge before this option does without a controller. standalone: it forwards as a learning switch;
-    /// secure: it has no rules of its own [default: standalone]
+    /// What the bridge before this option does without a controller. standalone: it forwards as a learning
+    /// switch; secure: it has no rules of its own [default: standalone]
     #[arg(long = "fail-mode", value_name = "MODE")]
     fail_modes: Vec<FailMode>,
-    /// Versions of OpenFlow that the bridge before this option speaks, with commas between: OpenFlow10,OpenFlow13
-    /// [default: all]
+    /// Versions of OpenFlow that the bridge before this option speaks, with commas between:
+    /// OpenFlow10,OpenFlow13 [default: all]
     #[arg(long = "protocols", value_name = "VERSIONS")]
     protocols: Vec<AllowedVersions>,
     /// Private key of the switch for TLS connections to controllers, in PEM format
@@ -118,33 +126,34 @@ struct Arguments {
     /// Certificates of those who may sign the certificates of controllers, in PEM format
     #[arg(long, value_name = "FILE", requires_all = ["private_key", "certificate"])]
     ca_cert: Option<PathBuf>,
-    /// Read bridges, ports and settings from this file, which ofctl show-config has written; other options add to it
+    /// Read bridges, ports and settings from this file, which ofctl show-config has written; other options add
+    /// to it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
-    /// Keep bridges, ports, rules, groups and static hosts in this directory, and begin with those that it has. Bridges
-    /// and ports of the command line and of --config are added when they are new, changed when they say something
-    /// else than at the last start, and taken away when they are not named any more
+    /// Keep bridges, ports, rules, groups and static hosts in this directory, and begin with those that it has.
+    /// Bridges and ports of the command line and of --config are added when they are new, changed when they say
+    /// something else than at the last start, and taken away when they are not named any more
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// With --state: when a change is on the disk. always: before the command that makes it ends; interval: within a
-    /// second, so that a power cut may take the latest changes
+    /// With --state: when a change is on the disk. always: before the command that makes it ends; interval:
+    /// within a second, so that a power cut may take the latest changes
     #[arg(long, value_name = "WHEN", value_enum, default_value_t, requires = "state")]
     state_sync: StateSync,
     /// Path of the control socket. Its folder has to belong to this user or root, and be closed to others
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Let the users that this mode names (octal, as in chmod) use the control socket, and with it the whole switch
-    /// [default: 0600, with --socket-group 0660]
+    /// Let the users that this mode names (octal, as in chmod) use the control socket, and with it the whole
+    /// switch [default: 0600, with --socket-group 0660]
     #[arg(long, value_name = "MODE", value_parser = mode)]
     socket_mode: Option<u32>,
     /// Give the control socket to this group
     #[arg(long, value_name = "GROUP")]
     socket_group: Option<String>,
-    /// Return once the switch forwards frames and takes commands, and leave it in the background. If it cannot start, the
-    /// error is printed and the exit status is 1. A log that goes to a terminal ends there: redirect standard error to
-    /// keep it
+    /// Return once the switch forwards frames and takes commands, and leave it in the background. If it cannot
+    /// start, the error is printed and the exit status is 1. A log that goes to a terminal ends there: redirect
+    /// standard error to keep it
     #[arg(long)]
     detach: bool,
     /// This process is the switch in the background; --detach starts it so
@@ -159,20 +168,21 @@ struct Arguments {
     /// Write the process id into this file, which is removed at the end
     #[arg(long = "pidfile", value_name = "PATH")]
     pid_file: Option<PathBuf>,
-    /// Write a line feed to this inherited descriptor once the switch forwards frames and takes commands, and close the
-    /// descriptor: switchd --ready-fd 3 3>fifo
+    /// Write a line feed to this inherited descriptor once the switch forwards frames and takes commands, and
+    /// close the descriptor: switchd --ready-fd 3 3>fifo
     #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(1..))]
     ready_fd: Option<i32>,
-    /// Become this user after the start, and keep the capabilities that ports need. The folder of the socket and the
-    /// directory of --state have to belong to the user; switchd makes them so if it makes them
+    /// Become this user after the start, and keep the capabilities that ports need. The folder of the socket
+    /// and the directory of --state have to belong to the user; switchd makes them so if it makes them
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Allow only the files (landlock) and system calls (seccomp) that the switch needs. log: let other system calls
-    /// happen, and have the kernel log them; files: allow all system calls, which makes TAP ports some percent faster
+    /// Allow only the files (landlock) and system calls (seccomp) that the switch needs. log: let other system
+    /// calls happen, and have the kernel log them; files: allow all system calls, which makes TAP ports some
+    /// percent faster
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     sandbox: Sandbox,
-    /// Allow ports in named network namespaces (netns:NAMESPACE/NAME), now and later, for which the process keeps
-    /// CAP_SYS_ADMIN
+    /// Allow ports in named network namespaces (netns:NAMESPACE/NAME), now and later, for which the process
+    /// keeps CAP_SYS_ADMIN
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     netns: OnOff,
     /// Run as an ordinary user: devices (internal:NAME, tap:NAME) are in a network namespace that the switch
@@ -180,9 +190,9 @@ struct Arguments {
     /// "nsenter -t PID -U -n --preserve-credentials" enters the former
     #[arg(long, conflicts_with = "user")]
     rootless: bool,
-    /// Have the kernel forward the frames of established flows between network devices (docs/kernel-cache.md). auto: if
-    /// Linux is 6.6 or newer and the program is started with CAP_BPF and CAP_PERFMON, which root has; off: do not; require:
-    /// do not start without
+    /// Have the kernel forward the frames of established flows between network devices (docs/kernel-cache.md).
+    /// auto: if Linux is 6.6 or newer and the program is started with CAP_BPF and CAP_PERFMON, which root has;
+    /// off: do not; require: do not start without
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     kernel_cache: KernelCacheMode,
     /// Take over from the switch that has started this program
@@ -214,8 +224,8 @@ impl Options {
     /// Reads a command line, the program's name not included.
     ///
     /// # Errors
-    /// The command line is not valid, or names no port and no file. `--help` and `--version` are an error, too: it has
-    /// the text to print.
+    /// The command line is not valid, or names no port and no file. `--help` and `--version` are an error, too:
+    /// it has the text to print.
     pub fn read<T: Into<OsString> + Clone>(
         arguments: impl IntoIterator<Item = T>,
     ) -> Result<Self, clap::Error> {
@@ -291,7 +301,8 @@ fn listening_controller(text: &str) -> Result<Controller, String> {
     }
 }
 
-/// The files for TLS. A path that does not begin with a slash belongs to the folder in which the program is started.
+/// The files for TLS. A path that does not begin with a slash belongs to the folder in which the program is
+/// started.
 fn ssl_files(arguments: &Arguments) -> Result<Option<SslFiles>, String> {
     let files = [&arguments.private_key, &arguments.certificate, &arguments.ca_cert];
     let [Some(key), Some(certificate), Some(ca_cert)] = files else { return Ok(None) };
@@ -363,8 +374,8 @@ fn command() -> clap::Command {
     command
 }
 
-/// The error of a word without an option, which is likely the name of a device, names `--port`. Any other error is
-/// returned as it is.
+/// The error of a word without an option, which is likely the name of a device, names `--port`. Any other error
+/// is returned as it is.
 fn name_port_option(error: clap::Error) -> clap::Error {
     let kinds = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand];
     let word = kinds.into_iter().find_map(|kind| match error.get(kind) {
@@ -383,7 +394,8 @@ fn name_port_option(error: clap::Error) -> clap::Error {
     }
 }
 
-/// The `--bridge`s of the command line in their order, each with those options after it that belong to a bridge.
+/// The `--bridge`s of the command line in their order, each with those options after it that belong to a
+/// bridge.
 fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
     enum Word<'a> {
         Bridge(&'a str),
@@ -414,7 +426,8 @@ fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
         }
         let needs_new = match (&word, bridges.last()) {
             (_, None) => true,
-            // A second value becomes a second entry of the same bridge, which merging reports as a contradiction.
+            // A second value becomes a second entry of the same bridge, which merging reports as a
+            // contradiction.
             (Word::Id(_), Some(bridge)) => bridge.datapath_id.is_some(),
             (Word::FailMode(_), Some(bridge)) => bridge.fail_mode.is_some(),
             (Word::Protocols(_), Some(bridge)) => bridge.protocols.is_some(),

@@ -50,8 +50,8 @@ impl fmt::Display for PortState {
     }
 }
 
-/// When a device that cannot be used is tried again: after half a second, and after twice the time for each failure,
-/// up to eight seconds. Each try may change the device for a moment.
+/// When a device that cannot be used is tried again: after half a second, and after twice the time for each
+/// failure, up to eight seconds. Each try may change the device for a moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Retry {
     /// The time of the next try, on the switch's monotonic clock.
@@ -67,7 +67,8 @@ impl Retry {
         self.failures += 1;
     }
 
-    /// The device has changed: the next try is soon, and not at once, since the change may be what the last try did.
+    /// The device has changed: the next try is soon, and not at once, since the change may be what the last try
+    /// did.
     pub(crate) fn hasten(&mut self, now: Duration) {
         self.failures = 0;
         self.at = self.at.min(now + Duration::from_millis(100));
@@ -95,18 +96,19 @@ pub(crate) struct PortSlot {
     pub(crate) open_ring: RingSize,
     /// How many frames come to the port's receive rings, for the plan of those.
     pub(crate) activity: Activity,
-    /// How many frames the kernel cache keeps from the port's receive rings. They come there while another program takes over.
+    /// How many frames the kernel cache keeps from the port's receive rings. They come there while another
+    /// program takes over.
     pub(crate) kernel_activity: Activity,
     pub(crate) state: PortState,
     /// The open device. Its queues are with the workers.
     pub(crate) port: Option<Port>,
-    /// The counters of each worker, in the order of the workers, and behind them those of the kernel cache. They outlive the
-    /// device.
+    /// The counters of each worker, in the order of the workers, and behind them those of the kernel cache.
+    /// They outlive the device.
     pub(crate) counters: Vec<Arc<PortCounters>>,
     /// What the port has counted in the program that this one has taken over from.
     pub(crate) before: PortTotals,
-    /// What was received for a tunnel port and refused before the pipeline saw it, since the port was first open; `None`
-    /// for any other port. It outlives the device.
+    /// What was received for a tunnel port and refused before the pipeline saw it, since the port was first
+    /// open; `None` for any other port. It outlives the device.
     pub(crate) refused: Vec<Arc<RefusedCount>>,
     /// Questions that were answered in the name of hosts behind the port.
     pub(crate) answered: Arc<AnswerCount>,
@@ -221,7 +223,8 @@ impl PortSlot {
         }
     }
 
-    /// Whether opening the port makes its device, such as a TAP device. No event tells when another try would succeed.
+    /// Whether opening the port makes its device, such as a TAP device. No event tells when another try would
+    /// succeed.
     pub(crate) fn makes_device(&self) -> bool {
         self.spec.kind.target().is_some_and(Target::is_created)
     }

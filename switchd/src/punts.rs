@@ -1,18 +1,21 @@
 //! Packets for controllers, from all workers to those who know the controllers.
 //!
-//! A worker leaves such packets in a queue of its own ([`PuntQueue`]) and rings a bell if nobody looks at the queues. A
-//! thread of this module takes the packets and hands each to the taker of its bridge. A taker must not wait for anybody.
+//! A worker leaves such packets in a queue of its own ([`PuntQueue`]) and rings a bell if nobody looks at the
+//! queues. A thread of this module takes the packets and hands each to the taker of its bridge. A taker must
+//! not wait for anybody.
 //!
-//! A connection's thread that is about to sleep can [volunteer](Punts::volunteer) to be woken instead. A packet for
-//! its controller then passes no other thread on its way from the worker to the connection.
+//! A connection's thread that is about to sleep can [volunteer](Punts::volunteer) to be woken instead. A packet
+//! for its controller then passes no other thread on its way from the worker to the connection.
 //!
-//! To wake a thread takes longer than everything else that is done with a packet. So a worker whose batch had few packets for
-//! controllers hands them on itself ([`PuntPort::announce`]), and wakes nobody but the controller. It waits for no lock, and
-//! does so at most once in [`PAUSE`]: a flood of packets goes through the queues, and takes little of the worker's time. A packet that the
-//! taker cannot take at once keeps its place in front of the others.
+//! To wake a thread takes longer than everything else that is done with a packet. So a worker whose batch had
+//! few packets for controllers hands them on itself ([`PuntPort::announce`]), and wakes nobody but the
+//! controller. It waits for no lock, and does so at most once in [`PAUSE`]: a flood of packets goes through the
+//! queues, and takes little of the worker's time. A packet that the taker cannot take at once keeps its place
+//! in front of the others.
 //!
-//! A controller on the same machine often answers such a packet with a packet-out, within some 20 µs. A worker that expects
-//! that [listens](PuntPort::listen) to the controller itself for as long, and no thread is woken on the way back either.
+//! A controller on the same machine often answers such a packet with a packet-out, within some 20 µs. A worker
+//! that expects that [listens](PuntPort::listen) to the controller itself for as long, and no thread is woken
+//! on the way back either.
 
 use crate::server::event_fd;
 use flow::packet_out::PacketOut;
@@ -33,12 +36,12 @@ use std::time::{Duration, Instant};
 const TURN: usize = 64;
 /// How many packets a worker hands on itself, behind one batch.
 const FEW: u64 = 4;
-/// A worker hands packets on itself at most once in this time. Behind other batches it leaves them in its queue, because a
-/// packet-in takes some microseconds of its time.
+/// A worker hands packets on itself at most once in this time. Behind other batches it leaves them in its
+/// queue, because a packet-in takes some microseconds of its time.
 const PAUSE: Duration = Duration::from_micros(25);
 
-/// Somebody is awake, and looks at the queues after the duty has become another one. The values of [`PuntBell::duty`] are
-/// this one and the next two.
+/// Somebody is awake, and looks at the queues after the duty has become another one. The values of
+/// [`PuntBell::duty`] are this one and the next two.
 const LOOKING: u8 = 0;
 /// The thread of this module sleeps, and is to be woken.
 const THREAD: u8 = 1;
@@ -50,8 +53,8 @@ pub(crate) trait PuntTaker: Send + Sync {
     /// Takes a packet.
     fn take(&self, punt: Punt);
 
-    /// Takes a packet, and gives it to a controller before it returns. Waits for nobody, not even for a lock. Returns the controller
-    /// if a worker can listen to it.
+    /// Takes a packet, and gives it to a controller before it returns. Waits for nobody, not even for a lock.
+    /// Returns the controller if a worker can listen to it.
     ///
     /// # Errors
     /// The packet, if that cannot be done.
@@ -60,12 +63,12 @@ pub(crate) trait PuntTaker: Send + Sync {
 
 /// A controller to which a worker can listen in place of the thread of its connection.
 pub(crate) trait Answering: Send + Sync {
-    /// Has what the controller sends wake no thread until [`end_listening`](Self::end_listening), because the caller
-    /// [looks](Self::look) for it often. False if the caller cannot listen now.
+    /// Has what the controller sends wake no thread until [`end_listening`](Self::end_listening), because the
+    /// caller [looks](Self::look) for it often. False if the caller cannot listen now.
     fn listen(&self) -> bool;
 
-    /// Gives packet-outs that the controller has sent to `send`, in their order. Waits for nobody. Returns whether the caller still
-    /// listens: what the controller sends besides is left to the connection's thread.
+    /// Gives packet-outs that the controller has sent to `send`, in their order. Waits for nobody. Returns
+    /// whether the caller still listens: what the controller sends besides is left to the connection's thread.
     fn look(&self, send: &mut dyn FnMut(Ingress, PacketOut)) -> bool;
 
     /// Leaves the controller to the thread of its connection again.
@@ -146,8 +149,8 @@ impl PuntPort {
         self.listening.is_some() || self.given_to.is_some()
     }
 
-    /// Begins to listen to the controller that has just got a packet, unless the worker listens to another one; or ends that,
-    /// unless `is_answer_near`.
+    /// Begins to listen to the controller that has just got a packet, unless the worker listens to another one;
+    /// or ends that, unless `is_answer_near`.
     pub(crate) fn listen(&mut self, is_answer_near: bool) {
         let given_to = self.given_to.take();
         if !is_answer_near {
@@ -160,7 +163,8 @@ impl PuntPort {
         }
     }
 
-    /// The controller to which the worker listens, if it does. The worker ends that, or [goes on](Self::go_on_listening).
+    /// The controller to which the worker listens, if it does. The worker ends that, or
+    /// [goes on](Self::go_on_listening).
     pub(crate) fn take_listening(&mut self) -> Option<Listening> {
         self.listening.take()
     }
@@ -181,8 +185,8 @@ struct Shared {
     queues: Vec<Arc<PuntQueue>>,
     bell: PuntBell,
     takers: Mutex<HashMap<BridgeId, Weak<dyn PuntTaker>>>,
-    /// A packet that was taken from a queue and not handed on, which comes before those in the queues. Whoever takes packets
-    /// holds the lock, so that packets keep their order.
+    /// A packet that was taken from a queue and not handed on, which comes before those in the queues. Whoever
+    /// takes packets holds the lock, so that packets keep their order.
     taking: Mutex<Option<Punt>>,
     is_over: AtomicBool,
 }
@@ -214,13 +218,14 @@ impl Punts {
         PuntPort { shared, queue, latest: None, given_to: None, listening: None }
     }
 
-    /// Hands the packets for the controllers of a bridge to `taker` from now on, as long as somebody else holds it.
+    /// Hands the packets for the controllers of a bridge to `taker` from now on, as long as somebody else holds
+    /// it.
     pub(crate) fn hand_to(&self, bridge: BridgeId, taker: Weak<dyn PuntTaker>) {
         self.shared.takers.lock().insert(bridge, taker);
     }
 
-    /// Has the calling thread, which is about to sleep, woken by packets in place of the thread of this module. `None` if
-    /// another thread has volunteered, or somebody is looking at the queues.
+    /// Has the calling thread, which is about to sleep, woken by packets in place of the thread of this module.
+    /// `None` if another thread has volunteered, or somebody is looking at the queues.
     pub(crate) fn volunteer(&self) -> Option<Volunteer<'_>> {
         let duty = &self.shared.bell.duty;
         duty.compare_exchange(THREAD, VOLUNTEER, Ordering::SeqCst, Ordering::SeqCst).ok()?;
@@ -228,8 +233,9 @@ impl Punts {
     }
 }
 
-/// A thread that sleeps until [`as_fd`](AsFd::as_fd) is readable, or for another reason. Dropping it, once the thread is
-/// awake, hands a turn of each worker's packets on if there are any. The thread of this module goes on with the rest.
+/// A thread that sleeps until [`as_fd`](AsFd::as_fd) is readable, or for another reason. Dropping it, once the
+/// thread is awake, hands a turn of each worker's packets on if there are any. The thread of this module goes
+/// on with the rest.
 pub(crate) struct Volunteer<'a> {
     shared: &'a Shared,
 }
@@ -247,7 +253,8 @@ impl Drop for Volunteer<'_> {
         if bell.duty.compare_exchange(VOLUNTEER, THREAD, order, order).is_ok() {
             return;
         }
-        // Whoever has rung writes the descriptor soon, if not yet: a volunteer who finds it readable without need looks in vain.
+        // Whoever has rung writes the descriptor soon, if not yet: a volunteer who finds it readable without
+        // need looks in vain.
         let _ = bell.volunteer.read();
         self.shared.hand_on();
         self.shared.leave_to_thread();
@@ -292,8 +299,9 @@ impl Shared {
         any
     }
 
-    /// Gives the packets of a queue to controllers, [`FEW`] of them at most. Waits for nobody. Returns whether none is left, and
-    /// leaves the controller that got the latest one in `given_to`, if somebody can listen to it.
+    /// Gives the packets of a queue to controllers, [`FEW`] of them at most. Waits for nobody. Returns whether
+    /// none is left, and leaves the controller that got the latest one in `given_to`, if somebody can listen to
+    /// it.
     fn hand_on_at_once(
         &self,
         queue: &PuntQueue,
@@ -368,7 +376,8 @@ mod tests {
     /// The size of an Ethernet header, in bytes.
     const HEADER: usize = 14;
 
-    /// Keeps the numbers of the packets that it takes, and whether it took each at once. May refuse to take any at once.
+    /// Keeps the numbers of the packets that it takes, and whether it took each at once. May refuse to take any
+    /// at once.
     #[derive(Default)]
     struct Kept {
         taken: Mutex<Vec<(u32, bool)>>,

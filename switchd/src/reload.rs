@@ -1,8 +1,8 @@
 //! SIGHUP: reads the configuration file again.
 //!
-//! A switch with `--config` reads the file again and changes what has changed in it. Without `--config` there is nothing to
-//! read, and SIGHUP ends the switch properly. So does the SIGHUP that comes because the terminal was closed from which
-//! the switch was started.
+//! A switch with `--config` reads the file again and changes what has changed in it. Without `--config` there
+//! is nothing to read, and SIGHUP ends the switch properly. So does the SIGHUP that comes because the terminal
+//! was closed from which the switch was started.
 
 use crate::options::Options;
 use crate::saved::Author;
@@ -23,8 +23,9 @@ impl<'a> Reload<'a> {
         Self { options, had_terminal: has_terminal() }
     }
 
-    /// Reads the configuration file again if that is what the signal of this name asks for. Returns false if the signal is
-    /// to end the switch. A file that is wrong changes nothing, and the log says where it is wrong.
+    /// Reads the configuration file again if that is what the signal of this name asks for. Returns false if
+    /// the signal is to end the switch. A file that is wrong changes nothing, and the log says where it is
+    /// wrong.
     pub(crate) fn answer(&self, signal: &str, switch: &Switch) -> bool {
         let Some(path) = self.options.config.as_deref().filter(|_| signal == "SIGHUP") else {
             return false;

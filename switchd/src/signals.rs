@@ -30,8 +30,8 @@ const LEFT_ALONE: [Signal; 13] = [
 pub(crate) struct Signals(SigSet);
 
 impl Signals {
-    /// Blocks the signals for the calling thread and the threads that it starts. A signal that the process was told
-    /// to ignore, as `nohup` does with SIGHUP, is not among them.
+    /// Blocks the signals for the calling thread and the threads that it starts. A signal that the process was
+    /// told to ignore, as `nohup` does with SIGHUP, is not among them.
     ///
     /// # Errors
     /// The kernel refuses.

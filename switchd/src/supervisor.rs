@@ -1,7 +1,8 @@
-//! Tells the program that has started the switch when the switch is ready, that it still works, and when it stops.
+//! Tells the program that has started the switch when the switch is ready, that it still works, and when it
+//! stops.
 //!
-//! - systemd (`Type=notify`) gets `READY=1`, `WATCHDOG=1` and `STOPPING=1` through the socket in `NOTIFY_SOCKET`; see
-//!   sd_notify(3).
+//! - systemd (`Type=notify`) gets `READY=1`, `WATCHDOG=1` and `STOPPING=1` through the socket in
+//!   `NOTIFY_SOCKET`; see sd_notify(3).
 //! - A script gets a line feed through the descriptor of `--ready-fd`, as in s6.
 //! - The file of `--pidfile` has the process id while the switch runs.
 
@@ -14,15 +15,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tracing::debug;
 
-/// A switch that is ready. Dropping this value tells systemd that the switch stops, and removes the file with the process id.
+/// A switch that is ready. Dropping this value tells systemd that the switch stops, and removes the file with
+/// the process id.
 pub(crate) struct Supervisor {
     /// The path of the file with the process id; `None` without `--pidfile`.
     pid_file: Option<PathBuf>,
 }
 
 impl Supervisor {
-    /// Tells systemd and the reader of `ready_fd` that the switch forwards frames and takes commands, and writes the file
-    /// with the process id. The call closes the descriptor.
+    /// Tells systemd and the reader of `ready_fd` that the switch forwards frames and takes commands, and
+    /// writes the file with the process id. The call closes the descriptor.
     ///
     /// # Errors
     /// The file or the descriptor cannot be written.
@@ -52,13 +54,14 @@ impl Drop for Supervisor {
     }
 }
 
-/// Tells systemd that the process with this id is the main process of the service from now on. Only the main process may
-/// say so.
+/// Tells systemd that the process with this id is the main process of the service from now on. Only the main
+/// process may say so.
 pub(crate) fn main_process_is(pid: u32) {
     notify(&[NotifyState::MainPid(pid)]);
 }
 
-/// Writes the process id into a new file. An old file or a symbolic link at the path is removed first and not followed.
+/// Writes the process id into a new file. An old file or a symbolic link at the path is removed first and not
+/// followed.
 fn write_pid(path: &Path) -> std::io::Result<()> {
     let _ = fs::remove_file(path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
@@ -74,8 +77,8 @@ pub(crate) struct ReadyFd {
 }
 
 impl ReadyFd {
-    /// Takes the descriptor with this number. Call it before files are restricted: this process may not be allowed to open
-    /// the file behind the descriptor any more.
+    /// Takes the descriptor with this number. Call it before files are restricted: this process may not be
+    /// allowed to open the file behind the descriptor any more.
     ///
     /// # Errors
     /// There is no such descriptor, or it cannot be written.
@@ -103,7 +106,8 @@ fn notify(states: &[NotifyState<'_>]) {
 /// Sends signs of life to systemd, which restarts a service that sends none (`WatchdogSec=`).
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    /// The time between two signs of life: half of the time that systemd allows. `None` if systemd expects none.
+    /// The time between two signs of life: half of the time that systemd allows. `None` if systemd expects
+    /// none.
     interval: Option<Duration>,
     /// The time of the last sign of life; `None` before the first.
     last: Option<Instant>,
@@ -115,8 +119,8 @@ impl Watchdog {
         Self { interval: sd_notify::watchdog_enabled().map(|most| most / 2), last: None }
     }
 
-    /// Sends a sign of life if the time for the next one has come. The caller has just done work that fails or hangs if the
-    /// switch does not work.
+    /// Sends a sign of life if the time for the next one has come. The caller has just done work that fails or
+    /// hangs if the switch does not work.
     pub(crate) fn is_well(&mut self) {
         let Some(interval) = self.interval else { return };
         if self.last.is_none_or(|last| last.elapsed() >= interval) {

@@ -5,8 +5,9 @@
 //!
 //! This file starts it and does the periodic work. `reconcile` makes it as it is wanted, with what `ports`
 //! knows about opening and closing; ports follow their devices in `links`; `settle` brings counters up to date;
-//! `restore` brings back what was kept, `apply` changes the whole switch as a file says, `handover` gives everything to another
-//! program or takes it over, `inject` sends packets that were made by hand, and `views` is what commands show.
+//! `restore` brings back what was kept, `apply` changes the whole switch as a file says, `handover` gives
+//! everything to another program or takes it over, `inject` sends packets that were made by hand, and `views`
+//! is what commands show.
 
 mod apply;
 mod bfd;
@@ -76,7 +77,8 @@ use tracing::warn;
 
 /// Cached flows without traffic go after this (OVS `max-idle`).
 const MAX_IDLE: Duration = Duration::from_secs(10);
-/// How long the monitor goes on trying to tidy tables at which others are, and how long it rests between two tries.
+/// How long the monitor goes on trying to tidy tables at which others are, and how long it rests between two
+/// tries.
 const PURGE_TIME: Duration = Duration::from_millis(100);
 const PURGE_PAUSE: Duration = Duration::from_millis(1);
 /// The largest number of commands that a worker has not taken yet. Who sends more waits.
@@ -91,7 +93,8 @@ pub struct Config {
     pub desired: Desired,
     /// Keys hash functions: unpredictable in production, fixed in tests.
     pub seed: u64,
-    /// Where state is kept, and when it is brought onto the disk; `None`: bridges, ports and rules end with the switch.
+    /// Where state is kept, and when it is brought onto the disk; `None`: bridges, ports and rules end with the
+    /// switch.
     pub state: Option<(PathBuf, StateSync)>,
     /// The programs of the kernel cache, or why there are none.
     pub kernel: KernelStart,
@@ -273,8 +276,8 @@ impl Switch {
         Ok(switch)
     }
 
-    /// Starts the thread that writes what is kept into the journal of `directory`. The thread begins when the tables have
-    /// been restored ([`Self::begin_to_keep`]).
+    /// Starts the thread that writes what is kept into the journal of `directory`. The thread begins when the
+    /// tables have been restored ([`Self::begin_to_keep`]).
     fn start_keeper(
         &mut self,
         intake: KeeperIntake,
@@ -420,7 +423,8 @@ impl Switch {
         bridge.apply(&[rule], self.now()).expect("an empty table takes a rule");
     }
 
-    /// The rule that a new bridge has unless controllers or `fail_mode=secure` are wanted: what it does until it is told otherwise.
+    /// The rule that a new bridge has unless controllers or `fail_mode=secure` are wanted: what it does until
+    /// it is told otherwise.
     pub(crate) fn default_rule() -> FlowMod {
         let actions = vec![Action::output(OfPort::NORMAL)];
         FlowMod {
@@ -501,7 +505,8 @@ impl Switch {
         self.purge(Instant::now() + PURGE_TIME);
     }
 
-    /// Tidies the tables until nothing is left to do; while others are at the tables, now and then and not beyond `until`.
+    /// Tidies the tables until nothing is left to do; while others are at the tables, now and then and not
+    /// beyond `until`.
     fn purge(&self, until: Instant) {
         loop {
             match self.policy.try_purge() {

@@ -1,7 +1,7 @@
 //! Real `ovs-ofctl` drives the switch in six versions of OpenFlow, and prints what it prints of Open vSwitch.
 //!
-//! `data/ovs-ofctl-1N.txt` have commands and what they printed of Open vSwitch 3.1; `openflow/tests/record` makes them.
-//! Without `ovs-ofctl` these tests are skipped, unless `SWITCHD_REQUIRE` names `interop`.
+//! `data/ovs-ofctl-1N.txt` have commands and what they printed of Open vSwitch 3.1; `openflow/tests/record`
+//! makes them. Without `ovs-ofctl` these tests are skipped, unless `SWITCHD_REQUIRE` names `interop`.
 
 #[path = "openflow/errors.rs"]
 mod errors;
@@ -202,7 +202,8 @@ fn a_message_of_another_version_is_refused_in_that_version() {
     let served = Served::start();
     let mut stream = UnixStream::connect(served.socket()).unwrap();
     stream.write_all(&HELLO_10).unwrap();
-    // Requests for features in OpenFlow 1.3 and in a version that does not exist, then a barrier and a wrong length.
+    // Requests for features in OpenFlow 1.3 and in a version that does not exist, then a barrier and a wrong
+    // length.
     for message in [[4, 5, 0, 8, 0, 0, 0, 7], [9, 5, 0, 8, 0, 0, 0, 8]] {
         stream.write_all(&message).unwrap();
     }

@@ -1,4 +1,5 @@
-//! The Debian package: built, installed into a root directory of its own, and, where the machine has a systemd, run by it.
+//! The Debian package: built, installed into a root directory of its own, and, where the machine has a systemd,
+//! run by it.
 
 use lab::RunDir;
 use std::fs;
@@ -50,7 +51,8 @@ fn build(to: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(package.lines().last()?))
 }
 
-/// The package of a next version, whose `switchd` says that version. `None`, and a word about it, without that program.
+/// The package of a next version, whose `switchd` says that version. `None`, and a word about it, without that
+/// program.
 fn build_next(to: &Path) -> Option<PathBuf> {
     let next = programs().join("examples/next_version");
     if !next.exists() {

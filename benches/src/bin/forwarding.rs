@@ -59,7 +59,8 @@ struct Args {
     /// Measure tunnels instead: from host to host over a network between two switches, and what a frame costs
     #[arg(long, conflicts_with_all = ["geometry", "through", "measure", "ports"])]
     tunnels: bool,
-    /// Measure the kernel cache instead: frames that it does not forward, TCP beside changes and attacks, many flows and ports
+    /// Measure the kernel cache instead: frames that it does not forward, TCP beside changes and attacks, many
+    /// flows and ports
     #[arg(long, conflicts_with_all = ["geometry", "through", "measure", "ports", "tunnels"])]
     kernel_cache: bool,
     #[command(flatten)]

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Restart the switch while numbered datagrams, and then a TCP stream, pass from one host to another. Builds its own
-/// network namespaces. The status is 0 if no datagram was lost or came out of order.
+/// Restart the switch while numbered datagrams, and then a TCP stream, pass from one host to another. Builds
+/// its own network namespaces. The status is 0 if no datagram was lost or came out of order.
 #[derive(Parser)]
 struct Args {
     /// How many times the switch is restarted

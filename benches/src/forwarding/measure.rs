@@ -146,8 +146,8 @@ fn paced_tcp(
     Ok(vec![busy * PACE as f64 / report.bytes_per_second()])
 }
 
-/// Frames per second that arrive while the generator sends as fast as it can; of small ones also the time they take, and
-/// of small ones of one flow how busy the switch's processes are, if there are any.
+/// Frames per second that arrive while the generator sends as fast as it can; of small ones also the time they
+/// take, and of small ones of one flow how busy the switch's processes are, if there are any.
 fn frames(
     network: &Network,
     size: usize,
@@ -155,8 +155,8 @@ fn frames(
     duration: Duration,
 ) -> anyhow::Result<Vec<f64>> {
     let Network { a, b, .. } = network;
-    // The receiving kernel drops everything first thing, so that its work hardly counts. The frames are for a MAC address that is
-    // not the host's; a frame from that address tells the switch where it is.
+    // The receiving kernel drops everything first thing, so that its work hardly counts. The frames are for a
+    // MAC address that is not the host's; a frame from that address tells the switch where it is.
     let sink = [2, 0, 0, 0, 0, 0xee];
     let receiver = b.run(|| FrameSocket::open_to_send(b.interface()))??;
     receiver.send(&udp_frame(a.mac(), sink, 60, 1))?;
@@ -190,9 +190,9 @@ fn frames(
     })
 }
 
-/// Has the host drop what it receives before its stack looks at it, until the returned value is dropped. The stack drops a frame
-/// for another MAC address soon, but takes every frame that the kernel hands over to it (`bpf_redirect_peer`) for its own.
-/// `None`: the kernel has no nftables.
+/// Has the host drop what it receives before its stack looks at it, until the returned value is dropped. The
+/// stack drops a frame for another MAC address soon, but takes every frame that the kernel hands over to it
+/// (`bpf_redirect_peer`) for its own. `None`: the kernel has no nftables.
 fn drop_at_once(host: &Host) -> anyhow::Result<Option<DropTable>> {
     host.run(|| {
         let index = Netlink::open()?.link(host.interface())?.index;
@@ -219,7 +219,8 @@ pub(super) enum Generator {
 }
 
 impl Generator {
-    /// Opens it at the interface of a host, in whose namespace the calling thread is. With `is_slow`, it does without AF_XDP.
+    /// Opens it at the interface of a host, in whose namespace the calling thread is. With `is_slow`, it does
+    /// without AF_XDP.
     pub(super) fn open(host: &Host, is_slow: bool, frames: Vec<Vec<u8>>) -> anyhow::Result<Self> {
         let interface = host.interface();
         if !is_slow {

@@ -56,8 +56,8 @@ fn busy_ticks(stat: &str) -> Option<u64> {
     Some(user + nice + system + irq + softirq)
 }
 
-/// The processes that spend the processor time of frames that this process sends and the kernel forwards: this process, and
-/// the kernel's threads of [`softirq_threads`].
+/// The processes that spend the processor time of frames that this process sends and the kernel forwards: this
+/// process, and the kernel's threads of [`softirq_threads`].
 pub(crate) fn senders() -> Vec<u32> {
     [softirq_threads(), vec![std::process::id()]].concat()
 }

@@ -71,7 +71,8 @@ impl Client {
         self.until_reply(xid, |_| {})
     }
 
-    /// Waits for the last part of the reply to the message `xid`, and shows each part to `visit`. Other messages are dropped.
+    /// Waits for the last part of the reply to the message `xid`, and shows each part to `visit`. Other
+    /// messages are dropped.
     ///
     /// # Errors
     /// The switch refuses something, or is silent.
@@ -106,8 +107,8 @@ impl Client {
         Ok(&self.received[self.handled - usize::from(header.len)..self.handled])
     }
 
-    /// Reads some bytes and drops them. The next message that is waited for may begin in its middle: this client only drops from
-    /// now on.
+    /// Reads some bytes and drops them. The next message that is waited for may begin in its middle: this
+    /// client only drops from now on.
     pub(super) fn drop_some(&mut self) {
         self.received.resize(READ_SIZE, 0);
         // A connection that has ended has nothing more to read.

@@ -1,5 +1,5 @@
-//! A hundred controllers: what they cost while they are idle, and what it costs the one that changes rules if each of the others
-//! has a flow monitor and reads what the monitor tells.
+//! A hundred controllers: what they cost while they are idle, and what it costs the one that changes rules if
+//! each of the others has a flow monitor and reads what the monitor tells.
 
 use super::{Client, PeerKind, Plan, Running, flow_mods};
 use crate::forwarding::processes;

@@ -1,7 +1,7 @@
 //! A large set of rules: added by flow mods one after the other, added as one bundle, and listed.
 //!
-//! A rate is rules by wall clock, from the first byte sent to the reply of the barrier, of the commit, or to the last part of the
-//! list. The set is deleted between two measurements.
+//! A rate is rules by wall clock, from the first byte sent to the reply of the barrier, of the commit, or to
+//! the last part of the list. The set is deleted between two measurements.
 
 use super::{Client, Peer, PeerKind, Plan, Running, flow_mods};
 use crate::forwarding::processes;
@@ -61,7 +61,8 @@ struct Columns {
     bundle: ColumnId,
     statistics: ColumnId,
     memory: ColumnId,
-    /// What the switch's process takes of a processor for a flow mod, which other work on the machine hardly changes.
+    /// What the switch's process takes of a processor for a flow mod, which other work on the machine hardly
+    /// changes.
     cpu: ColumnId,
 }
 

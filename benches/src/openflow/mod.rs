@@ -53,8 +53,8 @@ pub enum Scenario {
     Controllers,
 }
 
-/// Measures the scenarios of a plan, adds the tables to the report, and returns the goals. A scenario that fails is a note of the
-/// report.
+/// Measures the scenarios of a plan, adds the tables to the report, and returns the goals. A scenario that
+/// fails is a note of the report.
 pub fn measure(plan: &Plan, report: &mut Report) -> Vec<Goal> {
     let mut goals = Vec::new();
     for scenario in &plan.scenarios {

@@ -1,9 +1,11 @@
-//! Packets to a controller and back: one at a time, and as a flood beside traffic that the switch forwards alone.
+//! Packets to a controller and back: one at a time, and as a flood beside traffic that the switch forwards
+//! alone.
 //!
-//! - A round trip: host 1 sends a frame, the switch gives it to the controller, the controller sends it back as a packet-out, and
-//!   host 2 receives it. The next frame is sent then.
-//! - A flood: host 2 sends frames of ever new addresses, as fast as it can, which the rules give to the controller. The controller
-//!   reads and counts. Meanwhile host 1 sends frames at a fixed rate, which the rules give to host 2.
+//! - A round trip: host 1 sends a frame, the switch gives it to the controller, the controller sends it back as
+//!   a packet-out, and host 2 receives it. The next frame is sent then.
+//! - A flood: host 2 sends frames of ever new addresses, as fast as it can, which the rules give to the
+//!   controller. The controller reads and counts. Meanwhile host 1 sends frames at a fixed rate, which the
+//!   rules give to host 2.
 
 use super::client::{Client, PACKET_IN};
 use super::{Peer, PeerKind, Plan, Running, flow_mods};
@@ -79,8 +81,8 @@ pub(super) fn measure(plan: &Plan, report: &mut Report) -> anyhow::Result<Vec<Go
     Ok(goals)
 }
 
-/// Replaces all rules: what host 1 sends to [`SINK`] is given to host 2, and everything else to controllers. The controller
-/// gets whole packets.
+/// Replaces all rules: what host 1 sends to [`SINK`] is given to host 2, and everything else to controllers.
+/// The controller gets whole packets.
 fn prepare(client: &mut Client) -> anyhow::Result<()> {
     client.send(&flow_mods::delete_all())?;
     let established = crate::rules::matching(|key, mask| {
@@ -111,7 +113,8 @@ fn packet_out_head() -> Vec<u8> {
 /// Size in bytes of the smallest frame: an Ethernet header.
 const MIN_FRAME: usize = 14;
 
-/// The packet of a packet-in of OpenFlow 1.3 and later (1.3.5 §7.4.1): 24 bytes, a padded match, and two bytes are in front.
+/// The packet of a packet-in of OpenFlow 1.3 and later (1.3.5 §7.4.1): 24 bytes, a padded match, and two bytes
+/// are in front.
 fn packet_of(message: &[u8]) -> Option<&[u8]> {
     const FIXED: usize = HEADER_SIZE + 16;
     let len = message.get(FIXED + 2..FIXED + 4)?;

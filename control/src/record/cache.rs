@@ -10,9 +10,9 @@ use std::fmt;
 pub struct CacheRecord {
     /// How many flows all workers together have cached now.
     pub flows: u64,
-    /// The counts of each worker, in the order of the workers' numbers. In JSON each is an object with the name of every
-    /// [`CacheMetric`]; a [flag](MetricKind::Flag) is `true` or `false`. A name that is missing counts as 0, an unknown
-    /// one is passed over, so that peers of different versions understand each other.
+    /// The counts of each worker, in the order of the workers' numbers. In JSON each is an object with the name
+    /// of every [`CacheMetric`]; a [flag](MetricKind::Flag) is `true` or `false`. A name that is missing counts
+    /// as 0, an unknown one is passed over, so that peers of different versions understand each other.
     #[serde(with = "list")]
     pub workers: Vec<CacheCounts>,
     /// What the kernel cache has and did; `None` if there is none.

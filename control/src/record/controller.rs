@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A controller of a bridge (`ofctl get-controller`). The words are those of the table `Controller` of Open vSwitch's
-/// database.
+/// A controller of a bridge (`ofctl get-controller`). The words are those of the table `Controller` of Open
+/// vSwitch's database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControllerRecord {
     /// Where the controller is, or where the bridge waits for it: `tcp:10.0.0.1:6653`, `ptcp:6653`.
@@ -30,8 +30,8 @@ pub struct ControllerRecord {
     /// The number of controllers that are connected; more than 1 only where the bridge waits for them.
     #[serde(default)]
     pub n_connections: u64,
-    /// What the connection does: `VOID`, `BACKOFF`, `CONNECTING`, `ACTIVE` or `IDLE`; `LISTENING` where the bridge waits for
-    /// controllers and has none.
+    /// What the connection does: `VOID`, `BACKOFF`, `CONNECTING`, `ACTIVE` or `IDLE`; `LISTENING` where the
+    /// bridge waits for controllers and has none.
     #[serde(default)]
     pub state: String,
     /// The role of the controller: `other`, `master` or `slave`; `None` unless there is exactly one connection.

@@ -1,8 +1,8 @@
 //! The records in the daemon's answers: one structure for each kind of entry.
 //!
-//! `ofctl --json` prints these records, so the names of their fields are part of the user interface. Cookies and datapath
-//! ids, which need all of their 64 bits, are hexadecimal text: many JSON parsers round numbers above 2^53. A field that is
-//! `None` or empty is left out of the JSON where its serde attribute says so.
+//! `ofctl --json` prints these records, so the names of their fields are part of the user interface. Cookies
+//! and datapath ids, which need all of their 64 bits, are hexadecimal text: many JSON parsers round numbers
+//! above 2^53. A field that is `None` or empty is left out of the JSON where its serde attribute says so.
 
 mod cache;
 mod confinement;
@@ -67,7 +67,8 @@ pub struct FlowRecord {
     /// The rule's label, which several rules may share; `None` if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// The rule that made this one of a packet (`learn`): `table=0,priority=5,tcp`. `None` if somebody has added the rule.
+    /// The rule that made this one of a packet (`learn`): `table=0,priority=5,tcp`. `None` if somebody has
+    /// added the rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learned_by: Option<String>,
 }
@@ -116,8 +117,8 @@ pub struct GroupRecord {
 pub struct BucketRecord {
     /// The number of the bucket, unique in its group.
     pub bucket_id: u32,
-    /// In a group of type `select`, the bucket's share of the flows: a bucket of weight 2 gets twice as many as one of
-    /// weight 1. In other groups 0.
+    /// In a group of type `select`, the bucket's share of the flows: a bucket of weight 2 gets twice as many as
+    /// one of weight 1. In other groups 0.
     pub weight: u16,
     /// The bucket is alive while this port is up; `None` watches no port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -272,7 +273,8 @@ pub struct PortRecord {
     pub name: String,
     /// The MAC address of the port's device: `02:00:00:00:00:01`.
     pub mac: String,
-    /// The kind of the port: `system` (a network device), `tap`, `internal`, `patch`, `vxlan`, `geneve`, `gre` or `dummy`.
+    /// The kind of the port: `system` (a network device), `tap`, `internal`, `patch`, `vxlan`, `geneve`, `gre`
+    /// or `dummy`.
     pub kind: String,
     /// The flags that `mod-port` has set, in the words of OpenFlow: `PORT_DOWN`, `NO_FLOOD`.
     pub config: Vec<String>,
@@ -283,12 +285,12 @@ pub struct PortRecord {
     pub mtu: Option<u32>,
     /// The settings that differ from the defaults, as `set-port` takes them: `vlan_mode=access tag=10`.
     pub settings: String,
-    /// `shielded` or `exposed`: whether the host's own network stack is kept from the port's frames or sees them. `None`
-    /// for ports that are no device of the host.
+    /// `shielded` or `exposed`: whether the host's own network stack is kept from the port's frames or sees
+    /// them. `None` for ports that are no device of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_stack: Option<String>,
-    /// Whether frames of the port are forwarded by the kernel cache: `on`, or `off (REASON)`. `None` in a switch without
-    /// kernel cache.
+    /// Whether frames of the port are forwarded by the kernel cache: `on`, or `off (REASON)`. `None` in a
+    /// switch without kernel cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_cache: Option<String>,
     /// The receive rings; `None` for ports without one.
@@ -305,10 +307,11 @@ pub struct PortRecord {
 /// The tunnel of a tunnel port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelRecord {
-    /// The options of the tunnel that differ from the defaults, as `add-port` takes them: `remote_ip=192.0.2.2,key=7`.
+    /// The options of the tunnel that differ from the defaults, as `add-port` takes them:
+    /// `remote_ip=192.0.2.2,key=7`.
     pub options: String,
-    /// The MTU of the way to the remote end that a frame was sent to last, in bytes from the outer IP header on; `None`
-    /// before a frame was sent.
+    /// The MTU of the way to the remote end that a frame was sent to last, in bytes from the outer IP header
+    /// on; `None` before a frame was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_mtu: Option<u32>,
     /// Whether the kernel takes several datagrams at once.
@@ -420,7 +423,8 @@ pub struct OverlayPeerRecord {
     /// What BFD says of the peer: `up`, `down`, `init`; `None` without BFD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd: Option<String>,
-    /// How many questions of ARP and neighbour discovery for these hosts were answered in place of being flooded.
+    /// How many questions of ARP and neighbour discovery for these hosts were answered in place of being
+    /// flooded.
     pub n_answered: u64,
     /// The IP addresses of these hosts that somebody has given, each as `IP@MAC`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -622,7 +626,8 @@ pub struct WorkerRecord {
     pub n_packets: u64,
     /// How many batches these frames came in.
     pub batches: u64,
-    /// How many segments the worker has made in software, because a port's device or the frame left it no choice.
+    /// How many segments the worker has made in software, because a port's device or the frame left it no
+    /// choice.
     #[serde(default)]
     pub segments: u64,
     /// CPU time for each frame in nanoseconds, including receiving and sending.

@@ -6,8 +6,8 @@ use flow::text::{DEFAULT_PRIORITY, FlowLine, PortNames, PrintOptions};
 use flow::types::{Cookie, OfVersion, TableId};
 
 impl FlowRecord {
-    /// The record of a rule. Its match and its actions are those that messages of `version` can say; `names` are printed for
-    /// port numbers.
+    /// The record of a rule. Its match and its actions are those that messages of `version` can say; `names`
+    /// are printed for port numbers.
     pub fn of(line: &FlowLine<'_>, version: OfVersion, names: &dyn PortNames) -> Self {
         let mut text = String::new();
         let bare = FlowLine {

@@ -20,15 +20,15 @@ pub struct TraceRecord {
     /// Why the packet is dropped; `None` if it is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<DropCause>,
-    /// Whether the kernel cache can have the flow of the packet: `yes`, or `no (REASON)`. `None` in a switch without kernel
-    /// cache.
+    /// Whether the kernel cache can have the flow of the packet: `yes`, or `no (REASON)`. `None` in a switch
+    /// without kernel cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_cache: Option<String>,
     /// The hosts that `NORMAL` would learn from the packet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub learns: Vec<LearnRecord>,
-    /// What the trace has assumed of a packet of which not everything was said, a sentence each. Only the first pass
-    /// has notes.
+    /// What the trace has assumed of a packet of which not everything was said, a sentence each. Only the first
+    /// pass has notes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The end of the trace in a sentence; `None` unless the request asks for an explanation.
@@ -100,7 +100,8 @@ pub enum TraceEventRecord {
         /// The name of the rule; `None` if it has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
-        /// The rule that made this one of a packet (`learn`): `table=0,priority=5,tcp`. `None` if somebody has added the rule.
+        /// The rule that made this one of a packet (`learn`): `table=0,priority=5,tcp`. `None` if somebody has
+        /// added the rule.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         learned_by: Option<String>,
         /// Whether the rule has no actions, which drops the packet.

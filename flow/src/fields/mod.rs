@@ -1,11 +1,11 @@
 //! The field table: one entry for each field that rules can match or set (ovs-fields(7)).
 //!
-//! The text parser, the printer, `trace` and the actions that name fields read this table. A [`FieldId`] names a
-//! field, and its [`FieldDef`] says which bits of a [`PipelineKey`] the field has. Values and masks of all fields
-//! are host integers of type `u128`: bit 0 of the field is bit 0 of the integer.
+//! The text parser, the printer, `trace` and the actions that name fields read this table. A [`FieldId`] names
+//! a field, and its [`FieldDef`] says which bits of a [`PipelineKey`] the field has. Values and masks of all
+//! fields are host integers of type `u128`: bit 0 of the field is bit 0 of the integer.
 //!
-//! - Some fields share bits: `vlan_tci` contains `dl_vlan`, and `tcp_src` is in the same place as `udp_src`. Which
-//!   of them a packet has is the field's [`Prerequisite`].
+//! - Some fields share bits: `vlan_tci` contains `dl_vlan`, and `tcp_src` is in the same place as `udp_src`.
+//!   Which of them a packet has is the field's [`Prerequisite`].
 //! - Fields of a VLAN tag imply that there is a tag: see [`FieldId::write`].
 //! - `in_port_oxm` and `actset_output` are 32 bits wide in text and messages but have 16 bits of the key: see
 //!   [`TextForm::Port32`].
@@ -31,8 +31,8 @@ pub enum TextForm {
     Hexadecimal,
     /// The number or name of a port, or a reserved port: `1`, `veth0`, `LOCAL`. 16 bits wide in messages.
     Port,
-    /// A port as in [`TextForm::Port`], but 32 bits wide in messages. A reserved port such as `LOCAL` (0xfffe in the
-    /// key) is 0xfffffffe there.
+    /// A port as in [`TextForm::Port`], but 32 bits wide in messages. A reserved port such as `LOCAL` (0xfffe
+    /// in the key) is 0xfffffffe there.
     Port32,
     /// An IPv4 address with an optional prefix length or mask: `10.0.0.0/8`, `10.0.0.0/255.0.0.0`.
     Ipv4,
@@ -78,8 +78,8 @@ pub struct FieldDef {
     wire_size: usize,
     /// A mask of all bits of a value in a message, where a value has whole bytes.
     pub whole: u128,
-    /// The bits of a value that may be one. These are fewer than `bits` in `nw_tos` (0xfc), `arp_op` and `ct_state` (0xff).
-    /// They are one more in `vlan_vid`, because of the tag-present bit.
+    /// The bits of a value that may be one. These are fewer than `bits` in `nw_tos` (0xfc), `arp_op` and
+    /// `ct_state` (0xff). They are one more in `vlan_vid`, because of the tag-present bit.
     pub legal: u128,
     /// Offset in bytes of the field's first byte in a [`PipelineKey`].
     pub offset: u16,
@@ -89,7 +89,8 @@ pub struct FieldDef {
     /// How far to the right a 64-bit word of the key, read as big-endian, must be shifted for the field to be
     /// right-aligned. 0 for fields of 16 bytes.
     pub shift: u8,
-    /// One-bits from bit 0 on, as many as the field's bytes have behind that shift. All ones for fields of 16 bytes.
+    /// One-bits from bit 0 on, as many as the field's bytes have behind that shift. All ones for fields of 16
+    /// bytes.
     pub room: u64,
     /// Whether a match may have any mask of the field. Otherwise a match gives all bits of the field or none.
     pub maskable: bool,
@@ -102,8 +103,8 @@ pub struct FieldDef {
     /// The names that the field has in OpenFlow messages, oldest first. Empty for `dl_vlan` and `dl_vlan_pcp`,
     /// which only matches can name.
     pub wire: &'static [WireName],
-    /// What the field says of a packet, for users: whole sentences, each line with a blank in front. Backticks stand
-    /// around words of the language.
+    /// What the field says of a packet, for users: whole sentences, each line with a blank in front. Backticks
+    /// stand around words of the language.
     pub meaning: &'static str,
     /// A rule that matches the field.
     pub example: &'static str,
@@ -147,7 +148,8 @@ impl FieldDef {
     }
 }
 
-/// How many bytes a value of `bits` bits has in an OpenFlow message, unless the field's line in the table says another size.
+/// How many bytes a value of `bits` bits has in an OpenFlow message, unless the field's line in the table says
+/// another size.
 const fn wire_len(bits: u16) -> usize {
     match bits {
         0..=8 => 1,
@@ -162,8 +164,8 @@ pub const fn ones(n: u16) -> u128 {
     if n >= 128 { u128::MAX } else { (1 << n) - 1 }
 }
 
-/// The prefix length of a mask of `width` bits (32 for IPv4, 128 for IPv6): the number of its ones if all of them
-/// stand above its zeros, as in CIDR notation (RFC 4632 §3.1). `None` for any other mask.
+/// The prefix length of a mask of `width` bits (32 for IPv4, 128 for IPv6): the number of its ones if all of
+/// them stand above its zeros, as in CIDR notation (RFC 4632 §3.1). `None` for any other mask.
 pub(crate) fn prefix_len(mask: u128, width: u16) -> Option<u16> {
     let zeros = mask.trailing_zeros().min(width.into()) as u16;
     (mask == ones(width) & !ones(zeros)).then_some(width - zeros)
@@ -193,7 +195,8 @@ impl FieldId {
         }
     }
 
-    /// Whether the field is an option of Geneve (`tun_metadata0` to `tun_metadata63`), which a packet has or has not.
+    /// Whether the field is an option of Geneve (`tun_metadata0` to `tun_metadata63`), which a packet has or
+    /// has not.
     pub const fn is_option(self) -> bool {
         self.option_bit() != 0
     }
@@ -205,8 +208,8 @@ impl FieldId {
         Self::tun_metadata().take(end).filter(move |field| options & field.option_bit() != 0)
     }
 
-    /// Whether a field that is kept beside the packet's bytes says something: an option, if the packet has it; any other field, if
-    /// its value is not zero.
+    /// Whether a field that is kept beside the packet's bytes says something: an option, if the packet has it;
+    /// any other field, if its value is not zero.
     pub fn says_something(self, packet: &PipelineKey) -> bool {
         match self.option_bit() {
             0 => self != Self::TunOptions && self.read(packet) != 0,
@@ -298,7 +301,8 @@ impl FieldId {
         self.def().prerequisite.met(key)
     }
 
-    /// Whether the field is one of the two of a connection that actions change, inside `ct(commit,exec(...))` only.
+    /// Whether the field is one of the two of a connection that actions change, inside `ct(commit,exec(...))`
+    /// only.
     pub fn is_of_connection(self) -> bool {
         matches!(self, Self::CtMark | Self::CtLabel)
     }
@@ -308,7 +312,8 @@ impl FieldId {
         matches!(self, Self::TunMetadata(_)) || Self::TUNNEL.contains(&self)
     }
 
-    /// The fields of the tunnel that a packet goes through, in the order of the field table, without its options.
+    /// The fields of the tunnel that a packet goes through, in the order of the field table, without its
+    /// options.
     pub const TUNNEL: [Self; 11] = [
         Self::TunId,
         Self::TunSrc,
@@ -338,8 +343,9 @@ impl FieldId {
         Self::CtTpDst,
     ];
 
-    /// The fields that a message about a packet carries beside the packet's bytes, apart from the ingress port: 32-bit registers,
-    /// `metadata`, `pkt_mark`, and those of the tunnel that messages have names for; of the options, those that `key` has.
+    /// The fields that a message about a packet carries beside the packet's bytes, apart from the ingress port:
+    /// 32-bit registers, `metadata`, `pkt_mark`, and those of the tunnel that messages have names for; of the
+    /// options, those that `key` has.
     pub fn beside_packet(key: &PipelineKey) -> impl Iterator<Item = Self> + use<> {
         let has_name = |field: &Self| !field.def().wire.is_empty();
         (0..REGS.len() as u8)
@@ -349,8 +355,8 @@ impl FieldId {
             .chain(Self::options_in(key.headers.tun_options.get()))
     }
 
-    /// Whether the field is a part of the outer VLAN tag. These fields share bits with the one that says that there is
-    /// a tag.
+    /// Whether the field is a part of the outer VLAN tag. These fields share bits with the one that says that
+    /// there is a tag.
     pub fn is_vlan(self) -> bool {
         self.def().offset == Self::VlanTci.def().offset
     }

@@ -1,7 +1,7 @@
 //! The lines of the field table, and the macros that make a [`FieldDef`] of each.
 //!
-//! A new field is a line of [`FieldId`]'s table below. The compiler then names what is missing: its member of the key, and
-//! the places that distinguish fields.
+//! A new field is a line of [`FieldId`]'s table below. The compiler then names what is missing: its member of
+//! the key, and the places that distinguish fields.
 
 use super::{FieldDef, TextForm, WireName, ones, wire_len};
 use crate::key::{Headers, PipelineKey, metadata_place, option_size};
@@ -63,8 +63,8 @@ const fn ericsson(name: &'static str, number: u8) -> WireName {
 }
 
 /// A [`FieldDef`] from a line of the field table: name, alias, width in bits, layout in the key, `any` mask or
-/// `exact` values only, `rw` or `ro`, prerequisite, text form, wire names. Behind the example, `legal` and `bytes` say
-/// what the width does not: the bits that may be one, and the size in messages.
+/// `exact` values only, `rw` or `ro`, prerequisite, text form, wire names. Behind the example, `legal` and
+/// `bytes` say what the width does not: the bits that may be one, and the size in messages.
 macro_rules! def {
     ($name:expr, $alias:expr, $bits:expr, $layout:expr, $mask:ident, $access:ident, $pre:ident,
      $form:ident, [$($wire:expr),*], $meaning:expr, $example:expr) => {{
@@ -144,8 +144,8 @@ macro_rules! fields {
     };
 }
 
-/// The [`KeyPart`] of a member of the key, or of `len` bytes of it from byte `skip` on (`member[skip; len]`). `>> n`
-/// says that the field's lowest bit is bit `n` of the last byte.
+/// The [`KeyPart`] of a member of the key, or of `len` bytes of it from byte `skip` on (`member[skip; len]`).
+/// `>> n` says that the field's lowest bit is bit `n` of the last byte.
 macro_rules! at {
     (headers.$member:ident) => {
         at!(Headers, $member, 0, 0)
@@ -185,62 +185,69 @@ const fn member_len<K, T>(_: fn(&K) -> &T) -> u8 {
     size_of::<T>() as u8
 }
 
-// Each line: name, alias, width in bits, place in the key, mask, access, prerequisite, text form, wire names, and the
-// example of `ofctl help`, which is a whole rule. The doc comment is the text of `ofctl help` and of docs/rules.md.
-// `legal` behind them is for fields whose legal bits are not the lowest ones of this width.
+// Each line: name, alias, width in bits, place in the key, mask, access, prerequisite, text form, wire names,
+// and the example of `ofctl help`, which is a whole rule. The doc comment is the text of `ofctl help` and of
+// docs/rules.md. `legal` behind them is for fields whose legal bits are not the lowest ones of this width.
 #[rustfmt::skip]
 fields! {
-    /// A number that rules of one table write for rules of later tables. It is 0 when a packet arrives, and 0 again
-    /// behind a patch port.
+    /// A number that rules of one table write for rules of later tables. It is 0 when a packet arrives, and 0
+    /// again behind a patch port.
     Metadata: "metadata" "", 64, at!(state.metadata), any, rw, None, Hexadecimal,
         [oxm("OXM_OF_METADATA", 2)],
         "metadata=0x5/0xff,actions=output:1";
-    /// The port at which the packet arrived: its number, its name, or a reserved port such as `LOCAL`. An action can
-    /// change it for the lookups behind, and for outputs, which leave out the ingress port.
+    /// The port at which the packet arrived: its number, its name, or a reserved port such as `LOCAL`. An
+    /// action can change it for the lookups behind, and for outputs, which leave out the ingress port.
     InPort: "in_port" "", 16, at!(state.in_port[2; 2]), exact, rw, None, Port,
         [nxm_of("NXM_OF_IN_PORT", 0)],
         "in_port=1,actions=output:2";
-    /// The ingress port as messages of OpenFlow 1.1 and later carry it, with 32 bits. It is the same port as `in_port`.
+    /// The ingress port as messages of OpenFlow 1.1 and later carry it, with 32 bits. It is the same port as
+    /// `in_port`.
     InPortOxm: "in_port_oxm" "", 32, at!(state.in_port[2; 2]), exact, rw, None, Port32,
         [oxm("OXM_OF_IN_PORT", 0)],
         "in_port_oxm=1,actions=output:2";
-    /// The port of the `output` in the packet's action set, as `write_actions` left it; `UNSET` if the set has no
-    /// `output` or has a `group`.
+    /// The port of the `output` in the packet's action set, as `write_actions` left it; `UNSET` if the set has
+    /// no `output` or has a `group`.
     ActsetOutput: "actset_output" "", 32, at!(state.actset_output[2; 2]), exact, ro, None, Port32,
         [onf("ONFOXM_ET_ACTSET_OUTPUT", 43), oxm15("OXM_OF_ACTSET_OUTPUT", 43)],
         "table=1,actset_output=2,actions=drop";
-    /// The number of the conjunction that the packet met. The switch has no action `conjunction`, so that the field is
-    /// 0 for every packet.
+    /// The number of the conjunction that the packet met. The switch has no action `conjunction`, so that the
+    /// field is 0 for every packet.
     ConjId: "conj_id" "", 32, at!(state.conj_id), exact, ro, None, Decimal,
         [nxm_nx("NXM_NX_CONJ_ID", 37)],
         "conj_id=7,actions=drop";
-    /// A mark that rules give to the packet. It is 0 when a packet arrives, and the packet keeps it from bridge to
-    /// bridge. The kernel's marks are not read, and not set.
+    /// A mark that rules give to the packet. It is 0 when a packet arrives, and the packet keeps it from bridge
+    /// to bridge. The kernel's marks are not read, and not set.
     PktMark: "pkt_mark" "", 32, at!(state.pkt_mark), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_PKT_MARK", 33)],
         "pkt_mark=0x1/0x1,actions=drop";
-    /// The key of the tunnel that the packet came through: the VNI of VXLAN or Geneve (24 bits), the key of GRE (32 bits). A rule
-    /// writes there the key that the next tunnel port is to send. It is 0 for a packet without a tunnel, and behind a patch port.
+    /// The key of the tunnel that the packet came through: the VNI of VXLAN or Geneve (24 bits), the key of GRE
+    /// (32 bits). A rule writes there the key that the next tunnel port is to send. It is 0 for a packet
+    /// without a tunnel, and behind a patch port.
     TunId: "tun_id" "tunnel_id", 64, at!(headers.tun_id), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_TUN_ID", 16), wire("OXM_OF_TUNNEL_ID", 0x8000, 38, OfVersion::OpenFlow13)],
         "tun_id=0x5,actions=output:2";
-    /// The IPv4 source address of the tunnel that the packet came through, or goes through next; 0 if there is none.
+    /// The IPv4 source address of the tunnel that the packet came through, or goes through next; 0 if there is
+    /// none.
     TunSrc: "tun_src" "", 32, at!(headers.tun_src), any, rw, None, Ipv4,
         [nxm_nx("NXM_NX_TUN_IPV4_SRC", 31)],
         "tun_src=192.0.2.1,actions=output:2";
-    /// The IPv4 destination address of the tunnel that the packet came through, or goes through next; 0 if there is none.
+    /// The IPv4 destination address of the tunnel that the packet came through, or goes through next; 0 if
+    /// there is none.
     TunDst: "tun_dst" "", 32, at!(headers.tun_dst), any, rw, None, Ipv4,
         [nxm_nx("NXM_NX_TUN_IPV4_DST", 32)],
         "tun_dst=192.0.2.0/24,actions=output:2";
-    /// The IPv6 source address of the tunnel that the packet came through, or goes through next; 0 if there is none.
+    /// The IPv6 source address of the tunnel that the packet came through, or goes through next; 0 if there is
+    /// none.
     TunIpv6Src: "tun_ipv6_src" "", 128, at!(headers.tun_ipv6_src), any, rw, None, Ipv6,
         [nxm_nx("NXM_NX_TUN_IPV6_SRC", 109)],
         "tun_ipv6_src=2001:db8::1,actions=output:2";
-    /// The IPv6 destination address of the tunnel that the packet came through, or goes through next; 0 if there is none.
+    /// The IPv6 destination address of the tunnel that the packet came through, or goes through next; 0 if
+    /// there is none.
     TunIpv6Dst: "tun_ipv6_dst" "", 128, at!(headers.tun_ipv6_dst), any, rw, None, Ipv6,
         [nxm_nx("NXM_NX_TUN_IPV6_DST", 110)],
         "tun_ipv6_dst=2001:db8::/32,actions=output:2";
-    /// What the header of the tunnel says of the packet, as flags: `oam` a control packet of the tunnel's ends, no data.
+    /// What the header of the tunnel says of the packet, as flags: `oam` a control packet of the tunnel's ends,
+    /// no data.
     TunFlags: "tun_flags" "", 1, at!(headers.tun_flags), any, rw, None, TunFlags,
         [nxm_nx("NXM_NX_TUN_FLAGS", 104)],
         "tun_flags=+oam,actions=drop", bytes 2;
@@ -252,11 +259,13 @@ fields! {
     TunTos: "tun_tos" "", 8, at!(headers.tun_tos), exact, ro, None, Decimal,
         [],
         "tun_tos=184,actions=output:2";
-    /// The group that the packet's sender is in (VXLAN's extension for group-based policy); 0 without that extension.
+    /// The group that the packet's sender is in (VXLAN's extension for group-based policy); 0 without that
+    /// extension.
     TunGbpId: "tun_gbp_id" "", 16, at!(headers.tun_gbp_id), any, rw, None, Decimal,
         [nxm_nx("NXM_NX_TUN_GBP_ID", 38)],
         "tun_gbp_id=5,actions=output:2";
-    /// The flags of VXLAN's extension for group-based policy: 0x40 do not learn the sender, 0x8 the policy was applied.
+    /// The flags of VXLAN's extension for group-based policy: 0x40 do not learn the sender, 0x8 the policy was
+    /// applied.
     TunGbpFlags: "tun_gbp_flags" "", 8, at!(headers.tun_gbp_flags), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_TUN_GBP_FLAGS", 39)],
         "tun_gbp_flags=0x8/0x8,actions=output:2";
@@ -266,9 +275,10 @@ fields! {
     TunOptions: "tun_options" "", 64, at!(headers.tun_options), any, ro, None, Hexadecimal,
         [],
         "tun_options=0x0/0x1,actions=drop";
-    /// What connection tracking (`ct`) says of the packet, as flags: `trk` tracked, `new` begins a connection, `est`
-    /// belongs to one that was committed, `rel` is about one, `rpl` goes against its first packet, `inv` belongs to none,
-    /// `snat` and `dnat` its source or destination is translated. It is 0 before `ct`, and behind a patch port.
+    /// What connection tracking (`ct`) says of the packet, as flags: `trk` tracked, `new` begins a connection,
+    /// `est` belongs to one that was committed, `rel` is about one, `rpl` goes against its first packet, `inv`
+    /// belongs to none, `snat` and `dnat` its source or destination is translated. It is 0 before `ct`, and
+    /// behind a patch port.
     CtState: "ct_state" "", 32, at!(headers.ct_state), any, ro, None, CtState,
         [nxm_nx("NXM_NX_CT_STATE", 105)],
         "ip,ct_state=+trk+est,actions=output:2", legal 0xff;
@@ -304,11 +314,13 @@ fields! {
     CtIpv6Dst: "ct_ipv6_dst" "", 128, at!(headers.ct_ipv6_dst), any, ro, Ct, Ipv6,
         [nxm_nx("NXM_NX_CT_IPV6_DST", 123)],
         "ipv6,ct_state=+trk+est,ct_ipv6_dst=2001:db8::1,actions=output:2";
-    /// The source port of the first packet of the packet's connection, before any translation. Of ICMP it is the type.
+    /// The source port of the first packet of the packet's connection, before any translation. Of ICMP it is
+    /// the type.
     CtTpSrc: "ct_tp_src" "", 16, at!(headers.ct_tp_src), any, ro, Ct, Decimal,
         [nxm_nx("NXM_NX_CT_TP_SRC", 124)],
         "ip,ct_state=+trk+est,ct_nw_proto=6,ct_tp_src=80,actions=output:2";
-    /// The destination port of the first packet of the packet's connection, before any translation. Of ICMP it is the code.
+    /// The destination port of the first packet of the packet's connection, before any translation. Of ICMP it
+    /// is the code.
     CtTpDst: "ct_tp_dst" "", 16, at!(headers.ct_tp_dst), any, ro, Ct, Decimal,
         [nxm_nx("NXM_NX_CT_TP_DST", 125)],
         "ip,ct_state=+trk+est,ct_nw_proto=6,ct_tp_dst=80,actions=output:2";
@@ -316,32 +328,33 @@ fields! {
     EthSrc: "eth_src" "dl_src", 48, at!(headers.dl_src), any, rw, None, Ethernet,
         [nxm_of("NXM_OF_ETH_SRC", 2), oxm("OXM_OF_ETH_SRC", 4)],
         "dl_src=02:00:00:00:00:01,actions=drop";
-    /// The destination address of the Ethernet frame. The mask `01:00:00:00:00:00` selects multicast and broadcast, or
-    /// unicast.
+    /// The destination address of the Ethernet frame. The mask `01:00:00:00:00:00` selects multicast and
+    /// broadcast, or unicast.
     EthDst: "eth_dst" "dl_dst", 48, at!(headers.dl_dst), any, rw, None, Ethernet,
         [nxm_of("NXM_OF_ETH_DST", 1), oxm("OXM_OF_ETH_DST", 3)],
         "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00,actions=FLOOD";
-    /// The EtherType behind all VLAN tags: 0x800 IPv4, 0x806 ARP, 0x86dd IPv6, 0x8847 MPLS. 0x5ff stands for frames
-    /// with an 802.3 length. The words `ip`, `arp`, `ipv6` and `mpls` are shorter.
+    /// The EtherType behind all VLAN tags: 0x800 IPv4, 0x806 ARP, 0x86dd IPv6, 0x8847 MPLS. 0x5ff stands for
+    /// frames with an 802.3 length. The words `ip`, `arp`, `ipv6` and `mpls` are shorter.
     EthType: "eth_type" "dl_type", 16, at!(headers.dl_type), exact, ro, None, Hexadecimal,
         [nxm_of("NXM_OF_ETH_TYPE", 3), oxm("OXM_OF_ETH_TYPE", 5)],
         "dl_type=0x88cc,actions=drop";
-    /// The outermost VLAN tag as one number: the priority in the upper 3 bits, 0x1000 for "a tag is present", and the
-    /// VLAN id in the lower 12 bits. 0 is a frame without a tag.
+    /// The outermost VLAN tag as one number: the priority in the upper 3 bits, 0x1000 for "a tag is present",
+    /// and the VLAN id in the lower 12 bits. 0 is a frame without a tag.
     VlanTci: "vlan_tci" "", 16, at!(headers.vlan_tci), any, rw, None, Hexadecimal,
         [nxm_of("NXM_OF_VLAN_TCI", 4)],
         "vlan_tci=0x1000/0x1000,actions=drop";
-    /// The VLAN id of the outermost tag. 0xffff selects frames without a tag. Actions name the field `vlan_vid`.
+    /// The VLAN id of the outermost tag. 0xffff selects frames without a tag. Actions name the field
+    /// `vlan_vid`.
     DlVlan: "dl_vlan" "", 12, at!(headers.vlan_tci), exact, rw, None, Decimal,
         [],
         "dl_vlan=10,actions=strip_vlan,output:2";
-    /// The VLAN id of the outermost tag, plus 0x1000 (4096) for "a tag is present": 4106 is VLAN 10. 0 is a frame
-    /// without a tag.
+    /// The VLAN id of the outermost tag, plus 0x1000 (4096) for "a tag is present": 4106 is VLAN 10. 0 is a
+    /// frame without a tag.
     VlanVid: "vlan_vid" "", 12, at!(headers.vlan_tci), any, rw, None, Decimal,
         [oxm("OXM_OF_VLAN_VID", 6)],
         "vlan_vid=0x100a,actions=drop", legal 0x1fff;
-    /// The priority of the outermost VLAN tag (PCP, IEEE 802.1Q). Only tagged frames match. Actions name the field
-    /// `vlan_pcp`.
+    /// The priority of the outermost VLAN tag (PCP, IEEE 802.1Q). Only tagged frames match. Actions name the
+    /// field `vlan_pcp`.
     DlVlanPcp: "dl_vlan_pcp" "", 3, at!(headers.vlan_tci >> 13), exact, rw, None, Decimal,
         [],
         "dl_vlan=10,dl_vlan_pcp=5,actions=output:2";
@@ -357,8 +370,8 @@ fields! {
     MplsTc: "mpls_tc" "", 3, at!(headers.mpls_lse[0; 4] >> 9), exact, rw, Mpls, Decimal,
         [oxm("OXM_OF_MPLS_TC", 35)],
         "mpls,mpls_tc=2,actions=output:2";
-    /// Whether the outermost entry of the MPLS label stack is the last one (bottom of stack): 1 if it is, 0 if more
-    /// entries follow.
+    /// Whether the outermost entry of the MPLS label stack is the last one (bottom of stack): 1 if it is, 0 if
+    /// more entries follow.
     MplsBos: "mpls_bos" "", 1, at!(headers.mpls_lse[0; 4] >> 8), exact, ro, Mpls, Decimal,
         [oxm("OXM_OF_MPLS_BOS", 36)],
         "mpls,mpls_bos=1,actions=output:2";
@@ -386,8 +399,8 @@ fields! {
     Ipv6Label: "ipv6_label" "", 20, at!(headers.ipv6_label), any, rw, Ipv6, Hexadecimal,
         [nxm_nx("NXM_NX_IPV6_LABEL", 27), oxm("OXM_OF_IPV6_FLABEL", 28)],
         "ipv6,ipv6_label=0x5,actions=output:2";
-    /// The protocol inside IPv4 or IPv6: 1 ICMP, 6 TCP, 17 UDP, 58 ICMPv6, 132 SCTP. The words `icmp`, `tcp`, `udp`,
-    /// `icmp6` and `sctp` are shorter. In IPv6 it is the protocol behind the extension headers.
+    /// The protocol inside IPv4 or IPv6: 1 ICMP, 6 TCP, 17 UDP, 58 ICMPv6, 132 SCTP. The words `icmp`, `tcp`,
+    /// `udp`, `icmp6` and `sctp` are shorter. In IPv6 it is the protocol behind the extension headers.
     IpProto: "nw_proto" "ip_proto", 8, at!(headers.nw_proto), exact, ro, Ip, Decimal,
         [nxm_of("NXM_OF_IP_PROTO", 6), oxm("OXM_OF_IP_PROTO", 10)],
         "ip,nw_proto=50,actions=output:2";
@@ -412,8 +425,8 @@ fields! {
     IpFrag: "ip_frag" "nw_frag", 2, at!(headers.nw_frag), any, ro, Ip, Frag,
         [nxm_nx("NXM_NX_IP_FRAG", 26)],
         "ip,nw_frag=later,actions=drop";
-    /// The operation of ARP or RARP: 1 request, 2 reply, 3 reverse request, 4 reverse reply. Larger operations than 255
-    /// count as 0.
+    /// The operation of ARP or RARP: 1 request, 2 reply, 3 reverse request, 4 reverse reply. Larger operations
+    /// than 255 count as 0.
     ArpOp: "arp_op" "", 16, at!(headers.nw_proto), exact, rw, Arp, Decimal,
         [nxm_of("NXM_OF_ARP_OP", 15), oxm("OXM_OF_ARP_OP", 21)],
         "arp,arp_op=1,actions=FLOOD", legal 0xff;
@@ -433,18 +446,18 @@ fields! {
     ArpTha: "arp_tha" "", 48, at!(headers.arp_tha), any, rw, Arp, Ethernet,
         [nxm_nx("NXM_NX_ARP_THA", 18), oxm("OXM_OF_ARP_THA", 25)],
         "arp,arp_tha=02:00:00:00:00:02,actions=NORMAL";
-    /// The TCP source port. The alias `tp_src` also means the source port of UDP or SCTP, and the type of ICMP, as the
-    /// rest of the rule says.
+    /// The TCP source port. The alias `tp_src` also means the source port of UDP or SCTP, and the type of ICMP,
+    /// as the rest of the rule says.
     TcpSrc: "tcp_src" "tp_src", 16, at!(headers.tp_src), any, rw, Tcp, Decimal,
         [nxm_of("NXM_OF_TCP_SRC", 9), oxm("OXM_OF_TCP_SRC", 13)],
         "tcp,tcp_src=80,actions=output:1";
-    /// The TCP destination port. The alias `tp_dst` also means the destination port of UDP or SCTP, and the code of
-    /// ICMP, as the rest of the rule says. A mask with a run of zeros at the end selects a range.
+    /// The TCP destination port. The alias `tp_dst` also means the destination port of UDP or SCTP, and the
+    /// code of ICMP, as the rest of the rule says. A mask with a run of zeros at the end selects a range.
     TcpDst: "tcp_dst" "tp_dst", 16, at!(headers.tp_dst), any, rw, Tcp, Decimal,
         [nxm_of("NXM_OF_TCP_DST", 10), oxm("OXM_OF_TCP_DST", 14)],
         "tcp,tcp_dst=0x1f90/0xfff0,actions=output:2";
-    /// The flags of TCP: fin, syn, rst, psh, ack, urg, ece, cwr and ns. `+syn-ack` wants SYN set and ACK clear, and
-    /// leaves the others; `syn|ack` wants these two set and all others clear.
+    /// The flags of TCP: fin, syn, rst, psh, ack, urg, ece, cwr and ns. `+syn-ack` wants SYN set and ACK clear,
+    /// and leaves the others; `syn|ack` wants these two set and all others clear.
     TcpFlags: "tcp_flags" "", 12, at!(headers.tcp_flags), any, ro, Tcp, TcpFlags,
         [nxm_nx("NXM_NX_TCP_FLAGS", 34), onf("ONFOXM_ET_TCP_FLAGS", 42), oxm15("OXM_OF_TCP_FLAGS", 42)],
         "tcp,tcp_flags=+syn-ack,actions=drop";
@@ -464,8 +477,8 @@ fields! {
     SctpDst: "sctp_dst" "", 16, at!(headers.tp_dst), any, rw, Sctp, Decimal,
         [oxm("OXM_OF_SCTP_DST", 18)],
         "sctp,sctp_dst=2905,actions=output:2";
-    /// The type of the ICMP message over IPv4: 0 echo reply, 3 unreachable, 8 echo request, 11 time exceeded. With
-    /// `icmp6` the name means `icmpv6_type`.
+    /// The type of the ICMP message over IPv4: 0 echo reply, 3 unreachable, 8 echo request, 11 time exceeded.
+    /// With `icmp6` the name means `icmpv6_type`.
     IcmpType: "icmp_type" "", 8, at!(headers.tp_src[1; 1]), exact, rw, Icmpv4, Decimal,
         [nxm_of("NXM_OF_ICMP_TYPE", 13), oxm("OXM_OF_ICMPV4_TYPE", 19)],
         "icmp,icmp_type=8,actions=drop";
@@ -481,7 +494,8 @@ fields! {
     Icmpv6Code: "icmpv6_code" "", 8, at!(headers.tp_dst[1; 1]), exact, rw, Icmpv6, Decimal,
         [nxm_nx("NXM_NX_ICMPV6_CODE", 22), oxm("OXM_OF_ICMPV6_CODE", 30)],
         "icmp6,icmpv6_type=1,icmpv6_code=4,actions=NORMAL";
-    /// The IPv6 address that a neighbour solicitation asks for, or that a neighbour advertisement tells of (RFC 4861).
+    /// The IPv6 address that a neighbour solicitation asks for, or that a neighbour advertisement tells of (RFC
+    /// 4861).
     NdTarget: "nd_target" "", 128, at!(headers.nd_target), any, rw, Nd, Ipv6,
         [nxm_nx("NXM_NX_ND_TARGET", 23), oxm("OXM_OF_IPV6_ND_TARGET", 31)],
         "icmp6,icmp_type=135,icmp_code=0,nd_target=fe80::1,actions=NORMAL";
@@ -493,12 +507,13 @@ fields! {
     NdTll: "nd_tll" "", 48, at!(headers.arp_tha), any, rw, NdAdvert, Ethernet,
         [nxm_nx("NXM_NX_ND_TLL", 25), oxm("OXM_OF_IPV6_ND_TLL", 33)],
         "icmp6,icmp_type=136,icmp_code=0,nd_tll=02:00:00:00:00:01,actions=NORMAL";
-    /// The 32 bits in front of the target address of neighbour discovery. In an advertisement the upper 3 bits are the
-    /// flags router, solicited and override.
+    /// The 32 bits in front of the target address of neighbour discovery. In an advertisement the upper 3 bits
+    /// are the flags router, solicited and override.
     NdReserved: "nd_reserved" "", 32, at!(headers.nd_reserved), exact, rw, Nd, Decimal,
         [ericsson("ERICOXM_OF_ICMPV6_ND_RESERVED", 1)],
         "icmp6,icmp_type=136,icmp_code=0,nd_reserved=0x60000000,actions=NORMAL";
-    /// The type of the option behind the target address of neighbour discovery: 1 source, 2 target link-layer address.
+    /// The type of the option behind the target address of neighbour discovery: 1 source, 2 target link-layer
+    /// address.
     NdOptionsType: "nd_options_type" "", 8, at!(headers.nd_options_type), exact, rw, Nd, Decimal,
         [ericsson("ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", 2)],
         "icmp6,icmp_type=136,icmp_code=0,nd_options_type=2,actions=NORMAL";
@@ -584,8 +599,8 @@ macro_rules! xxreg {
     ($n:literal new) => { register!($n, 128, "xxreg", "NXOXM_ET_XXREG", quad, XXREG) };
 }
 
-/// The wire name of a register of 32 bits. Open vSwitch added the registers from `reg16` on later, and for lack of
-/// free NXM numbers they are experimenter fields.
+/// The wire name of a register of 32 bits. Open vSwitch added the registers from `reg16` on later, and for lack
+/// of free NXM numbers they are experimenter fields.
 const fn single(name: &'static str, n: u8) -> WireName {
     if n < 16 { nxm_nx(name, n) } else { vendor(name, NXOXM_ET, n + 1, OfVersion::OpenFlow10) }
 }

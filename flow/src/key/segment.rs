@@ -45,8 +45,8 @@ impl Segments {
         Self(self.0 & other.0)
     }
 
-    /// The segments behind the head that are in the set, in the order of their words. This takes as many steps as the set
-    /// has segments: a frame that has one does not pay for those that it lacks.
+    /// The segments behind the head that are in the set, in the order of their words. This takes as many steps
+    /// as the set has segments: a frame that has one does not pay for those that it lacks.
     #[inline]
     pub fn behind_head(self) -> impl Iterator<Item = &'static Segment> {
         static TABLE: [Segment; SEGMENTS.len()] = SEGMENTS;
@@ -97,13 +97,14 @@ impl Segment {
     /// The IPv6 addresses of the first packet of the packet's connection.
     pub const CT_IPV6: Self = Self::new(9, offset_of!(Headers, ct_ipv6_src), 4);
 
-    /// The tunnel that the packet came through: key, IPv4 addresses, flags. Every frame of a tunnel port has this segment, and
-    /// no frame of another port.
+    /// The tunnel that the packet came through: key, IPv4 addresses, flags. Every frame of a tunnel port has
+    /// this segment, and no frame of another port.
     pub const TUNNEL: Self = Self::new(10, offset_of!(Headers, tun_id), 3);
     /// The IPv6 addresses of the tunnel that the packet came through.
     pub const TUNNEL_IPV6: Self = Self::new(11, offset_of!(Headers, tun_ipv6_src), 4);
 
-    /// The options of the Geneve header that the packet came with, or goes out with. Few frames of tunnels have any.
+    /// The options of the Geneve header that the packet came with, or goes out with. Few frames of tunnels have
+    /// any.
     pub const TUNNEL_OPTIONS: Self = Self::new(12, offset_of!(Headers, tun_options), 45);
 
     /// A segment that no frame has, for tests.

@@ -23,7 +23,8 @@ const TUNNEL_WORDS: Range<usize> = {
 };
 
 impl HotKey {
-    /// Says through which tunnel the frame came, once the frame's own headers are in the key. `map` says which options are fields.
+    /// Says through which tunnel the frame came, once the frame's own headers are in the key. `map` says which
+    /// options are fields.
     pub fn come_through(&mut self, rare: &mut RareHeaders, tunnel: &TunnelKey, map: &OptionMap) {
         let hot = self;
         hot.begin(rare, Segment::TUNNEL);

@@ -62,8 +62,8 @@ fn looks_only(ct: &Ct) -> bool {
     !ct.commit && ct.nat.is_none()
 }
 
-/// The zones in which rules translate packets of known connections in both directions. A rule that matches `+new` meets the
-/// first packets only.
+/// The zones in which rules translate packets of known connections in both directions. A rule that matches
+/// `+new` meets the first packets only.
 fn translated_back(rules: &[LintRule<'_>]) -> Vec<CtZone> {
     let mut zones = Vec::new();
     for LintRule { matching, actions, .. } in rules {

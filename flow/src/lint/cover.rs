@@ -1,8 +1,8 @@
 //! Finds a rule that covers a match: a rule that matches every packet of the match.
 //!
-//! A rule covers a match if the match looks at every bit that the rule looks at, and wants the same values there.
-//! Rules with equal masks share a hash table whose keys are the masked keys (tuple space search). So a search
-//! takes one probe for each mask, not one comparison for each rule.
+//! A rule covers a match if the match looks at every bit that the rule looks at, and wants the same values
+//! there. Rules with equal masks share a hash table whose keys are the masked keys (tuple space search). So a
+//! search takes one probe for each mask, not one comparison for each rule.
 
 use super::LintRule;
 use crate::Match;
@@ -40,8 +40,8 @@ impl Projection {
         Self(words.filter(|(_, word)| *word != 0).collect())
     }
 
-    /// Puts the values that the match wants in the bits of this mask into `into`, one element for each word of the
-    /// projection. The old contents of `into` are dropped.
+    /// Puts the values that the match wants in the bits of this mask into `into`, one element for each word of
+    /// the projection. The old contents of `into` are dropped.
     pub(super) fn project(&self, matching: &Match, into: &mut Vec<u64>) {
         let words = matching.key().words();
         into.clear();

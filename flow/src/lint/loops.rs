@@ -1,13 +1,13 @@
 //! Finds loops: rules whose packets can come back to them by `resubmit` or `goto_table`.
 //!
-//! 1. A graph of tables has an edge from table A to table B if a rule of A sends packets to B. Loops can only be
-//!    where this graph has a cycle.
-//! 2. In these tables, a graph of rules has an edge from rule R to rule S if R sends packets to S's table that S
-//!    can match and that no rule of higher priority matches first. A depth-first search finds the cycles of this
-//!    graph.
+//! 1. A graph of tables has an edge from table A to table B if a rule of A sends packets to B. Loops can only
+//!    be where this graph has a cycle.
+//! 2. In these tables, a graph of rules has an edge from rule R to rule S if R sends packets to S's table that
+//!    S can match and that no rule of higher priority matches first. A depth-first search finds the cycles of
+//!    this graph.
 //!
-//! An edge is computed for one rule at a time: how several rules in a row change a packet is not followed. So every
-//! loop is found, but a loop may be reported that no packet can take.
+//! An edge is computed for one rule at a time: how several rules in a row change a packet is not followed. So
+//! every loop is found, but a loop may be reported that no packet can take.
 
 use super::region::{Hop, hops};
 use super::{Finding, LintRule, Problem, Steps, Table, each_action};
@@ -84,7 +84,8 @@ enum State {
     Done,
 }
 
-/// A depth-first search over the graph of rules. It keeps no list of edges: there may be as many as pairs of rules.
+/// A depth-first search over the graph of rules. It keeps no list of edges: there may be as many as pairs of
+/// rules.
 struct Search<'a> {
     rules: &'a [LintRule<'a>],
     tables: &'a BTreeMap<TableId, Table>,
@@ -97,8 +98,8 @@ struct Search<'a> {
 /// A rule on the path, and how far the search has come with the rules that its packets can come to next.
 struct Place {
     rule: usize,
-    /// The index of the rule's hop whose table is searched. The hops themselves are found anew each time, because those
-    /// of a long path would take much memory.
+    /// The index of the rule's hop whose table is searched. The hops themselves are found anew each time,
+    /// because those of a long path would take much memory.
     hop: usize,
     /// The rule of that table that is looked at next, as an index into the table's nodes.
     next: usize,
@@ -146,8 +147,8 @@ impl Search<'_> {
         path.push(Place { rule, hop: 0, next: 0, is_reported: false });
     }
 
-    /// The next rule that packets of the place's rule can come to and that tells something new; `Some(None)` if there is
-    /// none, and `None` if the steps did not suffice.
+    /// The next rule that packets of the place's rule can come to and that tells something new; `Some(None)` if
+    /// there is none, and `None` if the steps did not suffice.
     fn successor(&self, place: &mut Place, steps: &mut Steps) -> Option<Option<usize>> {
         let LintRule { table, matching, actions, .. } = self.rules[place.rule];
         let hops = hops(table, matching, actions);

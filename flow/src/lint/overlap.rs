@@ -1,8 +1,9 @@
 //! Finds rules of equal priority that match the same packets.
 //!
-//! Two rules overlap if their keys agree in the bits that both masks have. For each pair of masks, the rules with
-//! the one mask go into a hash table by these bits, and each rule with the other mask is looked up. That takes one
-//! step for each rule, where comparing the rules with each other would take one for each pair of rules.
+//! Two rules overlap if their keys agree in the bits that both masks have. For each pair of masks, the rules
+//! with the one mask go into a hash table by these bits, and each rule with the other mask is looked up. That
+//! takes one step for each rule, where comparing the rules with each other would take one for each pair of
+//! rules.
 
 use super::cover::Projection;
 use super::{Finding, LintRule, Problem, Steps};
@@ -35,8 +36,8 @@ pub(super) fn replaced(
     });
 }
 
-/// Adds a finding for each rule that overlaps with an earlier rule of the same priority and other actions; `false`
-/// if the steps did not suffice.
+/// Adds a finding for each rule that overlaps with an earlier rule of the same priority and other actions;
+/// `false` if the steps did not suffice.
 pub(super) fn check(
     rules: &[LintRule<'_>],
     members: &[usize],
@@ -96,8 +97,8 @@ impl Progress {
     }
 }
 
-/// For each rule of `ours`, finds the first rule of `theirs` that is earlier, agrees with the rule in the bits of
-/// `common` and has other actions. `twins` keeps the earliest such rule for each rule.
+/// For each rule of `ours`, finds the first rule of `theirs` that is earlier, agrees with the rule in the bits
+/// of `common` and has other actions. `twins` keeps the earliest such rule for each rule.
 fn first_twins(
     rules: &[LintRule<'_>],
     common: &Projection,
@@ -105,8 +106,8 @@ fn first_twins(
     theirs: &[usize],
     twins: &mut BTreeMap<usize, usize>,
 ) {
-    // For each key two rules suffice: the first one, and the first one whose actions differ from the first one's.
-    // For a rule with any actions, the first rule of `theirs` with other actions is one of these two.
+    // For each key two rules suffice: the first one, and the first one whose actions differ from the first
+    // one's. For a rule with any actions, the first rule of `theirs` with other actions is one of these two.
     let mut firsts: HashMap<Box<[u64]>, (usize, Option<usize>)> = HashMap::new();
     let mut key = Vec::new();
     for &rule in theirs {

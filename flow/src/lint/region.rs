@@ -1,8 +1,8 @@
 //! Computes which packets a rule sends to other tables.
 //!
 //! A packet that matched the rule has the values of the match, until an action changes them. A field whose new
-//! value depends on the packet counts as unknown. So the computed set may have packets that the rule never sends,
-//! and it has every packet that the rule does send.
+//! value depends on the packet counts as unknown. So the computed set may have packets that the rule never
+//! sends, and it has every packet that the rule does send.
 
 use crate::action::{Action, Nested, Writes};
 use crate::fields::FieldId;
@@ -39,7 +39,8 @@ impl Region {
                 Nested::None => {}
                 Nested::OnCopy(inner) => (*self).clone().walk(table, inner, hops),
                 Nested::AtEnd(inner) => {
-                    // An action set is carried out when the pipeline ends, on packets that other rules have changed.
+                    // An action set is carried out when the pipeline ends, on packets that other rules have
+                    // changed.
                     let mut unknown = Self { key: self.key, mask: PipelineMask::default() };
                     unknown.walk(table, inner, hops);
                 }

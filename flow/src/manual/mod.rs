@@ -123,8 +123,8 @@ pub struct Article {
     pub example: String,
 }
 
-/// The articles about a word, in upper or lower case: none if the language does not have it, and several if it is a field
-/// and an action, say.
+/// The articles about a word, in upper or lower case: none if the language does not have it, and several if it
+/// is a field and an action, say.
 pub fn find(word: &str) -> Vec<Article> {
     let is_it = |article: &Article| {
         let mut names = article.others.iter().copied().chain([article.name.as_str()]);
@@ -223,8 +223,8 @@ impl Article {
 /// How wide the text for a terminal is, in characters.
 const WIDTH: usize = 100;
 
-/// Appends text in lines of at most [`WIDTH`] characters. `first` stands in front of the first line, and `rest` in front
-/// of the others.
+/// Appends text in lines of at most [`WIDTH`] characters. `first` stands in front of the first line, and `rest`
+/// in front of the others.
 fn wrap(out: &mut String, text: &str, first: &str, rest: &str) {
     let mut line = first.to_owned();
     let mut is_empty = true;

@@ -1,8 +1,8 @@
 //! What is counted of the caches of a worker.
 
 metrics! {
-    /// A number about the caches of a worker. Each packet that a worker receives, and each that comes back for another
-    /// pass, is in one of the first four.
+    /// A number about the caches of a worker. Each packet that a worker receives, and each that comes back for
+    /// another pass, is in one of the first four.
     enum CacheMetric;
     /// The values of every [`CacheMetric`], of one worker or several.
     struct CacheCounts;

@@ -1,12 +1,12 @@
 //! What the switch counts and measures of itself: each number once, with its name, its kind and a sentence.
 //!
-//! A table of metrics is an enum, and the values of a worker are a list with one place for each variant. The worker that
-//! counts, the reply that carries the values, and the text and JSON that show them look into the same table, so that a
-//! metric is added in one line of it.
+//! A table of metrics is an enum, and the values of a worker are a list with one place for each variant. The
+//! worker that counts, the reply that carries the values, and the text and JSON that show them look into the
+//! same table, so that a metric is added in one line of it.
 //!
-//! Names are lower case with underscores, and say what is counted; a name ends in `_seconds` or `_bytes` if the metric is
-//! a time or a size. Prometheus takes them behind a prefix for the table (`switchd_cache_`), and `_total` behind the
-//! names of counters.
+//! Names are lower case with underscores, and say what is counted; a name ends in `_seconds` or `_bytes` if the
+//! metric is a time or a size. Prometheus takes them behind a prefix for the table (`switchd_cache_`), and
+//! `_total` behind the names of counters.
 
 #[macro_use]
 mod table;

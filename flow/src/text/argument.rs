@@ -12,14 +12,15 @@ use crate::action::{Action, Clause, SetFieldForm, Subfield};
 use crate::fields::{FieldId, ones};
 use crate::types::{MacAddr, MeterId, OfPort, TableId, mac_of_bits};
 
-/// The widest subfield that `output:SRC[a..b]` accepts. `NXAST_OUTPUT_REG` has six bits for the width minus one.
+/// The widest subfield that `output:SRC[a..b]` accepts. `NXAST_OUTPUT_REG` has six bits for the width minus
+/// one.
 const MAX_PORT_BITS: u16 = 64;
 
 /// The smallest `max_len` of `output(port=PORT,max_len=N)`: the size of an Ethernet header in bytes.
 const MIN_TRUNCATED: u32 = 14;
 
-/// The argument of an action. Each method parses the argument of one action or one kind of value; faults begin with
-/// the action's name.
+/// The argument of an action. Each method parses the argument of one action or one kind of value; faults begin
+/// with the action's name.
 #[derive(Clone, Copy)]
 pub(super) struct Argument<'a> {
     /// The name of the action, or of an argument within parentheses (`max_len`).
@@ -247,8 +248,8 @@ impl<'a> Argument<'a> {
             true => SetFieldForm::MaskedSetField,
             false => SetFieldForm::SetField,
         };
-        // A `load` of more bits than the field can use is a set_field with such a mask in OpenFlow 1.5. Its mask stays as it
-        // was, so that the rule is read back as it was written.
+        // A `load` of more bits than the field can use is a set_field with such a mask in OpenFlow 1.5. Its
+        // mask stays as it was, so that the rule is read back as it was written.
         let mask = if is_whole { def.legal } else { mask & (ones(def.bits) | def.legal) };
         // An empty mask is what a controller may have sent, and what a dump shows of it.
         if !self.context.lenient && mask != 0 && mask & def.legal == 0 {
@@ -267,7 +268,8 @@ impl<'a> Argument<'a> {
         let lenient = self.context.lenient;
         let is_vlan = matches!(field, FieldId::VlanVid | FieldId::VlanTci);
         let masked = match text.split_once('/') {
-            // An assignment can have a mask of every field, unlike a match. Dumps of OpenFlow 1.5 have such masks.
+            // An assignment can have a mask of every field, unlike a match. Dumps of OpenFlow 1.5 have such
+            // masks.
             Some((value, mask)) if !lenient && !field.def().maskable => {
                 let max = field.def().whole;
                 let (value, mask) = (number::at_most(value, max)?, number::at_most(mask, max)?);

@@ -1,8 +1,8 @@
 //! Checks that the actions of a rule can apply to the packets of its match: `mod_nw_src` needs IPv4 packets.
 //!
 //! In OpenFlow 1.0, an action for a header that the packet lacks does nothing. Later versions refuse the rule
-//! (`OFPBAC_MATCH_INCONSISTENT`). Some actions, such as `set_field`, are refused in every version. The checks are
-//! those of Open vSwitch (`ofpacts_check`).
+//! (`OFPBAC_MATCH_INCONSISTENT`). Some actions, such as `set_field`, are refused in every version. The checks
+//! are those of Open vSwitch (`ofpacts_check`).
 
 use super::error::Fault;
 use super::order;
@@ -22,8 +22,8 @@ use crate::types::{OfPort, OfVersion, TableId};
 pub(super) struct Consistency {
     /// The flow formats that accept the list.
     pub(super) usable: Protocols,
-    /// The index of the first action that the packets lack the header for, and the prerequisite that the match would
-    /// have to imply. `None` if every action applies.
+    /// The index of the first action that the packets lack the header for, and the prerequisite that the match
+    /// would have to imply. `None` if every action applies.
     pub(super) mismatch: Option<(usize, Prerequisite)>,
 }
 
@@ -58,8 +58,9 @@ pub enum Unfit {
     Meter,
 }
 
-/// Checks the actions that a message of `version` carried for a rule of `table`, or for a bucket or packet without one, as
-/// Open vSwitch does. A match of every packet skips nothing: an action for a header then fits in OpenFlow 1.0 only.
+/// Checks the actions that a message of `version` carried for a rule of `table`, or for a bucket or packet
+/// without one, as Open vSwitch does. A match of every packet skips nothing: an action for a header then fits
+/// in OpenFlow 1.0 only.
 ///
 /// # Errors
 /// Why the switch refuses the rule.
@@ -83,8 +84,8 @@ pub fn check_received(
     }
 }
 
-/// Checks the actions of a rule. `table` is the table of the rule; `None` skips the check that `goto_table` goes
-/// forward.
+/// Checks the actions of a rule. `table` is the table of the rule; `None` skips the check that `goto_table`
+/// goes forward.
 pub(super) fn check(
     actions: &[Action],
     matching: &Match,
@@ -282,8 +283,8 @@ impl Checker {
     }
 }
 
-/// Checks that the packet has what `learn` copies, and that the packets of the learned rules have what these match and
-/// write.
+/// Checks that the packet has what `learn` copies, and that the packets of the learned rules have what these
+/// match and write.
 fn learned(learner: &Learner, sketch: &Sketch<'_>) -> Result<(), Problem> {
     let (mut key, mut mask) = (PipelineKey::default(), PipelineMask::default());
     for part in &learner.parts {

@@ -9,7 +9,8 @@ const MAX_MESSAGE: usize = 400;
 
 /// Why a text was refused.
 ///
-/// `Display` gives one line. [`TextError::render`] also shows the text, with carets under the part that is wrong.
+/// `Display` gives one line. [`TextError::render`] also shows the text, with carets under the part that is
+/// wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextError {
     message: String,

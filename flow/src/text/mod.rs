@@ -1,9 +1,10 @@
-//! Parses and prints rules, groups and packet-outs: `priority=10,tcp,nw_dst=10.0.0.0/8,tp_dst=80,actions=output:2`.
+//! Parses and prints rules, groups and packet-outs:
+//! `priority=10,tcp,nw_dst=10.0.0.0/8,tp_dst=80,actions=output:2`.
 //!
-//! The language is that of `ovs-ofctl`. This module accepts what users of `ovs-ofctl` type, and prints dumps that
-//! are the same byte for byte. `ovs-ofctl` sends each rule in a message of some OpenFlow version (`-O`), and a
-//! message cannot carry everything that the text can say. So text becomes a rule, and a rule becomes text, by way
-//! of a version:
+//! The language is that of `ovs-ofctl`. This module accepts what users of `ovs-ofctl` type, and prints dumps
+//! that are the same byte for byte. `ovs-ofctl` sends each rule in a message of some OpenFlow version (`-O`),
+//! and a message cannot carry everything that the text can say. So text becomes a rule, and a rule becomes
+//! text, by way of a version:
 //!
 //! ```text
 //! text ─► match, actions as written ─► checked, as the version carries them ─► FlowMod
@@ -17,7 +18,8 @@
 //! what is wrong, where, and what would be right. With [`ParseContext::lenient`], such text is changed as Open
 //! vSwitch 3.1 changes it.
 //!
-//! The parser does not know which tables, ports and groups exist; it only knows the names of ports ([`PortNames`]).
+//! The parser does not know which tables, ports and groups exist; it only knows the names of ports
+//! ([`PortNames`]).
 
 #[cfg(any(test, feature = "arbitrary"))]
 pub mod arbitrary;
@@ -94,10 +96,11 @@ pub const DEFAULT_PRIORITY: u16 = 32768;
 pub struct ParseContext<'a> {
     /// The version of OpenFlow in which the request is made (`-O`).
     pub version: OfVersion,
-    /// The command that the rule is for. It decides which attributes the rule can have and whether it has actions.
-    /// [`parse_filter`] overrides it.
+    /// The command that the rule is for. It decides which attributes the rule can have and whether it has
+    /// actions. [`parse_filter`] overrides it.
     pub command: Command,
-    /// Whether text that Open vSwitch 3.1 accepts and changes is accepted and changed likewise, instead of refused.
+    /// Whether text that Open vSwitch 3.1 accepts and changes is accepted and changed likewise, instead of
+    /// refused.
     pub lenient: bool,
     /// The flow formats that may carry a rule (`-F`), of those that the version has. The default is all.
     pub formats: Protocols,
@@ -128,7 +131,8 @@ impl Default for ParseContext<'_> {
 ///
 /// # Errors
 ///
-/// The match is one that [`parse_flow`] would refuse, or the text has an attribute of a rule, such as `priority`.
+/// The match is one that [`parse_flow`] would refuse, or the text has an attribute of a rule, such as
+/// `priority`.
 pub fn parse_match(text: &str, context: &ParseContext<'_>) -> Result<Match, TextError> {
     parse_flow::only_match(text, context)
 }
@@ -187,14 +191,16 @@ pub fn strip_comment(line: &str) -> Option<&str> {
     (!code.is_empty() && !is_reply_header(code)).then_some(code)
 }
 
-/// Whether a line is the first one of a dump: `OFPST_FLOW reply (OF1.3) (xid=0x2):`, `NXST_FLOW reply (xid=0x4):`.
+/// Whether a line is the first one of a dump: `OFPST_FLOW reply (OF1.3) (xid=0x2):`,
+/// `NXST_FLOW reply (xid=0x4):`.
 fn is_reply_header(line: &str) -> bool {
     (line.starts_with("OFPST_") || line.starts_with("NXST_"))
         && line.contains(" reply ")
         && line.ends_with("):")
 }
 
-/// Parses the number of a table, 0 to 253, or its name, with or without quotes; `None` for 255, which means all tables.
+/// Parses the number of a table, 0 to 253, or its name, with or without quotes; `None` for 255, which means all
+/// tables.
 fn table_number(text: &str, names: &dyn PortNames) -> Result<Option<TableId>, Fault> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<u8>() {
@@ -213,7 +219,8 @@ fn table_number(text: &str, names: &dyn PortNames) -> Result<Option<TableId>, Fa
     }
 }
 
-/// Appends a table: its name if it has one to be printed, with quotes where a word could be read otherwise, else its number.
+/// Appends a table: its name if it has one to be printed, with quotes where a word could be read otherwise,
+/// else its number.
 fn write_table(out: &mut String, table: TableId, names: &dyn PortNames) {
     match names.table_name(table) {
         Some(name) => port::write_name(out, name),

@@ -1,8 +1,8 @@
 //! Parses numbers.
 //!
-//! Strict parsing ([`integer`], [`at_most`]) accepts decimal numbers and hexadecimal ones with `0x`, without sign,
-//! and refuses what does not fit. Lenient parsing ([`strtoull`], [`field_bytes`]) does what C's `strtoull` and
-//! Open vSwitch do: octal numbers and signs are accepted.
+//! Strict parsing ([`integer`], [`at_most`]) accepts decimal numbers and hexadecimal ones with `0x`, without
+//! sign, and refuses what does not fit. Lenient parsing ([`strtoull`], [`field_bytes`]) does what C's
+//! `strtoull` and Open vSwitch do: octal numbers and signs are accepted.
 
 use super::error::Fault;
 use super::printable::quoted;
@@ -87,8 +87,8 @@ fn in_base_of(text: &str, value: u128) -> String {
     if text.starts_with("0x") { format!("{value:#x}") } else { value.to_string() }
 }
 
-/// The first and the last number of a range in decimal digits: `80-90`. `None` if the text is not a range, or the last
-/// number is not larger than the first one.
+/// The first and the last number of a range in decimal digits: `80-90`. `None` if the text is not a range, or
+/// the last number is not larger than the first one.
 pub(super) fn range(text: &str) -> Option<(u64, u64)> {
     let (first, last) = text.split_once('-')?;
     let (first, last) = (digits::<10>(first)?, digits::<10>(last)?);
@@ -119,8 +119,8 @@ pub(super) fn strtoull(text: &str, base: u32) -> Option<(u64, &str)> {
     Some((if negative { value.wrapping_neg() } else { value }, &digits[len..]))
 }
 
-/// Open vSwitch's `parse_int_string`: a number that fits into `bytes` bytes, and the text behind it. `None` if it
-/// does not fit or there is no digit.
+/// Open vSwitch's `parse_int_string`: a number that fits into `bytes` bytes, and the text behind it. `None` if
+/// it does not fit or there is no digit.
 pub(super) fn field_bytes(text: &str, bytes: usize) -> Option<(u128, &str)> {
     let limit = crate::fields::ones(8 * bytes as u16);
     if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {

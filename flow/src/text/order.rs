@@ -13,8 +13,8 @@ use crate::action::Action;
 pub(super) enum Nesting {
     /// The list of a rule, behind `actions=`.
     Outermost,
-    /// The list of a rule in a dump. The order is not checked, because dumps of OpenFlow 1.0 have actions instead of
-    /// instructions: `write_metadata:5,resubmit(,4)`.
+    /// The list of a rule in a dump. The order is not checked, because dumps of OpenFlow 1.0 have actions
+    /// instead of instructions: `write_metadata:5,resubmit(,4)`.
     Dumped,
     /// The list of a bucket or of a packet-out. `meter` may begin it: OpenFlow 1.5 has that as an action.
     OutsideRules,
@@ -85,8 +85,8 @@ pub(super) fn check(actions: &[Action], nesting: Nesting) -> Result<(), (usize, 
     Ok(())
 }
 
-/// Whether `write_actions` can put the action into the action set, in Open vSwitch (`ofpacts_get_openflow_actions`
-/// with `OVSINST_OFPIT11_WRITE_ACTIONS`).
+/// Whether `write_actions` can put the action into the action set, in Open vSwitch
+/// (`ofpacts_get_openflow_actions` with `OVSINST_OFPIT11_WRITE_ACTIONS`).
 pub(super) fn fits_action_set(action: &Action) -> bool {
     match action {
         Action::Controller { .. } => is_plain_controller(action),

@@ -135,8 +135,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a packet-out can set the field: metadata, registers and the fields of a tunnel that actions can change, which are not
-/// part of the packet's bytes.
+/// Whether a packet-out can set the field: metadata, registers and the fields of a tunnel that actions can
+/// change, which are not part of the packet's bytes.
 fn is_state(field: FieldId) -> bool {
     field.is_of_tunnel() && field.def().writable
         || matches!(

@@ -137,8 +137,8 @@ impl<'a> ActionParser<'a> {
         }
     }
 
-    /// Parses an action that contains no others and is no port; `None` for those that [`ActionParser::one`] parses. `name`
-    /// is the pair's key in lower case. The error is about the pair's value.
+    /// Parses an action that contains no others and is no port; `None` for those that [`ActionParser::one`]
+    /// parses. `name` is the pair's key in lower case. The error is about the pair's value.
     fn simple(
         &mut self,
         action: ActionName,
@@ -236,8 +236,8 @@ impl<'a> ActionParser<'a> {
         Ok(Some(action))
     }
 
-    /// Parses a pair whose key is no action's name. The name or number of a port alone is an output to that port. The error
-    /// is about the pair's key.
+    /// Parses a pair whose key is no action's name. The name or number of a port alone is an output to that
+    /// port. The error is about the pair's key.
     fn port(&self, pair: &Pair<'_>, name: &str) -> Result<Action, Fault> {
         let may_be_port = pair.delimiter == Delimiter::None || self.context.lenient;
         let port = port::parse(pair.key, self.context.ports, self.context.lenient);
@@ -268,9 +268,9 @@ impl<'a> ActionParser<'a> {
     }
 }
 
-/// Whether a word that is no action's name is probably meant as one: misspelt, or an action of Open vSwitch that this
-/// switch does not have. A caller that does not know the names of ports asks this of a word that may be the name of a
-/// port.
+/// Whether a word that is no action's name is probably meant as one: misspelt, or an action of Open vSwitch
+/// that this switch does not have. A caller that does not know the names of ports asks this of a word that may
+/// be the name of a port.
 pub fn is_nearly_an_action(word: &str) -> bool {
     let name = word.to_ascii_lowercase();
     FOREIGN.contains(&name.as_str()) || closest(&name, ActionName::names()).is_some()

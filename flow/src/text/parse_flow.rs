@@ -25,8 +25,8 @@ use crate::types::{OfVersion, TableId};
 ///
 /// # Errors
 ///
-/// A part of the text is not valid, the actions do not fit the match, or no message of the context's version can
-/// carry the rule.
+/// A part of the text is not valid, the actions do not fit the match, or no message of the context's version
+/// can carry the rule.
 pub fn parse_flow(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, TextError> {
     Ok(parse_within(text, text, context)?.flow_mod)
 }
@@ -43,8 +43,8 @@ pub fn parse_flow_with_formats(
     parse_within(text, text, context).map(|written| (written.flow_mod, written.usable))
 }
 
-/// Parses `rule`, which is a subslice of `text`; error messages show `text`. The request is built in place, because
-/// moving it costs time: it has several hundred bytes.
+/// Parses `rule`, which is a subslice of `text`; error messages show `text`. The request is built in place,
+/// because moving it costs time: it has several hundred bytes.
 fn parse_within<'t>(
     text: &'t str,
     rule: &'t str,
@@ -57,8 +57,8 @@ fn parse_within<'t>(
     Ok(written)
 }
 
-/// Parses the filter of a dump: a match, and the attributes by which a deletion selects rules (`table`, `cookie`,
-/// `out_port` and the like). The result has the command [`Command::Delete`].
+/// Parses the filter of a dump: a match, and the attributes by which a deletion selects rules (`table`,
+/// `cookie`, `out_port` and the like). The result has the command [`Command::Delete`].
 ///
 /// # Errors
 ///
@@ -70,8 +70,8 @@ pub fn parse_filter(text: &str, context: &ParseContext<'_>) -> Result<FlowMod, T
     Ok(written.flow_mod)
 }
 
-/// Sets table 0 in requests without a table that mean table 0 in this version. Other requests without a table mean
-/// all tables, or leave table 0 to whoever adds the rule.
+/// Sets table 0 in requests without a table that mean table 0 in this version. Other requests without a table
+/// mean all tables, or leave table 0 to whoever adds the rule.
 fn name_table(flow_mod: &mut FlowMod, version: OfVersion) {
     let is_first_table = match flow_mod.command {
         Command::Add => false,
@@ -81,8 +81,8 @@ fn name_table(flow_mod: &mut FlowMod, version: OfVersion) {
     flow_mod.table = flow_mod.table.or(is_first_table.then(TableId::default));
 }
 
-/// Parses a line of a file of rules, which may begin with a command: `delete table=3`. Without one, the context's
-/// command applies.
+/// Parses a line of a file of rules, which may begin with a command: `delete table=3`. Without one, the
+/// context's command applies.
 ///
 /// # Errors
 ///
@@ -91,7 +91,8 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
     parse_file_line_with_formats(line, context).map(|(flow_mod, _)| flow_mod)
 }
 
-/// As [`parse_flow_file_line`], and the flow formats that can carry the request, of those that the context allows.
+/// As [`parse_flow_file_line`], and the flow formats that can carry the request, of those that the context
+/// allows.
 ///
 /// # Errors
 ///
@@ -115,9 +116,9 @@ pub fn parse_file_line_with_formats(
         .map(|written| (written.flow_mod, written.usable))
 }
 
-/// Parses a rule that a switch has listed (`dump-flows`), in whatever version of OpenFlow the list is. The rule is in
-/// a table, so that no version has to carry it, and its actions are not checked against its match again: OpenFlow 1.0
-/// allows actions for headers that the match does not imply.
+/// Parses a rule that a switch has listed (`dump-flows`), in whatever version of OpenFlow the list is. The rule
+/// is in a table, so that no version has to carry it, and its actions are not checked against its match again:
+/// OpenFlow 1.0 allows actions for headers that the match does not imply.
 ///
 /// # Errors
 ///
@@ -129,13 +130,13 @@ pub fn parse_dumped_flow(line: &str, ports: &dyn PortNames) -> Result<FlowMod, T
     Ok(written.flow_mod)
 }
 
-/// Parses a line of `ofctl save` that describes a rule. The actions are taken as they are written, without the conversion
-/// to what one version of OpenFlow can say; some version has to be able to carry the rule.
+/// Parses a line of `ofctl save` that describes a rule. The actions are taken as they are written, without the
+/// conversion to what one version of OpenFlow can say; some version has to be able to carry the rule.
 ///
 /// # Errors
 ///
-/// A part of the text is not valid, the actions do not fit the match, or no message of any version can carry the rule. A
-/// line that [`FlowLine::write_saved`](super::FlowLine::write_saved) has written is always valid.
+/// A part of the text is not valid, the actions do not fit the match, or no message of any version can carry
+/// the rule. A line that [`FlowLine::write_saved`](super::FlowLine::write_saved) has written is always valid.
 pub fn parse_saved_flow(line: &str, ports: &dyn PortNames) -> Result<FlowMod, TextError> {
     let context = ParseContext { ports, ..ParseContext::default() };
     let error = match parse_for(line, Protocols::ANY, &context) {
@@ -152,8 +153,9 @@ pub fn parse_saved_flow(line: &str, ports: &dyn PortNames) -> Result<FlowMod, Te
     flow_mod.ok_or(error)
 }
 
-/// The text that `ovs-ofctl parse-flow` prints for a rule: the flow formats that can carry it, the first of them that
-/// `allowed` has, and the rule as a message of that format shows it. The context's version has no part in it.
+/// The text that `ovs-ofctl parse-flow` prints for a rule: the flow formats that can carry it, the first of
+/// them that `allowed` has, and the rule as a message of that format shows it. The context's version has no
+/// part in it.
 ///
 /// # Errors
 ///
@@ -189,14 +191,14 @@ fn parse_for<'t>(
     refused.unwrap_or_else(|| WrittenRule::parse(rule, context))
 }
 
-/// The text that `ovs-ofctl parse-flows` prints for the lines of a file: the usable flow formats, the chosen one,
-/// and each rule as a message of that format shows it. The chosen format is the first that `allowed` has and that can
-/// carry all rules. Comments and empty lines are skipped.
+/// The text that `ovs-ofctl parse-flows` prints for the lines of a file: the usable flow formats, the chosen
+/// one, and each rule as a message of that format shows it. The chosen format is the first that `allowed` has
+/// and that can carry all rules. Comments and empty lines are skipped.
 ///
 /// # Errors
 ///
-/// The number of the first wrong line (from 1) and what is wrong in it. The number is 0 if every line is right but
-/// no format of the version can carry them all.
+/// The number of the first wrong line (from 1) and what is wrong in it. The number is 0 if every line is right
+/// but no format of the version can carry them all.
 pub fn describe_flows<'t>(
     lines: impl IntoIterator<Item = &'t str>,
     allowed: Protocols,

@@ -52,26 +52,28 @@ impl GroupCommand {
 vocabulary! {
     /// A key of a group's text, in front of the buckets.
     pub(crate) enum GroupKey {
-        /// The number by which `group:ID` names the group, 0 to 4294967040. `del-groups` and `dump-groups` without it are about
-        /// all groups.
+        /// The number by which `group:ID` names the group, 0 to 4294967040. `del-groups` and `dump-groups`
+        /// without it are about all groups.
         GroupId: "group_id", "group_id=N", "-O OpenFlow13 add-group \"group_id=1,type=all,bucket=output:1,bucket=output:2\"";
-        /// Which buckets are carried out for a packet. `all`: each of them, on a copy of its own. `select`: one, chosen by a hash
-        /// of addresses and ports, so that a connection keeps its bucket. `indirect`: the only one. `ff` (`fast_failover`): the
-        /// first that is alive.
+        /// Which buckets are carried out for a packet. `all`: each of them, on a copy of its own. `select`:
+        /// one, chosen by a hash of addresses and ports, so that a connection keeps its bucket. `indirect`: the
+        /// only one. `ff` (`fast_failover`): the first that is alive.
         Type: "type", "type=all|select|indirect|ff",
             "-O OpenFlow13 add-group \"group_id=2,type=ff,bucket=watch_port:1,actions=output:1,bucket=watch_port:2,actions=output:2\"";
-        /// How a `select` group chooses: `hash` (of `fields`) or `dp_hash`. A name of at most 15 bytes; without it the switch
-        /// chooses. OpenFlow 1.0 and 1.5 can say it.
+        /// How a `select` group chooses: `hash` (of `fields`) or `dp_hash`. A name of at most 15 bytes; without
+        /// it the switch chooses. OpenFlow 1.0 and 1.5 can say it.
         SelectionMethod: "selection_method", "selection_method=hash|dp_hash",
             "-O OpenFlow15 add-group \"group_id=3,type=select,selection_method=hash,fields(ip_src,ip_dst),bucket=output:1,bucket=output:2\"";
-        /// The number of 64 bits that the hash starts from. Another number distributes connections in another way.
+        /// The number of 64 bits that the hash starts from. Another number distributes connections in another
+        /// way.
         SelectionMethodParam: "selection_method_param", "selection_method_param=N",
             "-O OpenFlow15 add-group \"group_id=3,type=select,selection_method=hash,selection_method_param=7,fields(ip_src),bucket=output:1,bucket=output:2\"";
         /// The fields that `selection_method=hash` looks at, each with an optional mask of the bits that count.
         Fields: "fields", "fields(FIELD[=MASK],...)",
             "-O OpenFlow15 add-group \"group_id=3,type=select,selection_method=hash,fields(ip_src=255.255.255.0),bucket=output:1,bucket=output:2\"";
-        /// The place of `insert-buckets` and `remove-buckets`: in front of the list, at its end, behind the bucket with this
-        /// number; a removal takes the first, the last, all, or the bucket with this number, and all if nothing is said.
+        /// The place of `insert-buckets` and `remove-buckets`: in front of the list, at its end, behind the
+        /// bucket with this number; a removal takes the first, the last, all, or the bucket with this number,
+        /// and all if nothing is said.
         CommandBucketId: "command_bucket_id", "command_bucket_id=first|last|all|N",
             "-O OpenFlow15 insert-buckets \"group_id=1,command_bucket_id=last,bucket=bucket_id:7,actions=output:3\"";
     }
@@ -81,15 +83,16 @@ vocabulary! {
 vocabulary! {
     /// A key of a bucket's text. A pair with another key is an action.
     pub(crate) enum BucketKey {
-        /// The number of the bucket, unique in its group, 0 to 4294967040. A bucket without one gets the smallest that no other
-        /// bucket of the text has.
+        /// The number of the bucket, unique in its group, 0 to 4294967040. A bucket without one gets the
+        /// smallest that no other bucket of the text has.
         BucketId: "bucket_id", "bucket_id:N",
             "-O OpenFlow15 add-group \"group_id=1,type=all,bucket=bucket_id:5,actions=output:1\"";
-        /// The bucket's share of the connections of a `select` group, 0 to 65535, in proportion to the sum of all weights; 1 if
-        /// it is not given. Other groups refuse a weight.
+        /// The bucket's share of the connections of a `select` group, 0 to 65535, in proportion to the sum of
+        /// all weights; 1 if it is not given. Other groups refuse a weight.
         Weight: "weight", "weight:N",
             "-O OpenFlow13 add-group \"group_id=1,type=select,bucket=weight:3,actions=output:1,bucket=weight:1,actions=output:2\"";
-        /// The bucket is alive while this port is up. `ff` groups need it, or `watch_group`; `all` and `indirect` groups refuse it.
+        /// The bucket is alive while this port is up. `ff` groups need it, or `watch_group`; `all` and
+        /// `indirect` groups refuse it.
         WatchPort: "watch_port", "watch_port:PORT",
             "-O OpenFlow13 add-group \"group_id=2,type=ff,bucket=watch_port:1,actions=output:1\"";
         /// The bucket is alive while this group has a bucket that is alive.
@@ -117,8 +120,8 @@ pub fn parse_group(
     Reader::new(text, command, context).read(text)
 }
 
-/// Parses a line of a file of groups, which may begin with a command: `modify group_id=1,...`. A line without one is for
-/// `default`.
+/// Parses a line of a file of groups, which may begin with a command: `modify group_id=1,...`. A line without
+/// one is for `default`.
 ///
 /// # Errors
 ///
@@ -142,8 +145,8 @@ pub fn parse_group_file_line(
     Reader::new(line, command, context).read(&text[end..])
 }
 
-/// Parses a line of `ofctl save` that describes a group. The bucket's actions are taken as they are written: no version
-/// of OpenFlow has to carry them.
+/// Parses a line of `ofctl save` that describes a group. The bucket's actions are taken as they are written: no
+/// version of OpenFlow has to carry them.
 ///
 /// # Errors
 ///
@@ -379,8 +382,8 @@ impl<'a> Reader<'a> {
     /// Parses a bucket: `weight:2,actions=output:1,output:2`. A pair that is no attribute of the bucket is an
     /// action. Also returns the bucket's number, if the text has one.
     fn bucket(&self, text: &'a str) -> Result<(Option<u32>, Bucket), TextError> {
-        // The text of an insertion does not have the group's type. The receiver, which knows the type, checks the
-        // weight and the watched port or group.
+        // The text of an insertion does not have the group's type. The receiver, which knows the type, checks
+        // the weight and the watched port or group.
         let is_insertion = self.command == GroupCommand::InsertBuckets;
         let kind = self.kind.unwrap_or(GroupType::All);
         let mut id = None;

@@ -65,8 +65,8 @@ impl<'a> Argument<'a> {
         Ok(LearnedPart::Match { dst, from })
     }
 
-    /// What stands in front of `->`, or behind `=`: bits of a field, or a value of the bits `dst`. A value that `is_matched`
-    /// is written as in a match if it is that of a whole field.
+    /// What stands in front of `->`, or behind `=`: bits of a field, or a value of the bits `dst`. A value that
+    /// `is_matched` is written as in a match if it is that of a whole field.
     fn learn_source(
         self,
         text: &str,

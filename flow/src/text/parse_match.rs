@@ -15,8 +15,8 @@ use crate::prerequisite::Prerequisite;
 use arrayvec::ArrayVec;
 use packet::wire::ip_proto;
 
-/// The largest number of fields that one match can name: all options, all registers in every width, and the fields that a
-/// packet has at a time would be little more.
+/// The largest number of fields that one match can name: all options, all registers in every width, and the
+/// fields that a packet has at a time would be little more.
 const MAX_FIELDS: usize = 128;
 
 /// The value of `dl_vlan` that selects untagged frames (OpenFlow 1.0 `OFP_VLAN_NONE`).
@@ -41,8 +41,8 @@ pub(super) struct MatchBuilder<'a> {
     lenient: bool,
     /// The fields collected so far, without IPv6 addresses.
     matching: Match,
-    /// IPv6 source and destination address. They have the same place in the key as IPv4 addresses, and go there in
-    /// [`MatchBuilder::finish`], when the EtherType is known.
+    /// IPv6 source and destination address. They have the same place in the key as IPv4 addresses, and go there
+    /// in [`MatchBuilder::finish`], when the EtherType is known.
     ipv6_key: [u128; 2],
     ipv6_mask: [u128; 2],
     /// The fields in the order in which the user wrote them.
@@ -394,8 +394,8 @@ fn exactly(field: FieldId, value: u128) -> Masked {
     Masked { value, mask: field.def().whole }
 }
 
-/// Turns a value and mask of a VLAN field into bits of `vlan_tci`: the value, the mask, and the bits of the match
-/// so far that they replace. A VLAN id or priority implies the tag-present bit.
+/// Turns a value and mask of a VLAN field into bits of `vlan_tci`: the value, the mask, and the bits of the
+/// match so far that they replace. A VLAN id or priority implies the tag-present bit.
 fn vlan_bits(field: FieldId, value: u128, mask: u128) -> (u16, u16, u16) {
     const ID: u16 = 0x0fff;
     const PCP: u16 = 0xe000;

@@ -23,22 +23,24 @@ pub enum MeterCommand {
 vocabulary! {
     /// A key or flag of a meter's text, in front of the bands.
     pub(crate) enum MeterKey {
-        /// The number by which `meter:ID` names the meter, 1 to 4294901760, or a virtual meter, which the switch itself uses:
-        /// `controller` limits the packet-ins of the bridge, `slowpath` the packets that miss the caches and are translated.
-        /// `del-meters`, `dump-meters` and `meter-stats` without it, or with `meter=all`, are about all meters.
+        /// The number by which `meter:ID` names the meter, 1 to 4294901760, or a virtual meter, which the
+        /// switch itself uses: `controller` limits the packet-ins of the bridge, `slowpath` the packets that
+        /// miss the caches and are translated. `del-meters`, `dump-meters` and `meter-stats` without it, or
+        /// with `meter=all`, are about all meters.
         Meter: "meter", "meter=N|controller|slowpath",
             "-O OpenFlow13 add-meter \"meter=controller,pktps,bands=type=drop,rate=1000\"";
-        /// Rates are in kilobits (1,000 bits) a second, and bursts in kilobits. Ethernet headers count. A meter has `kbps` or
-        /// `pktps`.
+        /// Rates are in kilobits (1,000 bits) a second, and bursts in kilobits. Ethernet headers count. A meter
+        /// has `kbps` or `pktps`.
         Kbps: "kbps", "kbps", "-O OpenFlow13 add-meter \"meter=1,kbps,bands=type=drop,rate=1000\"";
         /// Rates are in packets a second, and bursts in packets.
         Pktps: "pktps", "pktps", "-O OpenFlow13 add-meter \"meter=2,pktps,bands=type=drop,rate=500\"";
-        /// Each band says by `burst_size` how much may pass at once. Without the flag that is what the rate allows in one second.
+        /// Each band says by `burst_size` how much may pass at once. Without the flag that is what the rate
+        /// allows in one second.
         Burst: "burst", "burst", "-O OpenFlow13 add-meter \"meter=3,pktps,burst,bands=type=drop,rate=500,burst_size=50\"";
         /// The meter is to count. The switch counts for every meter.
         Stats: "stats", "stats", "-O OpenFlow13 add-meter \"meter=1,kbps,stats,bands=type=drop,rate=1000\"";
-        /// The bands, to the end of the text. Each begins with its `type`. A packet beyond the rates of several bands is treated as
-        /// the band with the highest of these rates says.
+        /// The bands, to the end of the text. Each begins with its `type`. A packet beyond the rates of several
+        /// bands is treated as the band with the highest of these rates says.
         Bands: "bands" | "band", "bands=type=TYPE,rate=N,...",
             "-O OpenFlow13 add-meter \"meter=4,kbps,bands=type=dscp_remark,rate=1000,prec_level=1,type=drop,rate=2000\"";
     }
@@ -48,14 +50,15 @@ vocabulary! {
 vocabulary! {
     /// A key of a band's text.
     pub(crate) enum BandKey {
-        /// What becomes of packets beyond the rate. `drop`: they are dropped (`meter`). `dscp_remark`: the drop precedence in the
-        /// DSCP of IP packets of assured forwarding (RFC 2597) grows by `prec_level`; Open vSwitch does not have it. Rules behind
-        /// the meter match the DSCP from before.
+        /// What becomes of packets beyond the rate. `drop`: they are dropped (`meter`). `dscp_remark`: the drop
+        /// precedence in the DSCP of IP packets of assured forwarding (RFC 2597) grows by `prec_level`; Open
+        /// vSwitch does not have it. Rules behind the meter match the DSCP from before.
         Type: "type", "type=drop|dscp_remark",
             "-O OpenFlow13 add-meter \"meter=5,kbps,bands=type=dscp_remark,rate=1000,prec_level=2\"";
         /// The rate of the band in the meter's unit, 1 to 4294967295.
         Rate: "rate", "rate=N", "-O OpenFlow13 add-meter \"meter=1,kbps,bands=type=drop,rate=1000\"";
-        /// How much may pass at once, in kilobits or packets, 1 to 4294967295. The meter must have the flag `burst`.
+        /// How much may pass at once, in kilobits or packets, 1 to 4294967295. The meter must have the flag
+        /// `burst`.
         BurstSize: "burst_size", "burst_size=N",
             "-O OpenFlow13 add-meter \"meter=6,kbps,burst,bands=type=drop,rate=1000,burst_size=200\"";
         /// By how much the drop precedence of a packet grows, 1 to 3 with effect; it is 3 at most.
@@ -81,7 +84,8 @@ pub fn parse_meter(text: &str, command: MeterCommand) -> Result<MeterMod, TextEr
     })
 }
 
-/// Parses the text of `del-meters`, `dump-meters` and `meter-stats`: `meter=N`, or nothing for all meters (`None`).
+/// Parses the text of `del-meters`, `dump-meters` and `meter-stats`: `meter=N`, or nothing for all meters
+/// (`None`).
 ///
 /// # Errors
 ///

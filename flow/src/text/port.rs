@@ -93,8 +93,8 @@ impl PortNames for BridgeNames {
 
 /// The first number that no port of a bridge has.
 const FIRST_RESERVED: u32 = OfPort::MAX.0 as u32;
-/// The first number of a reserved port that a user can name. The numbers below, from [`FIRST_RESERVED`] on, have no
-/// meaning.
+/// The first number of a reserved port that a user can name. The numbers below, from [`FIRST_RESERVED`] on,
+/// have no meaning.
 const FIRST_NAMED: u16 = 0xfff8;
 
 /// The names of the reserved ports. Of several names of one port, printing uses the first.
@@ -154,9 +154,9 @@ fn by_number(text: &str, lenient: bool) -> Result<OfPort, Fault> {
     }
 }
 
-/// Appends a port as `ovs-ofctl` prints it: the name of a reserved port, the name of the port (quoted unless it is
-/// alphanumeric), or the number. A port that has the name of a reserved one gets quotes, and one whose name would end
-/// the text around it its number, so that what is printed can be read again.
+/// Appends a port as `ovs-ofctl` prints it: the name of a reserved port, the name of the port (quoted unless it
+/// is alphanumeric), or the number. A port that has the name of a reserved one gets quotes, and one whose name
+/// would end the text around it its number, so that what is printed can be read again.
 pub fn write(out: &mut String, port: OfPort, names: &dyn PortNames) {
     if let Some((name, _)) = RESERVED.iter().find(|(_, p)| *p == port) {
         out.push_str(name);

@@ -1,8 +1,8 @@
 //! Text that comes from elsewhere, for a person to read: without the characters that a terminal obeys.
 //!
-//! Names of rules, ports and devices and the lines of a file can have any character, and a terminal clears the screen,
-//! sets its title or hides text when it is told to. So such characters are shown by their number, in the notation that
-//! JSON has for them: `\u001b`.
+//! Names of rules, ports and devices and the lines of a file can have any character, and a terminal clears the
+//! screen, sets its title or hides text when it is told to. So such characters are shown by their number, in
+//! the notation that JSON has for them: `\u001b`.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -11,8 +11,8 @@ use std::ops::Range;
 /// The largest number of characters of a line that [`mark`] shows.
 const SHOWN: usize = 160;
 
-/// The text with `\u001b` and the like in place of the characters that a terminal obeys, and of those that change the
-/// direction of text. Line feeds and tabs stay.
+/// The text with `\u001b` and the like in place of the characters that a terminal obeys, and of those that
+/// change the direction of text. Line feeds and tabs stay.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return Cow::Borrowed(text);
@@ -28,8 +28,8 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A word of a text in quotes, for a message. A word that has quotes of its own, such as the name of a port, is not
-/// quoted twice.
+/// A word of a text in quotes, for a message. A word that has quotes of its own, such as the name of a port, is
+/// not quoted twice.
 pub(super) fn quoted(word: &str) -> String {
     let bare = word.strip_prefix('"').and_then(|word| word.strip_suffix('"'));
     format!("{:?}", bare.unwrap_or(word))
@@ -41,8 +41,8 @@ fn is_obeyed(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t') || is_direction
 }
 
-/// The message, with its middle left out if it has more than `most` characters: messages quote words of users, and a
-/// word can have a million characters.
+/// The message, with its middle left out if it has more than `most` characters: messages quote words of users,
+/// and a word can have a million characters.
 pub fn shorten(message: String, most: usize) -> String {
     // A text never has more characters than bytes. Most messages end here.
     if message.len() <= most {
@@ -59,8 +59,8 @@ pub fn shorten(message: String, most: usize) -> String {
     format!("{start}[... {} characters ...]{end}", count - most)
 }
 
-/// Appends a line, and below it carets under a part of it, at least `least`, both indented by two columns. Of a long line
-/// only the part around the carets is shown. `span` is a range of byte offsets.
+/// Appends a line, and below it carets under a part of it, at least `least`, both indented by two columns. Of a
+/// long line only the part around the carets is shown. `span` is a range of byte offsets.
 pub fn mark(out: &mut String, line: &str, span: Range<usize>, least: usize) {
     let columns = |range: Range<usize>| line.get(range).map_or(0, |part| part.chars().count());
     let start = columns(0..span.start);

@@ -1,4 +1,5 @@
-//! Turns the text of a rule into the request that a switch gets, as if a message of an OpenFlow version carried it.
+//! Turns the text of a rule into the request that a switch gets, as if a message of an OpenFlow version carried
+//! it.
 //!
 //! 1. The text is parsed, and the actions are checked against the match ([`WrittenRule::read`]).
 //! 2. The rule goes through a message of the version, and is checked again as a receiver checks it
@@ -19,8 +20,8 @@ use crate::matching::Match;
 use crate::types::{OfVersion, TableId};
 use std::borrow::Cow;
 
-/// The fault of a rule that no format of the version can carry. `usable` are the formats that can carry the rule,
-/// and `allowed` are those of the version.
+/// The fault of a rule that no format of the version can carry. `usable` are the formats that can carry the
+/// rule, and `allowed` are those of the version.
 pub(super) fn no_format(usable: Protocols, allowed: Protocols) -> Fault {
     Fault::new(format!(
         "none of the usable flow formats ({usable}) is among the allowed flow formats ({allowed})"
@@ -64,8 +65,8 @@ impl<'a> WrittenRule<'a> {
         if has_actions(context.command) { self.check_consistency(context) } else { Ok(()) }
     }
 
-    /// Parses `rule`, which is a subslice of the text, without checking the actions against the match. `nesting` says
-    /// whether the rule is a request or a line of a dump.
+    /// Parses `rule`, which is a subslice of the text, without checking the actions against the match.
+    /// `nesting` says whether the rule is a request or a line of a dump.
     pub(super) fn collect(
         &mut self,
         rule: &'a str,
@@ -129,8 +130,8 @@ impl<'a> WrittenRule<'a> {
         }
     }
 
-    /// Replaces the rule by what the receiver of a message of the context's version gets, and checks that as the
-    /// receiver does.
+    /// Replaces the rule by what the receiver of a message of the context's version gets, and checks that as
+    /// the receiver does.
     pub(super) fn send(&mut self, context: &ParseContext<'_>) -> Result<(), TextError> {
         let version = context.version;
         let allowed = context.allowed();
@@ -184,8 +185,8 @@ impl<'a> WrittenRule<'a> {
             // In 1.0 and 1.1 an add always resets the counters. Later versions have a flag for that.
             flow_mod.flags.reset_counts = true;
         }
-        // A modification that finds no rule adds one in 1.0 and 1.1 only. A modification gives rules its cookie,
-        // even if the cookie is 0, in 1.0 only.
+        // A modification that finds no rule adds one in 1.0 and 1.1 only. A modification gives rules its
+        // cookie, even if the cookie is 0, in 1.0 only.
         flow_mod.adds_if_none &= version <= OfVersion::OpenFlow11;
         if flow_mod.command != Command::Add {
             let selects = flow_mod.cookie_filter.is_some()
@@ -251,9 +252,9 @@ impl<'a> WrittenRule<'a> {
     }
 }
 
-/// A standard match of 1.0 or 1.1 can only ask for a VLAN id or for no tag at all. Open vSwitch turns a match that
-/// wants the tag-present bit to be zero into "no tag at all" if a standard match can carry the rule. This function
-/// returns that match, or `None` if the match stays as it is.
+/// A standard match of 1.0 or 1.1 can only ask for a VLAN id or for no tag at all. Open vSwitch turns a match
+/// that wants the tag-present bit to be zero into "no tag at all" if a standard match can carry the rule. This
+/// function returns that match, or `None` if the match stays as it is.
 ///
 /// Strict parsing lets only `vlan_vid=0` and the like reach this point, which mean "no tag at all" anyway.
 fn as_standard_match(matching: &Match, usable: Protocols) -> Option<Match> {
@@ -281,7 +282,8 @@ fn instead_of_1_0() -> &'static str {
     "use -O OpenFlow13"
 }
 
-/// Refuses actions that the receiver of a message of the version refuses, beyond those that [`consistency`] refuses.
+/// Refuses actions that the receiver of a message of the version refuses, beyond those that [`consistency`]
+/// refuses.
 pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), Fault> {
     for action in actions {
         match action.nested() {
@@ -338,8 +340,8 @@ fn cut_leniently(rule: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// If `pair` is `actions=` or `action=`, the rest of `text` behind the sign: the list of actions. `pairs` is the
-/// iterator that returned the pair.
+/// If `pair` is `actions=` or `action=`, the rest of `text` behind the sign: the list of actions. `pairs` is
+/// the iterator that returned the pair.
 pub(super) fn behind_actions<'a>(
     text: &'a str,
     pair: &Pair<'a>,

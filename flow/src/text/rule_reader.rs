@@ -32,8 +32,8 @@ pub(super) struct RuleReader<'a, 'c> {
     flow_mod: &'c mut FlowMod,
     /// The flow formats that can carry the attributes collected so far.
     usable: Protocols,
-    /// The attributes collected so far: bit `n` is the attribute whose discriminant is `n`, and [`COOKIE_FILTER`] is
-    /// the cookie with a mask.
+    /// The attributes collected so far: bit `n` is the attribute whose discriminant is `n`, and
+    /// [`COOKIE_FILTER`] is the cookie with a mask.
     seen: u32,
 }
 
@@ -49,7 +49,8 @@ impl<'a, 'c> RuleReader<'a, 'c> {
         Self { text, context, matching, flow_mod, usable: Protocols::ANY, seen: 0 }
     }
 
-    /// Checks the match and puts it into the request. Returns the flow formats that can carry attributes and match.
+    /// Checks the match and puts it into the request. Returns the flow formats that can carry attributes and
+    /// match.
     pub(super) fn finish(&mut self) -> Result<Protocols, TextError> {
         let formats = self.matching.finish()?;
         self.flow_mod.matching = *self.matching.matching();
@@ -106,8 +107,8 @@ impl<'a, 'c> RuleReader<'a, 'c> {
         }
     }
 
-    /// The fault of the word `actions` where no list of actions begins: the command takes none, or the word has no
-    /// equals sign. The hint repeats the rule with the sign.
+    /// The fault of the word `actions` where no list of actions begins: the command takes none, or the word has
+    /// no equals sign. The hint repeats the rule with the sign.
     fn misplaced_actions(&self, pair: &Pair<'a>) -> Fault {
         if !has_actions(self.context.command) {
             return Fault::new("this command takes no actions").hint("leave the actions out");
@@ -288,7 +289,8 @@ fn group_number(text: &str) -> Result<GroupId, Fault> {
     }
 }
 
-/// Parses a `name` or `label`. The allowed characters are those that dumps can show and the parser can read again.
+/// Parses a `name` or `label`. The allowed characters are those that dumps can show and the parser can read
+/// again.
 fn human_name(text: &str) -> Result<Arc<str>, Fault> {
     let is_plain = |c: char| c.is_alphanumeric() || "-_.:/@+".contains(c);
     if text.len() > MAX_NAME {

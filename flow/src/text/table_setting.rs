@@ -1,5 +1,5 @@
-//! The settings of tables as words, as `mod-table` takes them: those of `ovs-ofctl`, and those that Open vSwitch keeps in its
-//! database.
+//! The settings of tables as words, as `mod-table` takes them: those of `ovs-ofctl`, and those that Open
+//! vSwitch keeps in its database.
 
 use super::subfield;
 use crate::table_mod::{OverflowPolicy, TableMiss, TableSettings, VacancyThresholds};

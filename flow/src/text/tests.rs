@@ -379,7 +379,8 @@ fn a_conjunction_names_a_clause_and_stands_alone() {
     }
 }
 
-/// OpenFlow 1.5 has `set_field` in place of `load`, and the mask of such a `set_field` may be wider than the field's legal bits.
+/// OpenFlow 1.5 has `set_field` in place of `load`, and the mask of such a `set_field` may be wider than the
+/// field's legal bits.
 #[test]
 fn the_mask_of_a_set_field_keeps_bits_that_the_field_does_not_use() {
     let version = OfVersion::OpenFlow15;

@@ -64,7 +64,8 @@ impl Reader<'_> {
 
     fn check_mask(&self, masked: Masked) -> Result<Masked, Fault> {
         let Masked { value, mask } = masked;
-        // As in Open vSwitch, even a mask of exactly the field's bits is refused if it is not a mask of whole bytes.
+        // As in Open vSwitch, even a mask of exactly the field's bits is refused if it is not a mask of whole
+        // bytes.
         let is_partial = mask != 0 && mask != self.bytes_mask();
         if is_partial && !self.def.maskable {
             return Err(Fault::new("the field takes no mask").hint("give the value alone"));
@@ -96,8 +97,8 @@ impl Reader<'_> {
         Ok(Masked { value: number, mask })
     }
 
-    /// The fault of a range of values, `80-90`, which no match can have. The hint gives matches that cover the range
-    /// together, with as few rules as masks allow.
+    /// The fault of a range of values, `80-90`, which no match can have. The hint gives matches that cover the
+    /// range together, with as few rules as masks allow.
     fn range(&self, first: u64, last: u64) -> Fault {
         /// How many matches the hint gives at most.
         const MOST_SHOWN: usize = 8;
@@ -370,8 +371,8 @@ fn low_bits(prefix: u16, width: u16) -> u128 {
     ones(width - prefix)
 }
 
-/// Parses an IPv4 address in dotted form; `None` if the text is none. Leniently, numbers wrap at 256, as in Open
-/// vSwitch.
+/// Parses an IPv4 address in dotted form; `None` if the text is none. Leniently, numbers wrap at 256, as in
+/// Open vSwitch.
 pub(super) fn ipv4(text: &str, lenient: bool) -> Option<u32> {
     let (value, rest) = ipv4_and_rest(text.as_bytes(), lenient)?;
     rest.is_empty().then_some(value)
@@ -407,8 +408,8 @@ fn ipv4_and_rest(text: &[u8], lenient: bool) -> Option<(u32, &[u8])> {
     }
 }
 
-/// Parses a MAC address, six hexadecimal numbers with colons, into the lower 48 bits of an integer; `None` if the
-/// text is none. Leniently, a number may have more than two digits and wraps at 256.
+/// Parses a MAC address, six hexadecimal numbers with colons, into the lower 48 bits of an integer; `None` if
+/// the text is none. Leniently, a number may have more than two digits and wraps at 256.
 pub(super) fn mac(text: &str, lenient: bool) -> Option<u64> {
     let mut value = 0u64;
     let mut parts = text.split(':');

@@ -1,5 +1,5 @@
-//! The words of rules: names of fields, protocols, attributes and flags. Also finds the word that is nearest to a
-//! misspelt one.
+//! The words of rules: names of fields, protocols, attributes and flags. Also finds the word that is nearest to
+//! a misspelt one.
 
 use super::error::Fault;
 use super::vocabulary::vocabulary;
@@ -25,7 +25,8 @@ pub const TUN_FLAGS: [&str; 1] = ["oam"];
 pub(super) enum Word {
     /// The name or alias of a field, which takes a value: `nw_src`.
     Field(FieldId),
-    /// A protocol word, which stands alone: `tcp` matches an EtherType and, unless it is `None`, an IP protocol.
+    /// A protocol word, which stands alone: `tcp` matches an EtherType and, unless it is `None`, an IP
+    /// protocol.
     Protocol { dl_type: u16, nw_proto: Option<u8> },
     /// `eth`, which stands alone and matches every packet.
     Ethernet,
@@ -40,22 +41,24 @@ pub(super) enum Word {
 
 #[rustfmt::skip]
 vocabulary! {
-    /// The attributes of a rule that have a value. The discriminants are below 31: the parser keeps a set of them as bits.
+    /// The attributes of a rule that have a value. The discriminants are below 31: the parser keeps a set of
+    /// them as bits.
     pub(crate) enum Attribute {
-        /// The table that holds the rule, 0 to 253; 0 if it is not given. Packets begin in table 0. `dump-flows table=255` and
-        /// `del-flows table=255` are about all tables.
+        /// The table that holds the rule, 0 to 253; 0 if it is not given. Packets begin in table 0.
+        /// `dump-flows table=255` and `del-flows table=255` are about all tables.
         Table: "table", "table=N", "add-flow \"table=1,ip,actions=output:2\"";
-        /// Of the rules of a table that match a packet, the one with the highest priority is carried out: 0 to 65535; 32768 if
-        /// it is not given.
+        /// Of the rules of a table that match a packet, the one with the highest priority is carried out: 0 to
+        /// 65535; 32768 if it is not given.
         Priority: "priority", "priority=N", "add-flow \"priority=100,icmp,actions=drop\"";
-        /// A number of 64 bits that the rule carries for its owner. With a mask, commands select rules by it; `-1` is the mask
-        /// of all bits.
+        /// A number of 64 bits that the rule carries for its owner. With a mask, commands select rules by it;
+        /// `-1` is the mask of all bits.
         Cookie: "cookie", "cookie=N, cookie=N/MASK", "del-flows \"cookie=0x2a/-1\"";
         /// The rule is removed after this many seconds without a packet, 1 to 65535; 0 means never.
         IdleTimeout: "idle_timeout", "idle_timeout=SECONDS", "add-flow \"idle_timeout=60,tcp,tcp_dst=80,actions=output:2\"";
         /// The rule is removed this many seconds after it was added, 1 to 65535; 0 means never.
         HardTimeout: "hard_timeout", "hard_timeout=SECONDS", "add-flow \"hard_timeout=300,ip,nw_src=10.0.0.9,actions=drop\"";
-        /// A number of 16 bits that the rule carries: how important it is if a full table has to remove rules (OpenFlow 1.4).
+        /// A number of 16 bits that the rule carries: how important it is if a full table has to remove rules
+        /// (OpenFlow 1.4).
         Importance: "importance", "importance=N", "-O OpenFlow14 add-flow \"importance=5,arp,actions=NORMAL\"";
         /// Selects rules with an `output` to this port, for lists and deletions.
         OutPort: "out_port", "out_port=PORT", "dump-flows \"out_port=2\"";
@@ -72,8 +75,8 @@ vocabulary! {
 vocabulary! {
     /// The flags of a rule, as in [`FlowFlags`](crate::flow_mod::FlowFlags).
     pub(crate) enum Flag {
-        /// Controllers are told when the rule expires or is deleted. The switch connects to no controllers; `ofctl monitor
-        /// flows` tells of every rule.
+        /// Controllers are told when the rule expires or is deleted. The switch connects to no controllers;
+        /// `ofctl monitor flows` tells of every rule.
         SendFlowRem: "send_flow_rem", "send_flow_rem", "add-flow \"send_flow_rem,arp,actions=NORMAL\"";
         /// The rule is refused if the table has a rule of the same priority that a packet can match, too.
         CheckOverlap: "check_overlap", "check_overlap", "add-flow \"check_overlap,priority=7,arp,actions=NORMAL\"";
@@ -235,9 +238,9 @@ pub(super) fn nearest_field(name: &str) -> Option<&'static str> {
     closest(name, FIELD_NAMES.keys().copied())
 }
 
-/// The candidate that is nearest to a misspelt word; `None` if none is near. A candidate is near if it differs by
-/// at most one edit from a word of 2 to 4 bytes, two edits from a word of 5 to 8 bytes, or three edits from a
-/// longer word.
+/// The candidate that is nearest to a misspelt word; `None` if none is near. A candidate is near if it differs
+/// by at most one edit from a word of 2 to 4 bytes, two edits from a word of 5 to 8 bytes, or three edits from
+/// a longer word.
 pub(crate) fn closest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,

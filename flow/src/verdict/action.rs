@@ -3,8 +3,8 @@
 //! Translation (`flowtable::policy`) produces the list from the rules' [`Action`](crate::action::Action)s, and
 //! `flowtable::datapath::execute` carries it out. All values are host integers.
 //!
-//! A field is edited by a [`Rewrite`], which has a mask: frames of one cached flow may differ in the bits that the
-//! translation did not look at, and those bits have to stay as they are.
+//! A field is edited by a [`Rewrite`], which has a mask: frames of one cached flow may differ in the bits that
+//! the translation did not look at, and those bits have to stay as they are.
 
 use super::drop_reason::DropReason;
 use super::packet_in::PacketInReason;
@@ -32,8 +32,8 @@ macro_rules! rewrite {
                 Self { value: value & mask, mask }
             }
 
-            /// The change of a field that has the value `from` and is to have the value `to`, as far as the bits of
-            /// `mask` go: no change if the two are equal.
+            /// The change of a field that has the value `from` and is to have the value `to`, as far as the
+            /// bits of `mask` go: no change if the two are equal.
             pub fn between(from: $t, to: $t, mask: $t) -> Self {
                 if from == to { Self::new(0, 0) } else { Self::new(to, mask) }
             }
@@ -53,12 +53,12 @@ macro_rules! rewrite {
 }
 rewrite!(u8, u16, u32, u64, u128);
 
-/// How a change of IP addresses adjusts the transport checksum of fragments and of packets with a routing header.
-/// All other packets are treated alike by both variants.
+/// How a change of IP addresses adjusts the transport checksum of fragments and of packets with a routing
+/// header. All other packets are treated alike by both variants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AddressSums {
-    /// As the standards say: payload of later fragments is left alone, because they have no transport header. The
-    /// checksums of atomic fragments (RFC 6946) and of packets with a routing header are adjusted.
+    /// As the standards say: payload of later fragments is left alone, because they have no transport header.
+    /// The checksums of atomic fragments (RFC 6946) and of packets with a routing header are adjusted.
     #[default]
     Right,
     /// As Open vSwitch 3.1 does (`switchd --lenient`): payload bytes of later IPv4 fragments are changed as if
@@ -78,13 +78,15 @@ pub enum Transport {
     Sctp,
 }
 
-/// What a controller is told of a packet beside the packet itself (OpenFlow `OFPT_PACKET_IN`), and which controllers.
+/// What a controller is told of a packet beside the packet itself (OpenFlow `OFPT_PACKET_IN`), and which
+/// controllers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerMeta {
     /// The bridge whose controllers get the packet.
     pub bridge: BridgeId,
-    /// How many bytes of the packet the action asks for; 65535 asks for the whole packet. Controllers get whole packets
-    /// whatever the number is, as those of Open vSwitch do, because the switch has no buffers for the rest.
+    /// How many bytes of the packet the action asks for; 65535 asks for the whole packet. Controllers get whole
+    /// packets whatever the number is, as those of Open vSwitch do, because the switch has no buffers for the
+    /// rest.
     pub max_len: u16,
     /// Why the packet goes to a controller.
     pub reason: PacketInReason,
@@ -96,13 +98,13 @@ pub struct ControllerMeta {
     pub cookie: u64,
     /// The bytes that the action gave as `userdata`, for the controller to recognise the action by.
     pub userdata: Vec<u8>,
-    /// Ingress port, registers and metadata of the packet. The headers are zero but for those of the tunnel and the connection, and
-    /// the EtherType: the others are in the packet.
+    /// Ingress port, registers and metadata of the packet. The headers are zero but for those of the tunnel and
+    /// the connection, and the EtherType: the others are in the packet.
     pub state: PipelineKey,
     /// Why the packet is dropped, should no controller want it and nothing else be done with it.
     pub unwanted: DropReason,
-    /// The id of the state with which the packet goes on once a controller resumes it; `None` if the packet does not wait
-    /// for that.
+    /// The id of the state with which the packet goes on once a controller resumes it; `None` if the packet
+    /// does not wait for that.
     pub paused: Option<u32>,
     /// The meter that limits the packet-ins; `None` if none does.
     pub meter: Option<MeterRef>,
@@ -141,8 +143,8 @@ pub struct CtCommit {
     pub alg: Option<CtAlg>,
 }
 
-/// One step that the datapath carries out on a frame. Steps are carried out in order, each on the frame as the steps
-/// before left it.
+/// One step that the datapath carries out on a frame. Steps are carried out in order, each on the frame as the
+/// steps before left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DpAction {
     /// Sends the frame, as it is at this step, from a port.
@@ -160,7 +162,8 @@ pub enum DpAction {
     OutputQueued {
         /// The port that sends the frame.
         port: PortNo,
-        /// The priority by which the queueing discipline of the port's device chooses the queue (`SO_PRIORITY`, socket(7)).
+        /// The priority by which the queueing discipline of the port's device chooses the queue (`SO_PRIORITY`,
+        /// socket(7)).
         priority: u32,
     },
     /// Sends the frame, as it is at this step, from a tunnel port.
@@ -188,8 +191,8 @@ pub enum DpAction {
     },
     /// Gives a copy of the frame to the controllers that want it.
     Controller(Arc<ControllerMeta>),
-    /// Sends the frame through a meter. A frame that the meter drops takes no further step of its list, nor of the lists
-    /// around that on the same copy of the frame.
+    /// Sends the frame through a meter. A frame that the meter drops takes no further step of its list, nor of
+    /// the lists around that on the same copy of the frame.
     Meter(MeterRef),
     /// Changes the MAC addresses, which are integers as [`mac_bits`](crate::types::mac_bits) makes them.
     SetEth {
@@ -202,7 +205,8 @@ pub enum DpAction {
     PushVlan {
         /// The tag's protocol identifier: 0x8100 (802.1Q) or 0x88a8 (802.1ad).
         tpid: u16,
-        /// The tag control information: priority in the upper 3 bits, VLAN id in the lower 12, zero between them.
+        /// The tag control information: priority in the upper 3 bits, VLAN id in the lower 12, zero between
+        /// them.
         tci: u16,
     },
     /// Removes the outermost VLAN tag.
@@ -294,8 +298,8 @@ pub enum DpAction {
     },
     /// Changes the outermost label stack entry (RFC 3032 §2.1).
     SetMpls(Rewrite<u32>),
-    /// Carries out one of two lists, depending on the length of the frame. Steps behind this one are carried out
-    /// in both cases.
+    /// Carries out one of two lists, depending on the length of the frame. Steps behind this one are carried
+    /// out in both cases.
     CheckLen {
         /// Length in bytes that the frame is compared with. The Ethernet header counts, VLAN tags do not.
         len: u16,
@@ -304,7 +308,8 @@ pub enum DpAction {
         /// The steps for a frame of `len` bytes or fewer.
         fits: Vec<DpAction>,
     },
-    /// Carries out the steps on a copy of the frame. The steps behind this one see the frame without their changes.
+    /// Carries out the steps on a copy of the frame. The steps behind this one see the frame without their
+    /// changes.
     Clone(Vec<DpAction>),
     /// Looks the frame's connection up, and tells the pass that a later step of the list begins.
     Ct(Box<CtAction>),

@@ -1,8 +1,8 @@
-//! The verdict about a frame: the datapath actions to carry out, or the reason why the frame is dropped, and whether
-//! the frame is flooded.
+//! The verdict about a frame: the datapath actions to carry out, or the reason why the frame is dropped, and
+//! whether the frame is flooded.
 //!
-//! Translation (`flowtable::policy`) produces verdicts, and the datapath (`flowtable::datapath`) carries them out.
-//! The two share this module and nothing else.
+//! Translation (`flowtable::policy`) produces verdicts, and the datapath (`flowtable::datapath`) carries them
+//! out. The two share this module and nothing else.
 
 mod action;
 mod drop_reason;

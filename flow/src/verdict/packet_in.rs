@@ -1,7 +1,7 @@
 //! What a controller is told of a packet that the rules gave to it, beside the packet itself.
 
-/// Why a packet goes to a controller (OpenFlow `OFPR_*`). The discriminants are the numbers that actions, and messages
-/// of OpenFlow 1.4, have for the reasons.
+/// Why a packet goes to a controller (OpenFlow `OFPR_*`). The discriminants are the numbers that actions, and
+/// messages of OpenFlow 1.4, have for the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum PacketInReason {
@@ -17,11 +17,11 @@ pub enum PacketInReason {
     Group = 4,
     /// An output of a packet-out, which messages have since OpenFlow 1.4.
     PacketOut = 5,
-    /// An output of a table's rule for what the others leave: priority 0, and a match for every packet. Messages call it
-    /// `NoMatch` since OpenFlow 1.3, and `Action` before.
+    /// An output of a table's rule for what the others leave: priority 0, and a match for every packet.
+    /// Messages call it `NoMatch` since OpenFlow 1.3, and `Action` before.
     ExplicitMiss = 6,
-    /// A table has no rule for the packet. Messages call it `NoMatch`. Controllers of OpenFlow 1.3 and later are not told of
-    /// such packets (OpenFlow 1.3.5 §5.4).
+    /// A table has no rule for the packet. Messages call it `NoMatch`. Controllers of OpenFlow 1.3 and later
+    /// are not told of such packets (OpenFlow 1.3.5 §5.4).
     ImplicitMiss = 7,
 }
 

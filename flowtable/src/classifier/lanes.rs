@@ -53,8 +53,8 @@ impl HalfSet {
         (HEADER + self.0.len()).div_ceil(LANES)
     }
 
-    /// Whether a mask has [picked](Self::pick) bits in these halves, and nothing elsewhere. None of the picked halves may be
-    /// zero.
+    /// Whether a mask has [picked](Self::pick) bits in these halves, and nothing elsewhere. None of the picked
+    /// halves may be zero.
     pub(super) fn are_all_of(self, picked: &[[u8; 4]], mask: &PipelineMask) -> bool {
         let halves: &[u32; HALVES] = zerocopy::transmute_ref!(&mask.bits);
         // Another mask mostly differs in one of the few picked halves.

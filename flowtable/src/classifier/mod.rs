@@ -403,9 +403,9 @@ impl<T> Classifier<T> {
         subtable.key(rule.value.hash, slot, rule.rank(), |slot| self.rules.rank_of(slot))
     }
 
-    /// The words of a rule's match in which its mask has bits, in the order of the key, whether the rule is visible or not,
-    /// until the rule is purged.
-    /// Costs a fraction of what the whole match of an [`entry`](Self::entry) does.
+    /// The words of a rule's match in which its mask has bits, in the order of the key, whether the rule is
+    /// visible or not, until the rule is purged. Costs a fraction of what the whole match of an
+    /// [`entry`](Self::entry) does.
     pub fn masked_words(&self, id: RuleId) -> Option<impl Iterator<Item = MaskedWord>> {
         let rule = self.rules.get(id)?;
         let subtable = &self.subtables[usize::from(rule.value.subtable)];

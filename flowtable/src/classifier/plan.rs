@@ -14,8 +14,8 @@
 //! Candidates are the common masks, and the bits that two masks share: first of the most common
 //! masks, then, in a few rounds, of the masks that the present choice serves worst.
 //!
-//! Rules that move delay those who add further ones. So a plan that is made while rules come begins with the hash masks that the
-//! table has, and a mask keeps its own one if that is nearly as good as the best one.
+//! Rules that move delay those who add further ones. So a plan that is made while rules come begins with the
+//! hash masks that the table has, and a mask keeps its own one if that is nearly as good as the best one.
 //!
 //! A table may have thousands of masks. The most common ones are planned for one by one. The rare
 //! ones are put into classes of similar masks, and a class is planned for as one mask: the bits
@@ -38,8 +38,8 @@ pub(super) const MASKS: usize = 384;
 pub(super) const RARE: usize = 1024;
 /// Number of classes into which rare masks are put, at most.
 const CLASSES: usize = 128;
-/// Two masks are of one class if they have the same number of bits in each half of each word, counted in steps of one of
-/// these sizes. The planner takes the smallest step that makes no more than [`CLASSES`] classes.
+/// Two masks are of one class if they have the same number of bits in each half of each word, counted in steps
+/// of one of these sizes. The planner takes the smallest step that makes no more than [`CLASSES`] classes.
 const STEPS: [u32; 4] = [4, 8, 16, 64];
 /// Number of masks, the most common ones, that are candidates for a hash mask themselves.
 const SINGLE: usize = 32;
@@ -65,8 +65,8 @@ const PROBE: f64 = 60.0;
 const ROW: f64 = 3.0;
 /// Rules do not move for fewer rows of a lookup than these.
 const FEW_ROWS: f64 = 0.05;
-/// A plan keeps the present hash masks, perhaps with others beside them, unless lookups cost more than this many times
-/// what they cost with the best hash masks.
+/// A plan keeps the present hash masks, perhaps with others beside them, unless lookups cost more than this
+/// many times what they cost with the best hash masks.
 const KEPT: f64 = 1.5;
 
 /// A mask with its number of rules and some of their keys. Announced rules count.
@@ -122,8 +122,8 @@ pub(super) struct Adoption {
     pub(super) masks: usize,
 }
 
-/// Plans the subtables for all masks of a table. `kept` are subtables of the table, by their numbers, with their hash masks: rules
-/// stay there unless it is much better that they move.
+/// Plans the subtables for all masks of a table. `kept` are subtables of the table, by their numbers, with
+/// their hash masks: rules stay there unless it is much better that they move.
 pub(super) fn plan(
     mut census: Vec<Census>,
     kept: &[(u16, PipelineMask)],
@@ -306,8 +306,8 @@ struct Candidate {
 /// The hash masks that were chosen for a table.
 struct Choice {
     hash_masks: Vec<Bits>,
-    /// For each mask that was planned for, the number of rows that it adds to a lookup under each hash mask; `None` if it does
-    /// not contain the hash mask, or if no rule of the mask was in the sample.
+    /// For each mask that was planned for, the number of rows that it adds to a lookup under each hash mask;
+    /// `None` if it does not contain the hash mask, or if no rule of the mask was in the sample.
     rows_of: Vec<Vec<Option<f64>>>,
     /// The index of the best hash mask of each mask that was planned for.
     subtables: Vec<Option<usize>>,
@@ -315,7 +315,8 @@ struct Choice {
 }
 
 impl Choice {
-    /// The index of the hash mask for a mask of the class `place`, whose rules are under the hash mask `home` now.
+    /// The index of the hash mask for a mask of the class `place`, whose rules are under the hash mask `home`
+    /// now.
     fn subtable_of(&self, place: usize, mask: &[u64], home: Option<&[u64]>) -> usize {
         if let Some(stays) = home.and_then(|home| self.stays(place, home)) {
             return stays;
@@ -329,7 +330,8 @@ impl Choice {
         fitting.max_by_key(|&g| ones(&self.hash_masks[g])).expect("no bits fit every mask")
     }
 
-    /// The index of the hash mask `home`; `None` if it was not chosen, or if the class `place` has a much better one.
+    /// The index of the hash mask `home`; `None` if it was not chosen, or if the class `place` has a much
+    /// better one.
     fn stays(&self, place: usize, home: &[u64]) -> Option<usize> {
         let at = self.hash_masks.iter().position(|hash_mask| hash_mask == home)?;
         let rows = self.rows_of.get(place)?;
@@ -567,8 +569,8 @@ fn cost(candidates: &[Candidate], chosen: &[usize], masks: usize) -> f64 {
     rows.iter().sum::<f64>() * ROW + probes as f64 * PROBE
 }
 
-/// Adds candidates to those that are `chosen` until no further one saves more than its probe costs, and leaves out those that
-/// save less. The first candidate is chosen always.
+/// Adds candidates to those that are `chosen` until no further one saves more than its probe costs, and leaves
+/// out those that save less. The first candidate is chosen always.
 fn choose(candidates: &[Candidate], mut chosen: Vec<usize>, masks: usize) -> Vec<usize> {
     let (mut current, _) = served(candidates, &chosen, masks);
     while chosen.len() < MAX_SUBTABLES {

@@ -56,7 +56,8 @@ pub(super) struct Packed<'a, const W: usize> {
 }
 
 impl<'a, T> Search<'a, '_, T> {
-    /// Runs the search among the rules whose values may win, and adds the bits that explain the answer to `mask`.
+    /// Runs the search among the rules whose values may win, and adds the bits that explain the answer to
+    /// `mask`.
     ///
     /// `W` is at least the width in lines of every subtable. `W` is 1 only if every subtable has
     /// the width 1.
@@ -143,8 +144,8 @@ impl<'a, T> Search<'a, '_, T> {
     }
 }
 
-/// Adds bits of the key to `mask` that explain what the probes did not find in front of `end`; `None` is the end of all
-/// rows.
+/// Adds bits of the key to `mask` that explain what the probes did not find in front of `end`; `None` is the
+/// end of all rows.
 #[inline(always)]
 pub(super) fn explain<'a, T, const W: usize>(
     search: &Search<'a, '_, T>,

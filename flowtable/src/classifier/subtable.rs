@@ -274,8 +274,8 @@ impl Subtable {
         Some(header.mask)
     }
 
-    /// The row of the rule in the slot `slot`. The rank leads to the row by binary search, because a bucket may have
-    /// thousands of rows.
+    /// The row of the rule in the slot `slot`. The rank leads to the row by binary search, because a bucket may
+    /// have thousands of rows.
     fn row(
         &self,
         hash: u32,

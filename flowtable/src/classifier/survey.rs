@@ -31,7 +31,8 @@ pub struct Survey {
     /// Whether `slots` has every slot of the table.
     is_complete: bool,
     coming: Vec<Coming>,
-    /// The subtables with their hash masks, which a plan keeps unless others are much better. None if it need not keep any.
+    /// The subtables with their hash masks, which a plan keeps unless others are much better. None if it need
+    /// not keep any.
     kept: Vec<(u16, PipelineMask)>,
 }
 

@@ -1,11 +1,13 @@
 //! Limits the connections that a port may begin while established ones have to be protected.
 //!
-//! A frame that begins a connection costs as much as fifteen of an established one, so a flood of them takes the worker's time from
-//! all others. While a worker mostly forwards frames of known connections, each port has a rate and a burst of new ones.
-//! Frames beyond that are forwarded as the rules say, but their connections are not remembered: the next frame is `new` again.
-//! Addresses that have an answered connection have a reserve on top, because nothing else tells a client from a flood.
+//! A frame that begins a connection costs as much as fifteen of an established one, so a flood of them takes
+//! the worker's time from all others. While a worker mostly forwards frames of known connections, each port has
+//! a rate and a burst of new ones. Frames beyond that are forwarded as the rules say, but their connections are
+//! not remembered: the next frame is `new` again. Addresses that have an answered connection have a reserve on
+//! top, because nothing else tells a client from a flood.
 //!
-//! A worker without established connections has nothing to protect, and refuses none. Each worker has a budget of its own.
+//! A worker without established connections has nothing to protect, and refuses none. Each worker has a budget
+//! of its own.
 
 use flow::types::PortNo;
 use std::cell::{Cell, RefCell};
@@ -16,8 +18,9 @@ const RATE: u64 = 75_000;
 const RESERVE: u64 = RATE / 4;
 /// A budget that was not used for this long is full, in milliseconds.
 const FULL_AFTER: u64 = 100;
-/// Protection ends after a period of this length, in milliseconds, with more than [`MUCH`] new connections for each
-/// frame of a known one. It begins after a millisecond with more frames of known connections than new ones.
+/// Protection ends after a period of this length, in milliseconds, with more than [`MUCH`] new connections for
+/// each frame of a known one. It begins after a millisecond with more frames of known connections than new
+/// ones.
 const WHILE: u64 = 100;
 /// New connections for each frame of a known one, in a period of [`WHILE`], with more of which protection ends.
 const MUCH: u64 = 4;
@@ -109,8 +112,9 @@ impl CtBudget {
         self.known.set(self.known.get() + frames);
     }
 
-    /// Whether a connection may begin with a frame of a port, at the time `now` in milliseconds. `is_trusted` says whether its
-    /// source address has an answered connection, and is called only if the answer depends on it.
+    /// Whether a connection may begin with a frame of a port, at the time `now` in milliseconds. `is_trusted`
+    /// says whether its source address has an answered connection, and is called only if the answer depends on
+    /// it.
     pub(super) fn admit(&self, now: u64, port: PortNo, is_trusted: impl FnOnce() -> bool) -> bool {
         let state = &mut *self.state.borrow_mut();
         state.count(now, self.known.get());
@@ -130,8 +134,8 @@ impl CtBudget {
         state.protects && everybody.is_some_and(|[everybody, _]| !everybody.has_some(now))
     }
 
-    /// Whether [`admit`](Self::admit) would refuse. Only a refusal counts as a new connection: with a frame that is not refused here,
-    /// nothing has happened yet.
+    /// Whether [`admit`](Self::admit) would refuse. Only a refusal counts as a new connection: with a frame
+    /// that is not refused here, nothing has happened yet.
     pub(super) fn refuses(
         &self,
         now: u64,
@@ -157,8 +161,8 @@ mod tests {
 
     const PORT: PortNo = PortNo(3);
 
-    /// Has connections begin for a second, `each` of them and `known` frames of known ones in every millisecond. Returns how many
-    /// were admitted.
+    /// Has connections begin for a second, `each` of them and `known` frames of known ones in every
+    /// millisecond. Returns how many were admitted.
     fn admitted(budget: &CtBudget, start: u64, known: u64, each: u64, trusted: bool) -> u64 {
         let mut count = 0;
         for now in start..start + 1_000 {

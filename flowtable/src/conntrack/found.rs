@@ -119,8 +119,8 @@ impl FoundConnection {
         action.nat.is_some() && self.state & (ct_state::SRC_NAT | ct_state::DST_NAT) == 0
     }
 
-    /// The same of each fragment of the packet. Only the whole packet can be translated, so the fragments have to be put
-    /// together again for that.
+    /// The same of each fragment of the packet. Only the whole packet can be translated, so the fragments have
+    /// to be put together again for that.
     pub(crate) fn of_fragment(self) -> Self {
         Self { is_fragmented: true, ..self }
     }

@@ -64,8 +64,9 @@ impl Connections {
         all
     }
 
-    /// Takes over connections of another program. A connection that is known already learns what the other program has
-    /// seen of its state, and its mark, label and helper where it has none. A connection is left out if there is no room for it, or if the table has given its translated address to another one.
+    /// Takes over connections of another program. A connection that is known already learns what the other
+    /// program has seen of its state, and its mark, label and helper where it has none. A connection is left
+    /// out if there is no room for it, or if the table has given its translated address to another one.
     pub fn take_over(&self, now: Duration, kept: &[KeptConnection]) {
         let now = ms(now);
         let mut gone = Vec::new();

@@ -1,11 +1,14 @@
-//! What a worker remembers of an established connection, so that it need not look the connection up for each frame.
+//! What a worker remembers of an established connection, so that it need not look the connection up for each
+//! frame.
 //!
-//! As long as the connection's [`Pulse`] has the same edition, what was found of it holds: mark, label, translation, and that it is
-//! established. A datagram then has nothing to change but the time at which the connection ends, which is in the pulse, so no
-//! lock is taken. A TCP segment is judged as always, under the lock of the shard, whose slot is known.
+//! As long as the connection's [`Pulse`] has the same edition, what was found of it holds: mark, label,
+//! translation, and that it is established. A datagram then has nothing to change but the time at which the
+//! connection ends, which is in the pulse, so no lock is taken. A TCP segment is judged as always, under the
+//! lock of the shard, whose slot is known.
 //!
-//! A worker forgets a connection after a while, and looks it up as it did the first time. That moves the connection in its list
-//! as often as other packets do (`shard`), and an edition that comes again does so when nobody remembers the first one.
+//! A worker forgets a connection after a while, and looks it up as it did the first time. That moves the
+//! connection in its list as often as other packets do (`shard`), and an edition that comes again does so when
+//! nobody remembers the first one.
 
 use super::connection::{Heard, ProtocolState};
 use super::pulse::Pulse;
@@ -71,8 +74,9 @@ impl KnownConnection {
 }
 
 impl Connections {
-    /// What can be remembered of a connection, and how frames are translated in the direction of the one that has `found` it.
-    /// `None` if the connection is not an established one of UDP or TCP, or has changed since it was found.
+    /// What can be remembered of a connection, and how frames are translated in the direction of the one that
+    /// has `found` it. `None` if the connection is not an established one of UDP or TCP, or has changed since
+    /// it was found.
     pub(crate) fn remember(
         &self,
         now: Duration,
@@ -115,8 +119,9 @@ impl Connections {
         Some((known, translation.flatten()))
     }
 
-    /// Moves a connection on with a packet of the same addresses, ports and protocol as those of the one that was found to belong
-    /// to it. `now` is in milliseconds. Returns false, and does nothing, if it is not certain that the packet finds the same.
+    /// Moves a connection on with a packet of the same addresses, ports and protocol as those of the one that
+    /// was found to belong to it. `now` is in milliseconds. Returns false, and does nothing, if it is not
+    /// certain that the packet finds the same.
     #[inline]
     pub(crate) fn moves_on(
         &self,

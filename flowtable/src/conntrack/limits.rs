@@ -1,11 +1,11 @@
 //! How many connections there may be: in all, in a zone, and of one source address.
 //!
-//! A source address may have as many connections as there is room left. So an address that opens ever new connections
-//! gets half of the table, and a second one a third. Counting is apart from the connections, because the connections of
-//! an address are in all shards.
+//! A source address may have as many connections as there is room left. So an address that opens ever new
+//! connections gets half of the table, and a second one a third. Counting is apart from the connections,
+//! because the connections of an address are in all shards.
 //!
-//! A packet that begins a connection takes no lock here as long as no zone has a limit, and touches little memory: in a flood each
-//! connection has another source address.
+//! A packet that begins a connection takes no lock here as long as no zone has a limit, and touches little
+//! memory: in a flood each connection has another source address.
 
 use super::presence::{Presence, zeroed};
 use super::tuple::CtTuple;
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 /// How many connections there may be if nobody says otherwise, as in Open vSwitch.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 3_000_000;
 
-/// Number of counters for the connections of source addresses. Addresses share one by chance, which hardly matters: three million
-/// connections add 183 to each.
+/// Number of counters for the connections of source addresses. Addresses share one by chance, which hardly
+/// matters: three million connections add 183 to each.
 const SOURCES: usize = 1 << 14;
 
 /// Number of zones.
@@ -82,7 +82,8 @@ pub(super) struct CtLimits {
     hasher: ahash::RandomState,
 }
 
-/// How many answered connections source addresses have. IPv4 has a map of its own, whose entries take a third of the memory.
+/// How many answered connections source addresses have. IPv4 has a map of its own, whose entries take a third
+/// of the memory.
 #[derive(Debug)]
 struct AnsweredOf {
     ipv4: HashMap<u32, u32, ahash::RandomState>,
@@ -282,8 +283,8 @@ impl CtLimits {
         (source, self.hasher.hash_one(word))
     }
 
-    /// The counter for source addresses with a hash. Its number has other bits of the hash than those that choose the part and the
-    /// byte of `answered`.
+    /// The counter for source addresses with a hash. Its number has other bits of the hash than those that
+    /// choose the part and the byte of `answered`.
     fn of_source(&self, hash: u64) -> &AtomicU32 {
         &self.of_sources[(hash >> 44) as usize & (SOURCES - 1)]
     }

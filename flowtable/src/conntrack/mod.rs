@@ -1,22 +1,26 @@
 //! Connection tracking: which packets belong together, and in which state their connection is.
 //!
-//! [`Connections`] is one table for all bridges and workers; zones keep its users apart. A rule sends a packet there with
-//! `ct(...)` ([`CtAction`]), and the next pass of the packet finds the answer in its key: [`FoundConnection`].
-//! A connection is remembered when a rule commits it, and not before.
+//! [`Connections`] is one table for all bridges and workers; zones keep its users apart. A rule sends a packet
+//! there with `ct(...)` ([`CtAction`]), and the next pass of the packet finds the answer in its key:
+//! [`FoundConnection`]. A connection is remembered when a rule commits it, and not before.
 //!
-//! - `tuple` reads which connection a packet belongs to; `tcp` and `connection` have the states, `timeouts` how long
-//!   each is kept, `limits` how many there may be.
+//! - `tuple` reads which connection a packet belongs to; `tcp` and `connection` have the states, `timeouts` how
+//!   long each is kept, `limits` how many there may be.
 //! - A worker's `budget` keeps floods of new connections from taking the time of established ones.
-//! - The table is divided into shards with a lock each. Both directions of a connection have the same tuple but for its
-//!   order, hence the same shard, and a worker holds that lock for one packet. `dashmap` would be such a table, too, but
-//!   the lists by which connections expire, and the slots that frames name, have to be under the lock of the connection.
+//! - The table is divided into shards with a lock each. Both directions of a connection have the same tuple but
+//!   for its order, hence the same shard, and a worker holds that lock for one packet. `dashmap` would be such
+//!   a table, too, but the lists by which connections expire, and the slots that frames name, have to be under
+//!   the lock of the connection.
 //! - Nothing scans the table under a lock: connections expire from the heads of lists (`shard`), some at each
-//!   [`Connections::sweep`] and at each packet that adds one. A connection whose time has come counts as unknown at once.
+//!   [`Connections::sweep`] and at each packet that adds one. A connection whose time has come counts as
+//!   unknown at once.
 //! - Time is an argument.
-//! - `nat` chooses addresses and ports. The executor of datapath actions translates the frames (`datapath/nat`).
+//! - `nat` chooses addresses and ports. The executor of datapath actions translates the frames
+//!   (`datapath/nat`).
 //! - `fragments` keeps fragments until their packets are whole and can be tracked.
 //! - `help` reads what FTP and TFTP tell of connections to come.
-//! - `known` is what a worker remembers of an established connection, and `pulse` what it then reads and writes without a lock.
+//! - `known` is what a worker remembers of an established connection, and `pulse` what it then reads and writes
+//!   without a lock.
 //! - `newcomer` is a packet that begins a connection, as far as a worker knows that without a lock.
 //! - `events` tells somebody who watches which connections are made and end.
 //! - `presence` says without a lock of most tuples of new connections that no connection has them.
@@ -220,9 +224,9 @@ impl Connections {
         tuple::read(frame, zone, self.as_ovs)
     }
 
-    /// Carries out `ct(...)` on a frame: looks its connection up, moves the connection on, and commits it if the action
-    /// says so. `before` is what the last `ct(...)` has found of the frame: a connection in the same zone is moved on once
-    /// for each frame, however often rules look it up.
+    /// Carries out `ct(...)` on a frame: looks its connection up, moves the connection on, and commits it if
+    /// the action says so. `before` is what the last `ct(...)` has found of the frame: a connection in the same
+    /// zone is moved on once for each frame, however often rules look it up.
     ///
     /// # Errors
     ///
@@ -270,8 +274,8 @@ impl Connections {
         }
     }
 
-    /// What is known of a connection that was found before, after the action has written mark and label. `None` if the
-    /// connection has gone since.
+    /// What is known of a connection that was found before, after the action has written mark and label. `None`
+    /// if the connection has gone since.
     fn track_again(&self, before: &FoundConnection, action: &CtAction) -> Option<Tracked> {
         let place = before.place?;
         let mut shard = self.shards.get(usize::from(place.shard))?.lock();
@@ -392,8 +396,8 @@ impl Connections {
         Ok(tracked)
     }
 
-    /// What is found of a packet that belongs to no connection. If another connection has told of the one that the packet would begin,
-    /// that is returned as well.
+    /// What is found of a packet that belongs to no connection. If another connection has told of the one that
+    /// the packet would begin, that is returned as well.
     fn found_none(&self, now: u64, packet: &CtPacket) -> (FoundConnection, Option<Expectation>) {
         let mut found = FoundConnection::new(&packet.tuple);
         if packet.is_error || !ProtocolState::may_begin(packet) {
@@ -408,7 +412,8 @@ impl Connections {
         (found, expected)
     }
 
-    /// Whether a worker's budget refuses a connection that begins with a packet of this tuple. If not, nothing has happened yet.
+    /// Whether a worker's budget refuses a connection that begins with a packet of this tuple. If not, nothing
+    /// has happened yet.
     fn refuses(&self, tuple: &CtTuple, budget: Option<(&CtBudget, PortNo)>, now: u64) -> bool {
         let is_known = || self.limits.is_known(tuple);
         let refuses = budget.is_some_and(|(budget, port)| budget.refuses(now, port, is_known));
@@ -454,8 +459,9 @@ impl Connections {
         self.locate(tuple)
     }
 
-    /// Remembers a connection that begins with a packet, if there is room for it. `expected` is what is known of the connection
-    /// if another one has told of it. Returns where the connection is, and whether this packet has begun it.
+    /// Remembers a connection that begins with a packet, if there is room for it. `expected` is what is known
+    /// of the connection if another one has told of it. Returns where the connection is, and whether this
+    /// packet has begun it.
     fn begin<'a>(
         &'a self,
         mut at: Located<'a>,
@@ -505,7 +511,8 @@ impl Connections {
         Ok((at, is_made))
     }
 
-    /// Writes mark and label of the connection in a slot, and tells of it if a packet in a frame of `made_by` bytes has begun it.
+    /// Writes mark and label of the connection in a slot, and tells of it if a packet in a frame of `made_by`
+    /// bytes has begun it.
     fn commit(
         &self,
         shard: &mut CtShard,
@@ -520,8 +527,8 @@ impl Connections {
         }
     }
 
-    /// Adds a connection to the shard where it was not found, if there is room for it. Returns its slot. The aliases of connections
-    /// that had to go are added to `gone`.
+    /// Adds a connection to the shard where it was not found, if there is room for it. Returns its slot. The
+    /// aliases of connections that had to go are added to `gone`.
     fn add(
         &self,
         at: &mut Located<'_>,
@@ -543,8 +550,9 @@ impl Connections {
         slot
     }
 
-    /// Moves a connection on. Returns the bits of [`ct_state`] that the packet gets, or `None` if the connection is over and
-    /// the packet begins another one; and the timeout that holds from now on, if it changes.
+    /// Moves a connection on. Returns the bits of [`ct_state`] that the packet gets, or `None` if the
+    /// connection is over and the packet begins another one; and the timeout that holds from now on, if it
+    /// changes.
     fn judge(
         &self,
         state: &mut ProtocolState,
@@ -566,8 +574,8 @@ impl Connections {
         (flags, timeout)
     }
 
-    /// What [`track`](Self::track) would find and do, without any change of the table. Whether there is room for a connection
-    /// that begins is not asked.
+    /// What [`track`](Self::track) would find and do, without any change of the table. Whether there is room
+    /// for a connection that begins is not asked.
     ///
     /// # Errors
     ///
@@ -640,8 +648,8 @@ impl Connections {
         Ok(tracked)
     }
 
-    /// Admits a connection, and evicts a half-open one of the shard if the table is full. Returns whether there is room.
-    /// The aliases of connections that had to go are added to `gone`.
+    /// Admits a connection, and evicts a half-open one of the shard if the table is full. Returns whether there
+    /// is room. The aliases of connections that had to go are added to `gone`.
     fn make_room(
         &self,
         shard: &mut CtShard,
@@ -703,8 +711,8 @@ impl Connections {
     }
 }
 
-/// How a connection is to be translated that begins: as the action says, or as the connection that told of it if the action
-/// asks for translation at all.
+/// How a connection is to be translated that begins: as the action says, or as the connection that told of it
+/// if the action asks for translation at all.
 fn translation_of<'a>(action: &'a CtAction, expected: Option<&'a Expectation>) -> Option<&'a Nat> {
     let own = action.nat.as_ref()?;
     expected.map_or(Some(own), |expectation| expectation.nat.as_ref())

@@ -1,12 +1,13 @@
-//! Translation of addresses and ports (RFC 3022): which ones a connection gets, and under which tuple its answers are found.
+//! Translation of addresses and ports (RFC 3022): which ones a connection gets, and under which tuple its
+//! answers are found.
 //!
-//! A connection is in the shard of its original tuple. The answers of a translated connection have another tuple, hence
-//! another shard, which has an [`CtAlias`] for them. An alias is made before its connection, so that no two connections
-//! get the same tuple, and removed behind it. Nobody holds the locks of two shards at once: who follows an alias lets go of
-//! its shard first, and finds no connection if that has gone meanwhile.
+//! A connection is in the shard of its original tuple. The answers of a translated connection have another
+//! tuple, hence another shard, which has an [`CtAlias`] for them. An alias is made before its connection, so
+//! that no two connections get the same tuple, and removed behind it. Nobody holds the locks of two shards at
+//! once: who follows an alias lets go of its shard first, and finds no connection if that has gone meanwhile.
 //!
-//! The search for a free tuple is that of Open vSwitch (`nat_get_unique_tuple`), with [`MAX_TRIES`] as its bound. Unlike
-//! there, the identifier of an ICMP query is translated as a port is.
+//! The search for a free tuple is that of Open vSwitch (`nat_get_unique_tuple`), with [`MAX_TRIES`] as its
+//! bound. Unlike there, the identifier of an ICMP query is translated as a port is.
 
 use super::tuple::{CtEnds, CtTuple};
 use super::{Connections, CtShard, shard_of};
@@ -61,7 +62,8 @@ pub(super) struct CtNat {
     pub(super) has_alias: bool,
 }
 
-/// A [`CtNat`] as it is kept with its connection. What the tuples of both directions have in common is not kept twice.
+/// A [`CtNat`] as it is kept with its connection. What the tuples of both directions have in common is not kept
+/// twice.
 #[derive(Clone, Debug)]
 pub(super) struct KeptNat {
     reply: CtEnds,
@@ -135,8 +137,9 @@ pub(super) struct Located<'a> {
 
 /// Aliases that outlive their connections.
 ///
-/// In Open vSwitch 3.1, a translated connection of TCP that is over and begins anew leaves the entry of its answers behind, until the
-/// table is swept: no other connection gets the tuple, and packets with it are invalid.
+/// In Open vSwitch 3.1, a translated connection of TCP that is over and begins anew leaves the entry of its
+/// answers behind, until the table is swept: no other connection gets the tuple, and packets with it are
+/// invalid.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
     /// The aliases, the oldest first, and the times in milliseconds at which their connections went.
@@ -144,8 +147,8 @@ pub(super) struct Lingering {
 }
 
 impl Lingering {
-    /// How long an alias lingers at most, in milliseconds. Open vSwitch keeps it until the next sweep; how often that comes is an
-    /// estimate.
+    /// How long an alias lingers at most, in milliseconds. Open vSwitch keeps it until the next sweep; how
+    /// often that comes is an estimate.
     const LONGEST: u64 = 20_000;
     /// How many aliases linger at most.
     const MOST: usize = 1 << 16;
@@ -195,7 +198,8 @@ impl Sought {
 }
 
 impl Connections {
-    /// Finds the connection of packets with this tuple. If there is none, the shard is the one where it would be.
+    /// Finds the connection of packets with this tuple. If there is none, the shard is the one where it would
+    /// be.
     pub(super) fn locate(&self, tuple: &CtTuple) -> Located<'_> {
         self.locate_sought(tuple, self.sought(tuple))
     }
@@ -235,8 +239,8 @@ impl Connections {
         Located { shard, shard_no, hash, slot: None, is_reply: false, is_stale: false }
     }
 
-    /// Finds a tuple for the answers to a connection that is to be translated, and keeps it with an alias, unless
-    /// `is_trial`. `None` if no free tuple was found. No shard may be locked by the caller.
+    /// Finds a tuple for the answers to a connection that is to be translated, and keeps it with an alias,
+    /// unless `is_trial`. `None` if no free tuple was found. No shard may be locked by the caller.
     pub(super) fn reserve(
         &self,
         original: &CtTuple,
@@ -266,8 +270,9 @@ impl Connections {
         found
     }
 
-    /// Whether no connection has the tuple `reply`. If so, and if the hash of an original tuple is given, adds an alias that leads from
-    /// `reply` to the connection with this original tuple. No shard may be locked by the caller.
+    /// Whether no connection has the tuple `reply`. If so, and if the hash of an original tuple is given, adds
+    /// an alias that leads from `reply` to the connection with this original tuple. No shard may be locked by
+    /// the caller.
     fn claim(&self, reply: &CtTuple, original: Option<u64>) -> bool {
         let Sought { canonical, is_reversed, hash } = self.sought(reply);
         let mut at = self.lock(hash);
@@ -280,7 +285,8 @@ impl Connections {
         is_free
     }
 
-    /// Adds the alias of a translated connection that another program has kept. Returns whether its tuple is free.
+    /// Adds the alias of a translated connection that another program has kept. Returns whether its tuple is
+    /// free.
     pub(super) fn add_alias(&self, alias: CtAlias) -> bool {
         self.claim(&alias.reply, Some(self.sought(&alias.original).hash))
     }
@@ -297,14 +303,15 @@ impl Connections {
     }
 }
 
-/// Replaces the high bits of a hash by copies of lower ones, so that the whole hash follows from its low [`HASH_BITS`].
+/// Replaces the high bits of a hash by copies of lower ones, so that the whole hash follows from its low
+/// [`HASH_BITS`].
 fn expanded(hash: u64) -> u64 {
     let kept = hash & ((1 << HASH_BITS) - 1);
     kept | kept >> 16 << HASH_BITS
 }
 
-/// The hash under which an alias is found: that of the canonical tuple of the answers, which both directions have, and the
-/// direction.
+/// The hash under which an alias is found: that of the canonical tuple of the answers, which both directions
+/// have, and the direction.
 fn alias_hash(canonical: u64, is_reversed: bool) -> u64 {
     canonical ^ u64::from(is_reversed)
 }
@@ -319,8 +326,8 @@ struct NatHashes {
     random: u64,
 }
 
-/// Calls `take` with tuples that answers to a connection may have, until `take` returns true or [`MAX_TRIES`] were tried.
-/// `has_ports` says whether ports tell them apart.
+/// Calls `take` with tuples that answers to a connection may have, until `take` returns true or [`MAX_TRIES`]
+/// were tried. `has_ports` says whether ports tell them apart.
 fn search(
     original: &CtTuple,
     range: &NatRange,
@@ -387,8 +394,8 @@ fn search(
     }
 }
 
-/// The first address and how many there are; `None` if the range has addresses of the other IP version. `own` is the address
-/// that the connection has.
+/// The first address and how many there are; `None` if the range has addresses of the other IP version. `own`
+/// is the address that the connection has.
 fn addresses(range: &NatRange, own: &IpAddr) -> Option<(u128, u128)> {
     let (first, last) = match (range.addresses, own) {
         (Some(NatAddresses::Ipv4(first, last)), IpAddr::V4(_)) => {
@@ -408,8 +415,8 @@ fn addresses(range: &NatRange, own: &IpAddr) -> Option<(u128, u128)> {
     Some((own, 1))
 }
 
-/// The ports that may stand for a port that nobody asked to change, and the one to begin with: as in Open vSwitch, privileged
-/// ports stay privileged.
+/// The ports that may stand for a port that nobody asked to change, and the one to begin with: as in Open
+/// vSwitch, privileged ports stay privileged.
 fn like(port: u16, choice: PortChoice, random: u64) -> (RangeInclusive<u16>, u16) {
     let (first, last) = match port {
         0..512 => (1, 511),
@@ -430,8 +437,8 @@ struct Tries {
 }
 
 impl Tries {
-    /// Calls `take` with `begin` and the ports behind it, then with ports from random places on, fewer each time. Returns
-    /// whether `take` returned true.
+    /// Calls `take` with `begin` and the ports behind it, then with ports from random places on, fewer each
+    /// time. Returns whether `take` returned true.
     fn ports(
         &mut self,
         ports: RangeInclusive<u16>,

@@ -1,7 +1,7 @@
 //! Packets that begin connections, as far as that is known without a lock.
 //!
-//! A worker reads the newcomers of a batch ahead ([`Connections::newcomer`]), so that it waits once for the memory that tells of
-//! all of them. Then each may begin its connection ([`Connections::begin_new`]).
+//! A worker reads the newcomers of a batch ahead ([`Connections::newcomer`]), so that it waits once for the
+//! memory that tells of all of them. Then each may begin its connection ([`Connections::begin_new`]).
 
 use super::connection::ProtocolState;
 use super::nat::Sought;
@@ -31,7 +31,8 @@ impl Newcomer {
 }
 
 impl Connections {
-    /// Reads the packet of a frame for a zone. `None` if it begins no connection, or perhaps one of which another has told.
+    /// Reads the packet of a frame for a zone. `None` if it begins no connection, or perhaps one of which
+    /// another has told.
     pub(crate) fn newcomer(&self, frame: &Frame<'_>, zone: u16) -> Option<Newcomer> {
         let packet = self.read(frame, zone).filter(|_| self.expectations.is_empty())?;
         if packet.is_error || !ProtocolState::may_begin(&packet) {
@@ -43,15 +44,17 @@ impl Connections {
 
     /// Asks of newcomers, without a lock, whether their connections are known.
     ///
-    /// In a loop of its own, and a short one, so that the processor waits once for the memory that tells of all of them.
+    /// In a loop of its own, and a short one, so that the processor waits once for the memory that tells of all
+    /// of them.
     pub(crate) fn look_for(&self, newcomers: &mut [Newcomer]) {
         for newcomer in newcomers {
             newcomer.is_unknown = !self.presence.may_have(newcomer.hash);
         }
     }
 
-    /// What is found of a newcomer that was looked for; `None` if its connection may be known. While the budget of a worker and a
-    /// port is spent, it is looked for once more, with a lock: frames of a flood shall not take the long way.
+    /// What is found of a newcomer that was looked for; `None` if its connection may be known. While the budget
+    /// of a worker and a port is spent, it is looked for once more, with a lock: frames of a flood shall not
+    /// take the long way.
     pub(crate) fn found_of_new(
         &self,
         now: Duration,
@@ -64,8 +67,9 @@ impl Connections {
         is_unknown.then(|| FoundConnection::new(&newcomer.packet.tuple))
     }
 
-    /// Carries out an action on a newcomer in a frame of `size` bytes that was not known: begins its connection, if the budget of a
-    /// worker and a port allows it. Nothing else may happen because of the action: it neither translates nor has a helper.
+    /// Carries out an action on a newcomer in a frame of `size` bytes that was not known: begins its
+    /// connection, if the budget of a worker and a port allows it. Nothing else may happen because of the
+    /// action: it neither translates nor has a helper.
     pub(crate) fn begin_new(
         &self,
         now: Duration,

@@ -1,12 +1,14 @@
 //! Tells of most hashes, without a lock, that something is not in a table.
 //!
-//! A flood of packets that begin connections asks for tuples and addresses that nobody knows. To look them up would take a lock,
-//! and wait for memory several times. Here one byte answers, and the bytes are few enough to stay in the caches of a processor.
+//! A flood of packets that begin connections asks for tuples and addresses that nobody knows. To look them up
+//! would take a lock, and wait for memory several times. Here one byte answers, and the bytes are few enough to
+//! stay in the caches of a processor.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use zerocopy::FromZeros;
 
-/// How many hashes belong to each of a number of counters, for hashes that are in a table. A counter that is full stays so.
+/// How many hashes belong to each of a number of counters, for hashes that are in a table. A counter that is
+/// full stays so.
 #[derive(Debug)]
 pub(super) struct Presence(Box<[AtomicU8]>);
 
@@ -17,12 +19,14 @@ pub(super) fn zeroed<T: FromZeros>(counters: usize) -> Box<[T]> {
 }
 
 impl Presence {
-    /// `counters` is a power of two. With more hashes than counters, [`may_have`](Self::may_have) rarely says no.
+    /// `counters` is a power of two. With more hashes than counters, [`may_have`](Self::may_have) rarely says
+    /// no.
     pub(super) fn new(counters: usize) -> Self {
         Self(zeroed(counters))
     }
 
-    /// Whether a hash may be in the table. `false` is certain for a hash whose [`add`](Self::add) the caller has not heard of.
+    /// Whether a hash may be in the table. `false` is certain for a hash whose [`add`](Self::add) the caller
+    /// has not heard of.
     #[inline]
     pub(super) fn may_have(&self, hash: u64) -> bool {
         self.counter(hash).load(Ordering::Acquire) > 0

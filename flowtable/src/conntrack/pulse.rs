@@ -1,15 +1,16 @@
 //! What workers read and write of a connection without the lock of its shard.
 //!
-//! A worker remembers what it has found of a connection ([`KnownConnection`](super::KnownConnection)), and need not look the
-//! connection up again as long as nothing has changed. The [`Pulse`] of the connection's slot tells: it has the slot's
-//! *edition*, which advances with every change that packets can notice, the end of the connection among them, and the time at
-//! which the connection ends if no packet comes. Both are in one word, so that a worker that puts off the end cannot do so for
-//! a connection that has changed or gone meanwhile.
+//! A worker remembers what it has found of a connection ([`KnownConnection`](super::KnownConnection)), and need
+//! not look the connection up again as long as nothing has changed. The [`Pulse`] of the connection's slot
+//! tells: it has the slot's *edition*, which advances with every change that packets can notice, the end of the
+//! connection among them, and the time at which the connection ends if no packet comes. Both are in one word,
+//! so that a worker that puts off the end cannot do so for a connection that has changed or gone meanwhile.
 //!
-//! Editions advance under the lock of the shard, and before the command returns that changed something. A worker reads the
-//! word for each frame behind the frame's arrival, so a frame that arrives after the command finds the new edition
-//! (`pulse_model` tries every order). An edition has 24 bits. It could come again after 16 million changes of one slot, so
-//! nobody may remember one for long: see [`KnownConnection`](super::KnownConnection).
+//! Editions advance under the lock of the shard, and before the command returns that changed something. A
+//! worker reads the word for each frame behind the frame's arrival, so a frame that arrives after the command
+//! finds the new edition (`pulse_model` tries every order). An edition has 24 bits. It could come again after
+//! 16 million changes of one slot, so nobody may remember one for long: see
+//! [`KnownConnection`](super::KnownConnection).
 
 use super::sync::{AtomicU64, Ordering};
 
@@ -39,13 +40,14 @@ impl Pulse {
 
     /// Sets when the connection ends. For the holder of the shard's lock.
     pub(super) fn set_expires(&self, expires: u64) {
-        // Nobody else changes the edition. If a worker puts off the end between the load and the store, the end is the one set here.
+        // Nobody else changes the edition. If a worker puts off the end between the load and the store, the end
+        // is the one set here.
         let edition = self.0.load(Ordering::Relaxed) & !TIME_MASK;
         self.0.store(edition | expires.min(TIME_MASK), Ordering::Release);
     }
 
-    /// Puts off the end of the connection to `expires`. Times are in milliseconds. Returns false and changes nothing
-    /// if the slot has another edition by now, or if the connection has ended before `now`.
+    /// Puts off the end of the connection to `expires`. Times are in milliseconds. Returns false and changes
+    /// nothing if the slot has another edition by now, or if the connection has ended before `now`.
     #[inline]
     pub(super) fn put_off(&self, edition: u32, now: u64, expires: u64) -> bool {
         let mut word = self.0.load(Ordering::Acquire);
@@ -54,7 +56,8 @@ impl Pulse {
             if (word >> TIME_BITS) as u32 != edition || ends <= now {
                 return false;
             }
-            // Most packets come in the same millisecond as another one of their connection, or as their batch's first one.
+            // Most packets come in the same millisecond as another one of their connection, or as their batch's
+            // first one.
             if ends >= expires {
                 return true;
             }

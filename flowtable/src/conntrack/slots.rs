@@ -1,7 +1,7 @@
 //! The slots of a shard.
 //!
-//! They are in blocks that stay where they are. A vector of connections would be copied when it grows, which takes time from the
-//! worker whose packet begins one more connection, and leaves a hole in memory.
+//! They are in blocks that stay where they are. A vector of connections would be copied when it grows, which
+//! takes time from the worker whose packet begins one more connection, and leaves a hole in memory.
 
 use super::shard::CtEntry;
 

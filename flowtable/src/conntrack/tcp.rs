@@ -1,8 +1,9 @@
 //! The state of a TCP connection as somebody in the middle sees it (RFC 9293, as Open vSwitch reads it).
 //!
-//! The rules are those of `lib/conntrack-tcp.c`, which has them from OpenBSD's packet filter: each end has a window of
-//! sequence numbers that it may send, which the other end's acknowledgements move ("Real Stateful TCP Packet Filtering in
-//! IP Filter", G. van Rooij, 2001). A segment outside the window is invalid, unless the check of windows is off.
+//! The rules are those of `lib/conntrack-tcp.c`, which has them from OpenBSD's packet filter: each end has a
+//! window of sequence numbers that it may send, which the other end's acknowledgements move ("Real Stateful TCP
+//! Packet Filtering in IP Filter", G. van Rooij, 2001). A segment outside the window is invalid, unless the
+//! check of windows is off.
 //!
 //! ```text
 //! Closed ──SYN──► SynSent ──ACK of the other end──► Established ──FIN──► Closing ──ACK──► FinWait2
@@ -113,7 +114,8 @@ fn reaches(a: u32, b: u32) -> bool {
 }
 
 impl TcpConnection {
-    /// Whether a segment of an unknown connection may begin one: a SYN, or a segment from the middle of a connection.
+    /// Whether a segment of an unknown connection may begin one: a SYN, or a segment from the middle of a
+    /// connection.
     pub(super) fn may_begin(segment: &TcpSegment) -> bool {
         !are_flags_absurd(segment.flags) && segment.flags & (SYN | ACK) != SYN | ACK
     }
@@ -186,8 +188,8 @@ impl TcpConnection {
         }
     }
 
-    /// Judges a segment, and moves the connection on. Returns the timeout that holds from now on; `None` leaves the one
-    /// that holds.
+    /// Judges a segment, and moves the connection on. Returns the timeout that holds from now on; `None` leaves
+    /// the one that holds.
     pub(super) fn update(
         &mut self,
         segment: &TcpSegment,
@@ -280,8 +282,9 @@ fn unscaled(window: u16, shift: u8) -> u16 {
     u32::from(window).div_ceil(1 << shift) as u16
 }
 
-/// Whether a segment is inside the window of its sender, with the acknowledgement, the sequence number behind the segment,
-/// the window and the shift to go on with. Learns the sender's scale and first sequence number from its first segment.
+/// Whether a segment is inside the window of its sender, with the acknowledgement, the sequence number behind
+/// the segment, the window and the shift to go on with. Learns the sender's scale and first sequence number
+/// from its first segment.
 fn window_of(
     src: &mut TcpEnd,
     dst: &mut TcpEnd,

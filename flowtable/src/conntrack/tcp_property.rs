@@ -1,6 +1,7 @@
-//! Sound ends of TCP, each a plain machine of RFC 9293, talk over a network that loses, repeats and reorders segments. The
-//! tracker in the middle has to believe each of their segments, and its states have to be those of a table that looks at
-//! nothing but flags. A segment that somebody else makes up outside the windows is invalid.
+//! Sound ends of TCP, each a plain machine of RFC 9293, talk over a network that loses, repeats and reorders
+//! segments. The tracker in the middle has to believe each of their segments, and its states have to be those
+//! of a table that looks at nothing but flags. A segment that somebody else makes up outside the windows is
+//! invalid.
 
 use super::tcp::{Belonging, TcpConnection, TcpState};
 use super::tuple::TcpSegment;
@@ -14,8 +15,8 @@ const SEGMENT: u32 = 1000;
 /// What each end offers; scales of up to 3 divide it.
 const WINDOW: u32 = 8_000;
 
-/// What one end does: RFC 9293 without options but the window scale, without delayed acknowledgements, and without a buffer
-/// for what comes out of order.
+/// What one end does: RFC 9293 without options but the window scale, without delayed acknowledgements, and
+/// without a buffer for what comes out of order.
 #[derive(Clone, Debug)]
 struct End {
     is_client: bool,
@@ -52,7 +53,8 @@ impl End {
         }
     }
 
-    /// The next segment, or with `again` the first that is not acknowledged. `None` if the end has nothing to say.
+    /// The next segment, or with `again` the first that is not acknowledged. `None` if the end has nothing to
+    /// say.
     fn speak(&mut self, again: bool) -> Option<TcpSegment> {
         let from = if again { self.acknowledged } else { self.sent };
         if from == 0 {

@@ -1,4 +1,5 @@
-//! How long connections are kept after their last packet: the defaults, and the timeouts that zones have of their own.
+//! How long connections are kept after their last packet: the defaults, and the timeouts that zones have of
+//! their own.
 
 pub(super) use flow::ct_timeout::CtTimeout as Timeout;
 
@@ -7,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The states of connections of which one end alone has been heard. A full table forgets such connections first, in this
-/// order.
+/// The states of connections of which one end alone has been heard. A full table forgets such connections
+/// first, in this order.
 pub(super) const HALF_OPEN: [Timeout; 4] =
     [Timeout::TcpSynSent, Timeout::UdpFirst, Timeout::IcmpFirst, Timeout::UdpSingle];
 

@@ -1,10 +1,10 @@
 //! Which connection a packet belongs to: reads the [`CtTuple`] of a frame.
 //!
-//! An ICMP error quotes the packet that it is about. Its tuple is that of the quoted packet, reversed, so that the error
-//! is found to belong to that packet's connection (RFC 5508 §4).
+//! An ICMP error quotes the packet that it is about. Its tuple is that of the quoted packet, reversed, so that
+//! the error is found to belong to that packet's connection (RFC 5508 §4).
 //!
-//! A packet has no tuple, and is invalid, if its headers are cut off or contradict themselves, if a checksum is wrong, or
-//! if the packet is a fragment: `fragments` puts the whole packet together first.
+//! A packet has no tuple, and is invalid, if its headers are cut off or contradict themselves, if a checksum is
+//! wrong, or if the packet is a fragment: `fragments` puts the whole packet together first.
 
 use flow::key::RareHeaders;
 use packet::wire::{
@@ -33,7 +33,8 @@ pub struct CtEnd {
     address: [u8; 16],
     /// The port of TCP, UDP or SCTP, or the identifier of an ICMP query; else 0.
     pub port: u16,
-    /// The type of the ICMP query that this end sends: 8 and 0 for a request and its answer. 0 for other protocols.
+    /// The type of the ICMP query that this end sends: 8 and 0 for a request and its answer. 0 for other
+    /// protocols.
     pub icmp_type: u8,
 }
 
@@ -112,7 +113,8 @@ impl CtTuple {
         Self { source: self.destination, destination: self.source, ..*self }
     }
 
-    /// The tuple that both directions of the connection have in common, and whether this one had to be reversed for it.
+    /// The tuple that both directions of the connection have in common, and whether this one had to be reversed
+    /// for it.
     pub(super) fn canonical(&self) -> (Self, bool) {
         match self.source <= self.destination {
             true => (*self, false),
@@ -213,8 +215,8 @@ pub(super) fn read(frame: &Frame<'_>, zone: u16, as_ovs: bool) -> Option<CtPacke
     Some(tracked)
 }
 
-/// Whether [`read`] reads the UDP datagram of a frame whose key has its addresses and ports. `false` is not certain: this is for
-/// datagrams without options and extension headers.
+/// Whether [`read`] reads the UDP datagram of a frame whose key has its addresses and ports. `false` is not
+/// certain: this is for datagrams without options and extension headers.
 #[inline]
 pub(super) fn is_whole_datagram(frame: &Frame<'_>, is_ipv6: bool) -> bool {
     let (layers, bytes) = (frame.layers, frame.bytes());
@@ -244,7 +246,8 @@ pub(super) fn is_whole_datagram(frame: &Frame<'_>, is_ipv6: bool) -> bool {
         && (!has_checksum || is_believed(frame) || is_sum_right(packet, datagram, is_ipv6))
 }
 
-/// Whether the TCP or UDP packet of a frame still has this tuple, which was read from it before. `false` is not certain.
+/// Whether the TCP or UDP packet of a frame still has this tuple, which was read from it before. `false` is not
+/// certain.
 #[inline]
 pub(super) fn is_of(frame: &Frame<'_>, tuple: &CtTuple) -> bool {
     let size = if tuple.is_ipv6 { 16 } else { 4 };
@@ -295,8 +298,8 @@ struct NetworkHeader {
     size: usize,
 }
 
-/// Reads a network header of this IP version. `None` if `version`, which the header says, is another one. `is_quoted` says that the
-/// packet may be cut off behind the header, as in an ICMP error.
+/// Reads a network header of this IP version. `None` if `version`, which the header says, is another one.
+/// `is_quoted` says that the packet may be cut off behind the header, as in an ICMP error.
 #[inline]
 fn network(
     bytes: &[u8],
@@ -366,8 +369,8 @@ fn is_whole(packet: &[u8], is_ipv6: bool) -> bool {
     }
 }
 
-/// Whether the checksum of a whole TCP, UDP, ICMP or ICMPv6 packet is right; true for other protocols. `bytes` begin with
-/// the transport header.
+/// Whether the checksum of a whole TCP, UDP, ICMP or ICMPv6 packet is right; true for other protocols. `bytes`
+/// begin with the transport header.
 #[inline]
 fn is_checksum_right(tuple: &CtTuple, bytes: &[u8]) -> bool {
     let pseudo = || {

@@ -1,5 +1,5 @@
-//! What the switch does with the table beside tracking: it removes connections that expire, and carries out commands that show,
-//! count, limit and remove connections.
+//! What the switch does with the table beside tracking: it removes connections that expire, and carries out
+//! commands that show, count, limit and remove connections.
 
 use super::connection::ConnectionInfo;
 use super::fragments::FragmentStats;
@@ -85,8 +85,8 @@ impl Connections {
         }
     }
 
-    /// Calls `take` with each connection that fits a filter, until `take` fails. No lock is held meanwhile. A connection
-    /// that comes or goes during the call may be left out.
+    /// Calls `take` with each connection that fits a filter, until `take` fails. No lock is held meanwhile. A
+    /// connection that comes or goes during the call may be left out.
     ///
     /// # Errors
     ///
@@ -139,8 +139,8 @@ impl Connections {
         removed
     }
 
-    /// Calls `look` with some slots of a shard at a time, and with the shard locked, until all slots have had their turn or
-    /// `look` fails. Workers get the lock between two calls.
+    /// Calls `look` with some slots of a shard at a time, and with the shard locked, until all slots have had
+    /// their turn or `look` fails. Workers get the lock between two calls.
     pub(super) fn in_slices<E>(
         &self,
         mut look: impl FnMut(&mut MutexGuard<'_, CtShard>, Range<u32>) -> Result<(), E>,
@@ -204,7 +204,8 @@ impl Connections {
         self.limits.zones()
     }
 
-    /// Sets the timeouts of zones; those of other zones are the defaults. They hold for a connection from its next packet on.
+    /// Sets the timeouts of zones; those of other zones are the defaults. They hold for a connection from its
+    /// next packet on.
     pub fn set_timeouts(&self, zones: &[(u16, CtTimeouts)]) {
         let timeouts = ZoneTimeouts::new(zones);
         for shard in &self.shards {

@@ -8,14 +8,14 @@ use packet::wire::{
 use packet::{Frame, Offload};
 use std::net::Ipv6Addr;
 
-/// The flags of a neighbour advertisement that answers a question, and tells the present address: solicited, override
-/// (RFC 4861 §4.4).
+/// The flags of a neighbour advertisement that answers a question, and tells the present address: solicited,
+/// override (RFC 4861 §4.4).
 const SOLICITED_AND_OVERRIDE: u32 = 0x6000_0000;
 /// Size in bytes of a message with one option, that of a MAC address.
 const MESSAGE_SIZE: usize = nd::HEADER_SIZE + nd::OPTION_SIZE;
 
-/// Makes the frame, which asks for the MAC address of an IP address, the answer that the address is at `mac`. False, with the frame
-/// as it was, if the frame is no such question.
+/// Makes the frame, which asks for the MAC address of an IP address, the answer that the address is at `mac`.
+/// False, with the frame as it was, if the frame is no such question.
 pub(super) fn answer(frame: &mut Frame<'_>, mac: [u8; 6]) -> bool {
     let asker = match answer_arp(frame, mac) {
         Some(asker) => Some(asker),

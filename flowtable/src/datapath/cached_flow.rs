@@ -46,12 +46,13 @@ pub struct CachedFlow {
     pub(super) only_output: Option<PortNo>,
     /// A meter comes before all other actions.
     begins_with_meter: bool,
-    /// Whether the packets need no further pass, and nothing but their own bytes and the actions decides what becomes of them.
+    /// Whether the packets need no further pass, and nothing but their own bytes and the actions decides what
+    /// becomes of them.
     pub(super) is_last: bool,
     /// Tells the flow from others that have had its number; 0 for a flow that has none.
     pub(super) serial: u32,
-    /// The recirculation id, as it stands in the first word of a key, if all that happens to the packets is that they are
-    /// tracked and go round; else 0.
+    /// The recirculation id, as it stands in the first word of a key, if all that happens to the packets is
+    /// that they are tracked and go round; else 0.
     pub(super) tracks: u64,
     /// The segments behind the head in which the mask has bits.
     tail_segments: Segments,
@@ -95,7 +96,8 @@ pub struct CachedFlow {
     created: Duration,
     watched: Watched,
     kernel: KernelShare,
-    /// The packets and bytes that were added to the rules' counters already, and what was added to each meter's.
+    /// The packets and bytes that were added to the rules' counters already, and what was added to each
+    /// meter's.
     pushed: Mutex<(u64, u64, Vec<Pushed>)>,
 }
 
@@ -109,8 +111,8 @@ pub(super) struct MaskedHash {
     pub(super) serial: u32,
 }
 
-/// The first word of keys of no port with the recirculation id of packets that are looked up as connections and then go round, and
-/// for which no other actions are executed; else 0.
+/// The first word of keys of no port with the recirculation id of packets that are looked up as connections and
+/// then go round, and for which no other actions are executed; else 0.
 fn tracked_round(actions: &[DpAction]) -> u64 {
     match actions {
         [DpAction::Ct(ct), DpAction::Recirculate(id)] if ct.commit.is_none() => {
@@ -166,7 +168,8 @@ impl CachedFlow {
         let (words, mask) = (key.words(), t.mask.words());
         let (mut tail_segments, mut tail_values) = (Segments::NONE, Segments::NONE);
         let mut tail = Vec::new();
-        // Masks of most flows have no bits in the rare segments. All of these are cheaper to look at together than one by one.
+        // Masks of most flows have no bits in the rare segments. All of these are cheaper to look at together
+        // than one by one.
         let is_plain = mask[HOT_WORDS..].iter().fold(0, |bits, word| bits | word) == 0;
         let candidates = if is_plain { Segment::IPV6.id } else { Segments::BEHIND_HEAD };
         for segment in candidates.behind_head() {
@@ -239,13 +242,13 @@ impl CachedFlow {
         head == 0 && self.tail_covers(key)
     }
 
-    /// Whether the verdict holds for a packet in its second pass, with what is found of its connection, if it does for another
-    /// packet of the same connection. `key` is that of its first pass, and `round` the first word of a key with the recirculation
-    /// id of the second one.
+    /// Whether the verdict holds for a packet in its second pass, with what is found of its connection, if it
+    /// does for another packet of the same connection. `key` is that of its first pass, and `round` the first
+    /// word of a key with the recirculation id of the second one.
     #[inline]
     pub(super) fn covers_beside_connection(&self, key: &HotKey, round: u64) -> bool {
-        // Words: port and recirculation id; two with link addresses; protocol, TOS and TTL. In the next one, ports are the
-        // connection's, and no mask has segments.
+        // Words: port and recirculation id; two with link addresses; protocol, TOS and TTL. In the next one,
+        // ports are the connection's, and no mask has segments.
         const TCP_FLAGS: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0xff, 0xff, 0, 0]);
         const { assert!(HEAD == 6 && offset_of!(HotKey, tcp_flags) == 36) }
         let words = key.words();
@@ -325,8 +328,8 @@ impl CachedFlow {
         !self.continuations.is_empty()
     }
 
-    /// Whether a frame of a later pass may be executed in its first one: it needs no further pass, and neither storm control nor a
-    /// meter sees all frames of the flow at once.
+    /// Whether a frame of a later pass may be executed in its first one: it needs no further pass, and neither
+    /// storm control nor a meter sees all frames of the flow at once.
     pub(super) fn may_end_a_first_pass(&self) -> bool {
         self.flood.is_none() && !self.begins_with_meter && !self.recirculates()
     }
@@ -352,7 +355,8 @@ impl CachedFlow {
             || changes.concern(&self.watched, stamp)
     }
 
-    /// Whether the change that the latest generation begins with may concern the verdict. `false` is certain, `true` is not.
+    /// Whether the change that the latest generation begins with may concern the verdict. `false` is certain,
+    /// `true` is not.
     pub fn is_concerned_by(&self, change: &LatestChange<'_>) -> bool {
         let bits = |word: usize| match self.rewritten.contains(word) {
             true => (0, 0),

@@ -1,5 +1,5 @@
-//! The caches of one worker, and the slow path behind them: finds the flow of a frame for which no signature names
-//! a usable flow, or translates the frame.
+//! The caches of one worker, and the slow path behind them: finds the flow of a frame for which no signature
+//! names a usable flow, or translates the frame.
 
 use super::cached_flow::{CachedFlow, MaskedHash};
 use super::flow_table::{self, FlowTable};
@@ -21,7 +21,8 @@ use flow::verdict::DropReason;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The numbers of a few flows to try. Any of them that covers a key has the right verdict, as long as it is fresh.
+/// The numbers of a few flows to try. Any of them that covers a key has the right verdict, as long as it is
+/// fresh.
 #[derive(Debug, Default)]
 pub(super) struct UsualFlows {
     numbers: ArrayVec<u32, 4>,
@@ -60,10 +61,11 @@ pub(super) struct Caches {
     pub(super) hasher: KeyHasher,
     pub(super) signatures: Signatures,
     pub(super) flows: FlowTable,
-    /// Flows that track connections, which many keys have in common. They are tried for frames of the first pass that no
-    /// signature names a flow for.
+    /// Flows that track connections, which many keys have in common. They are tried for frames of the first
+    /// pass that no signature names a flow for.
     pub(super) tracking: UsualFlows,
-    /// Flows of later passes. They are tried before signatures: connections have the keys of their own, and the flows in common.
+    /// Flows of later passes. They are tried before signatures: connections have the keys of their own, and the
+    /// flows in common.
     pub(super) later: UsualFlows,
     admission: Admission,
     budget: UpcallBudget,
@@ -114,7 +116,8 @@ impl Caches {
         flow.covers(key) && (flow.is_fresh(generation) || self.restamp(flow, generation))
     }
 
-    /// The usual flow that tracks connections and has the verdict of a packet with this key, at this generation.
+    /// The usual flow that tracks connections and has the verdict of a packet with this key, at this
+    /// generation.
     ///
     /// Not inlined, so that frames that have a flow already pay nothing for it.
     #[inline(never)]
@@ -122,7 +125,8 @@ impl Caches {
         self.tracking.find(&self.flows, |flow| self.is_flow_of(flow, key, generation))
     }
 
-    /// Stamps a flow with `generation` unless a change since its stamp may concern the flow. Returns whether it did.
+    /// Stamps a flow with `generation` unless a change since its stamp may concern the flow. Returns whether it
+    /// did.
     ///
     /// Not inlined, so that the comparison of frames that need no stamp stays small enough to be inlined.
     #[cold]
@@ -164,8 +168,8 @@ impl Caches {
         self.stats[CacheMetric::ActiveMasks].set(self.flows.active_masks() as u64);
     }
 
-    /// Begins a batch: reads the changes up to `generation`, and removes some of the flows that other threads have
-    /// condemned.
+    /// Begins a batch: reads the changes up to `generation`, and removes some of the flows that other threads
+    /// have condemned.
     pub(super) fn catch_up(&mut self, generation: u64) {
         if generation > self.recent.read_until() {
             self.policy.changes().follow(&mut self.recent);
@@ -173,8 +177,8 @@ impl Caches {
         self.reap();
     }
 
-    /// Ends a batch in which signatures named the flow of `hits` frames. `is_full` says whether the batch had as
-    /// many frames as a batch can have, and `kernel` has flows in the kernel, if there is one.
+    /// Ends a batch in which signatures named the flow of `hits` frames. `is_full` says whether the batch had
+    /// as many frames as a batch can have, and `kernel` has flows in the kernel, if there is one.
     pub(super) fn end_batch(
         &mut self,
         now: Duration,
@@ -189,8 +193,8 @@ impl Caches {
         self.flows.end_batch();
     }
 
-    /// The flow of a packet with this key, valid at the generation of `moment`: a cached flow, or a new one from a
-    /// translation. `hash` is the hash of the key, and `size` the size of the packet in bytes.
+    /// The flow of a packet with this key, valid at the generation of `moment`: a cached flow, or a new one
+    /// from a translation. `hash` is the hash of the key, and `size` the size of the packet in bytes.
     ///
     /// # Errors
     /// [`DropReason::UpcallBudget`] if the packet has to be translated and its port has no budget left, and
@@ -261,8 +265,8 @@ impl Caches {
         Ok(flow)
     }
 
-    /// The flow with this number, if its verdict is still right, if need be after another translation. Otherwise
-    /// the flow is removed.
+    /// The flow with this number, if its verdict is still right, if need be after another translation.
+    /// Otherwise the flow is removed.
     fn refresh(&mut self, moment: Moment, index: u32, key: &FlowKey) -> Option<Arc<CachedFlow>> {
         let flow = self.flows.get(index)?;
         if flow.is_fresh(moment.generation) || self.restamp(flow, moment.generation) {
@@ -342,8 +346,8 @@ impl Caches {
         };
         self.budget.charge(payer, work);
         let stamp = stamp_after(moment.generation, &translation, news);
-        // A made-up host does not send a second frame. While established traffic is protected, the flow of a new
-        // host is cached with its second frame only, because each cached flow displaces another one.
+        // A made-up host does not send a second frame. While established traffic is protected, the flow of a
+        // new host is cached with its second frame only, because each cached flow displaces another one.
         let waits =
             translation.is_passing || !has_learned_rules || news.is_any && self.budget.protects();
         if waits || !self.is_worth_a_place(&translation, key) {
@@ -391,9 +395,9 @@ impl Caches {
     }
 }
 
-/// The generation up to which a translation is known to be right. This is the generation at which the translation
-/// was made. It is the next one if the only change between them is the announcement of hosts that the translation
-/// itself has learned, and if the translation did not look up these hosts.
+/// The generation up to which a translation is known to be right. This is the generation at which the
+/// translation was made. It is the next one if the only change between them is the announcement of hosts that
+/// the translation itself has learned, and if the translation did not look up these hosts.
 fn stamp_after(generation: u64, translation: &Translation, news: News) -> u64 {
     let Translation { learn, hosts, .. } = translation;
     // `hosts` has a learned host once for each time that it was learned. Further occurrences are lookups.

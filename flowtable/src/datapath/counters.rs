@@ -5,8 +5,8 @@ use flow::verdict::DropReason;
 use std::ops::Index;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A counter that one thread writes and any thread reads. An addition is a plain load and store, which is cheaper
-/// than a locked instruction. If two threads wrote, counts would be lost.
+/// A counter that one thread writes and any thread reads. An addition is a plain load and store, which is
+/// cheaper than a locked instruction. If two threads wrote, counts would be lost.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 

@@ -181,8 +181,8 @@ pub(super) fn set_ipv4(
     replace(frame, ttl_at, sum_at, [old_ttl, proto], [ttl.of(old_ttl), proto]);
 }
 
-/// Raises the drop precedence in the DSCP of an IP packet by `by`, to 3 at most. A DSCP without drop precedence stays: only
-/// the classes 1 to 4 of assured forwarding have one, of 1 to 3 (RFC 2597 §6).
+/// Raises the drop precedence in the DSCP of an IP packet by `by`, to 3 at most. A DSCP without drop precedence
+/// stays: only the classes 1 to 4 of assured forwarding have one, of 1 to 3 (RFC 2597 §6).
 pub(super) fn raise_drop_precedence(frame: &mut Frame<'_>, by: u8) {
     const PRECEDENCE: u8 = 0b11;
     let l3 = usize::from(frame.layers.l3);
@@ -420,8 +420,8 @@ pub(super) fn set_nd(
     }
 }
 
-/// Changes the type of the option with a link-layer address from which extraction takes it. A message without such an option
-/// keeps its options.
+/// Changes the type of the option with a link-layer address from which extraction takes it. A message without
+/// such an option keeps its options.
 pub(super) fn set_nd_ext(frame: &mut Frame<'_>, reserved: Rewrite<u32>, option_type: Rewrite<u8>) {
     let l4 = usize::from(frame.layers.l4);
     let Some(Ok(message)) = l4_packet(frame).map(NdPacket::new_checked) else {

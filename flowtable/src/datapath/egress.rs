@@ -8,11 +8,11 @@ use packet::{Batch, Frame, FrameId, Prioritized, TunnelKey};
 #[derive(Default)]
 pub struct Egress {
     queues: Vec<Vec<FrameId>>,
-    /// What the outer headers of the frames in a tunnel port's queue are to say, in the order of the queue. Only tunnel ports
-    /// have an entry that is not empty.
+    /// What the outer headers of the frames in a tunnel port's queue are to say, in the order of the queue.
+    /// Only tunnel ports have an entry that is not empty.
     tunnels: Vec<Vec<TunnelKey>>,
-    /// The frames in a port's queue that have a priority, in the order of the queue. Only ports with such frames have an entry
-    /// that is not empty.
+    /// The frames in a port's queue that have a priority, in the order of the queue. Only ports with such
+    /// frames have an entry that is not empty.
     prioritized: Vec<Vec<Prioritized>>,
     touched: Vec<PortNo>,
     /// The received frame of each copy, in the order in which the copies were made.
@@ -55,8 +55,8 @@ impl Egress {
         queue.push(frame);
     }
 
-    /// Queues a frame for a tunnel port, whose outer headers are to say what `key` says. A tunnel port gets no frames in
-    /// another way.
+    /// Queues a frame for a tunnel port, whose outer headers are to say what `key` says. A tunnel port gets no
+    /// frames in another way.
     pub fn push_tunneled(&mut self, port: PortNo, frame: FrameId, key: &TunnelKey) {
         self.push(port, frame);
         let index = usize::from(port.0);
@@ -168,9 +168,9 @@ impl Egress {
                     self.spare.push(buf);
                 }
             }
-            // The lifetime of the frames differs from batch to batch, so the empty vector is collected into one of
-            // another type. `collect` reuses the allocation; if it did not, the next batch would allocate one of
-            // its own.
+            // The lifetime of the frames differs from batch to batch, so the empty vector is collected into one
+            // of another type. `collect` reuses the allocation; if it did not, the next batch would allocate
+            // one of its own.
             self.room = copies.into_iter().map_while(|_| None).collect();
         }
     }

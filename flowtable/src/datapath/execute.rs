@@ -64,8 +64,8 @@ pub struct Executed {
     pub fragments: u32,
 }
 
-/// Executes `actions` on the frame of `subject`, which stands for the received frame `origin`. The subject's recirculation
-/// id does not matter.
+/// Executes `actions` on the frame of `subject`, which stands for the received frame `origin`. The subject's
+/// recirculation id does not matter.
 pub fn execute(
     actions: &[DpAction],
     env: Env<'_, '_>,
@@ -130,7 +130,8 @@ impl<'a> Run<'_, 'a> {
         Ok(())
     }
 
-    /// Executes the rest of a list on each fragment of a packet, in place of the one frame. All have the packet's connection.
+    /// Executes the rest of a list on each fragment of a packet, in place of the one frame. All have the
+    /// packet's connection.
     #[cold]
     fn go_on_with(&mut self, fragments: &[FrameId], rest: &[DpAction]) -> Result<(), Stop> {
         let found = self.found;
@@ -306,8 +307,8 @@ impl<'a> Run<'_, 'a> {
         Ok(())
     }
 
-    /// Keeps a fragment until its packet is complete, and then tracks the packet. Returns if the frame has no fragment that
-    /// could be part of a packet.
+    /// Keeps a fragment until its packet is complete, and then tracks the packet. Returns if the frame has no
+    /// fragment that could be part of a packet.
     #[cold]
     fn track_fragment(&mut self, action: &CtAction) -> Result<(), Stop> {
         let frame = self.env.batch.frame(self.id);
@@ -398,8 +399,8 @@ fn apply(action: &DpAction, frame: &mut Frame<'_>) {
 }
 
 /// Size in bytes of the largest frame that this one will be on the wire: the size of one segment, if the frame
-/// is to be segmented. What the sender says about the size of the headers is not believed. As in Open vSwitch, padding
-/// behind the IP packet does not count.
+/// is to be segmented. What the sender says about the size of the headers is not believed. As in Open vSwitch,
+/// padding behind the IP packet does not count.
 fn size_on_the_wire(frame: &Frame<'_>) -> usize {
     let size = frame.size().saturating_sub(frame.layers.padding.into());
     if !frame.offload.is_gso() {

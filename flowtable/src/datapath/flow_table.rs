@@ -253,8 +253,8 @@ impl FlowTable {
         self.hold(flow);
     }
 
-    /// Takes out some of the flows that other threads have condemned. However many there are, a batch of frames waits
-    /// for few of them. Returns whether there were any.
+    /// Takes out some of the flows that other threads have condemned. However many there are, a batch of frames
+    /// waits for few of them. Returns whether there were any.
     #[inline]
     pub(super) fn reap(&mut self) -> bool {
         let Some(condemned) = self.registry.take_condemned() else {
@@ -268,8 +268,8 @@ impl FlowTable {
         true
     }
 
-    /// Gives back the memory of a table that has become much smaller. Takes time in proportion to the size that the
-    /// table had. Returns whether there was anything to give back.
+    /// Gives back the memory of a table that has become much smaller. Takes time in proportion to the size that
+    /// the table had. Returns whether there was anything to give back.
     pub(super) fn shrink(&mut self) -> bool {
         if self.flows.len() <= SPARE_PLACES.max(self.len * 4) {
             return false;

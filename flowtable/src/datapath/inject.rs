@@ -1,5 +1,5 @@
-//! Frames that a user or controller hands to the switch: packet-outs with actions of their own, and packets that go on where
-//! they waited for a controller.
+//! Frames that a user or controller hands to the switch: packet-outs with actions of their own, and packets
+//! that go on where they waited for a controller.
 //!
 //! Such a frame is processed like a frame that missed every cache, except that no flow is cached, because its
 //! actions serve only once. Rules, groups and tables count it. Budgets and storm control do not apply, because
@@ -42,8 +42,8 @@ pub struct Resumed {
     pub continuation: Arc<Continuation>,
 }
 
-/// The key of a packet with these headers, and with the state that a message has beside the packet. The message also says
-/// which tunnel the packet goes through, and what its connection is.
+/// The key of a packet with these headers, and with the state that a message has beside the packet. The message
+/// also says which tunnel the packet goes through, and what its connection is.
 fn beside(state: &PipelineKey, headers: Headers) -> PipelineKey {
     let mut key = PipelineKey { headers, ..*state };
     key.headers.copy_tunnel(&state.headers);
@@ -52,8 +52,8 @@ fn beside(state: &PipelineKey, headers: Headers) -> PipelineKey {
 }
 
 impl Datapath {
-    /// Goes on with a packet that has waited for a controller, and is the only one in `batch`. For the rest, it is as
-    /// [`inject`](Self::inject).
+    /// Goes on with a packet that has waited for a controller, and is the only one in `batch`. For the rest, it
+    /// is as [`inject`](Self::inject).
     pub fn resume(
         &mut self,
         now: Duration,
@@ -70,7 +70,8 @@ impl Datapath {
     }
 
     /// Carries out the actions of a packet-out on its frame, which is the only one in `batch`. No port has
-    /// received the frame, so `counters` should not belong to a port: the caller reads the drop reason from them.
+    /// received the frame, so `counters` should not belong to a port: the caller reads the drop reason from
+    /// them.
     pub fn inject(
         &mut self,
         now: Duration,

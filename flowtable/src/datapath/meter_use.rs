@@ -62,8 +62,8 @@ impl MeterUse {
         Self { entry, packets: Counter::default(), bytes: Counter::default(), bands }
     }
 
-    /// Sends packets of these sizes in bytes, at most 64, through the meter, and counts them. For the owner of the flow
-    /// only.
+    /// Sends packets of these sizes in bytes, at most 64, through the meter, and counts them. For the owner of
+    /// the flow only.
     #[inline]
     pub(super) fn charge(&self, now: Duration, sizes: &[u32]) -> Judged {
         let mut judged = Judged::default();

@@ -1,13 +1,13 @@
 //! The fast path of one worker: extracts the keys of received frames, looks them up in caches, and executes the
 //! actions of the flows that it finds.
 //!
-//! A worker owns a [`Datapath`]. The counters and cached flows that it writes are the only memory that other threads
-//! read. Emptying the caches at any moment does not change how frames are forwarded.
+//! A worker owns a [`Datapath`]. The counters and cached flows that it writes are the only memory that other
+//! threads read. Emptying the caches at any moment does not change how frames are forwarded.
 //!
 //! # A batch
 //!
-//! Each stage runs for the whole batch before the next one begins, so that the CPU can overlap the memory accesses
-//! of many packets:
+//! Each stage runs for the whole batch before the next one begins, so that the CPU can overlap the memory
+//! accesses of many packets:
 //!
 //! 1. Extract and hash the key of every frame.
 //! 2. Look up the hashes: each names a cached flow, or none (`signatures`).
@@ -15,20 +15,21 @@
 //! 4. Execute the actions, in the order of the frames. Successive frames of one flow are executed and counted
 //!    together. A frame without a flow takes the slow path in this stage.
 //!
-//! Frames that are recirculated (`DpAction::Recirculate`) wait until the stages are done. Then they go through the
-//! same stages as a batch of their own, until no frame waits (`rounds`). Budgets and storm control apply in every
-//! pass. A frame of an established connection is spared the second pass, if nothing has changed (`tracked`, `shortcuts`),
-//! and so is one that begins a connection (`newcomers`).
+//! Frames that are recirculated (`DpAction::Recirculate`) wait until the stages are done. Then they go through
+//! the same stages as a batch of their own, until no frame waits (`rounds`). Budgets and storm control apply in
+//! every pass. A frame of an established connection is spared the second pass, if nothing has changed
+//! (`tracked`, `shortcuts`), and so is one that begins a connection (`newcomers`).
 //!
-//! A frame that hits the cache costs no allocation, no lock and no locked instruction, in every pass. Only a frame whose
-//! connection is looked up (`DpAction::Ct`) and may be known, one whose connection begins, and each TCP segment of a connection
-//! take the lock of the connection's shard. The first datagram of a connection in a millisecond costs a locked instruction.
+//! A frame that hits the cache costs no allocation, no lock and no locked instruction, in every pass. Only a
+//! frame whose connection is looked up (`DpAction::Ct`) and may be known, one whose connection begins, and each
+//! TCP segment of a connection take the lock of the connection's shard. The first datagram of a connection in a
+//! millisecond costs a locked instruction.
 //!
 //! # The slow path
 //!
-//! A frame may belong to a cached flow that no signature names, so a few masks are probed (`flow_table`). If that
-//! fails, the packet is translated ([`Policy::translate`]), provided that its port has budget for a translation
-//! ([`overload`](crate::overload)). Flows with equal mask and masked key are one flow (`caches`).
+//! A frame may belong to a cached flow that no signature names, so a few masks are probed (`flow_table`). If
+//! that fails, the packet is translated ([`Policy::translate`]), provided that its port has budget for a
+//! translation ([`overload`](crate::overload)). Flows with equal mask and masked key are one flow (`caches`).
 
 mod answer;
 mod cached_flow;
@@ -96,8 +97,8 @@ pub struct CacheConfig {
 }
 
 impl CacheConfig {
-    /// No caches: every packet is translated. Tests compare the frames that are sent with those of a datapath with
-    /// caches.
+    /// No caches: every packet is translated. Tests compare the frames that are sent with those of a datapath
+    /// with caches.
     pub const OFF: Self = Self { emc_entries: 0, max_flows: 0, max_probes: 0, upcalls: None };
 }
 
@@ -140,8 +141,8 @@ pub struct Datapath {
 /// How many received frames of a batch were queued, and how many dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Processed {
-    /// Frames with at least one output, which wait in the [`Egress`], of which packets wait for controllers, or which wait
-    /// for the other fragments of their packet.
+    /// Frames with at least one output, which wait in the [`Egress`], of which packets wait for controllers, or
+    /// which wait for the other fragments of their packet.
     pub queued: u64,
     /// Frames without an output, which are counted with their [`DropReason`].
     pub dropped: u64,
@@ -152,17 +153,19 @@ pub struct Processed {
 /// The results of the stages for the frames of the current pass.
 struct Scratch {
     keys: [HotKey; MAX_BATCH],
-    /// The segments that few frames have. They are in an array of their own, so that other frames do not touch its
-    /// memory.
+    /// The segments that few frames have. They are in an array of their own, so that other frames do not touch
+    /// its memory.
     rare: [RareHeaders; MAX_BATCH],
     hashes: [u64; MAX_BATCH],
     sizes: [u32; MAX_BATCH],
     flows: [u32; MAX_BATCH],
 }
 
-/// Number of full batches behind which the kernel is given flows although frames wait: an overloaded port has no others.
+/// Number of full batches behind which the kernel is given flows although frames wait: an overloaded port has
+/// no others.
 const MOST_FULL_BATCHES: u32 = 16;
-/// The same for batches that are not full. Hosts that answer each other may be so quick that a frame waits behind each batch.
+/// The same for batches that are not full. Hosts that answer each other may be so quick that a frame waits
+/// behind each batch.
 const MOST_LATE_BATCHES: u32 = 3;
 /// In place of the number of a flow: no signature names a flow for the frame.
 const UNKNOWN: u32 = u32::MAX;
@@ -214,8 +217,8 @@ impl<'c> Tally<'c> {
 }
 
 impl Datapath {
-    /// A fast path that asks `policy` for translations. At most `vlan_limit` VLAN tags of a frame are read. `seed`
-    /// keys the hash functions, and should be random.
+    /// A fast path that asks `policy` for translations. At most `vlan_limit` VLAN tags of a frame are read.
+    /// `seed` keys the hash functions, and should be random.
     pub fn new(policy: Arc<Policy>, config: CacheConfig, vlan_limit: u8, seed: u64) -> Self {
         let caches = Caches::new(policy, config, seed);
         Self {
@@ -250,12 +253,14 @@ impl Datapath {
         self.kernel = Some(kernel);
     }
 
-    /// Offers the flows of the last batch to the kernel cache, except flows that this batch has created. The caller has to send
-    /// the frames of the batch before: once a flow is in the kernel, its later frames would overtake those that are not sent yet.
+    /// Offers the flows of the last batch to the kernel cache, except flows that this batch has created. The
+    /// caller has to send the frames of the batch before: once a flow is in the kernel, its later frames would
+    /// overtake those that are not sent yet.
     ///
-    /// `has_more` tells whether the receive queue holds frames that arrived behind the batch. Later frames would overtake
-    /// these as well, so the kernel cache then takes no flow. A queue that is never empty would have no flow in the kernel:
-    /// behind three such batches in a row, and behind 16 full ones, flows are taken although frames wait.
+    /// `has_more` tells whether the receive queue holds frames that arrived behind the batch. Later frames
+    /// would overtake these as well, so the kernel cache then takes no flow. A queue that is never empty would
+    /// have no flow in the kernel: behind three such batches in a row, and behind 16 full ones, flows are taken
+    /// although frames wait.
     #[inline]
     pub fn offer_flows(&mut self, has_more: impl Fn() -> bool) {
         let Some(kernel) = &self.kernel else { return };
@@ -294,15 +299,16 @@ impl Datapath {
         &self.caches.stats
     }
 
-    /// A part of the work that waits for a moment without frames: takes out flows that were idle for long, and gives
-    /// back the memory of a cache that has emptied. Returns whether there was any such work, and there may be more.
+    /// A part of the work that waits for a moment without frames: takes out flows that were idle for long, and
+    /// gives back the memory of a cache that has emptied. Returns whether there was any such work, and there
+    /// may be more.
     pub fn tidy(&mut self) -> bool {
         self.caches.tidy()
     }
 
-    /// Processes the frames of a batch that `in_port` has received, and queues their outputs in `egress`. Received
-    /// and dropped frames are counted in `counters`. The caller sends the queued frames and counts those that were
-    /// sent.
+    /// Processes the frames of a batch that `in_port` has received, and queues their outputs in `egress`.
+    /// Received and dropped frames are counted in `counters`. The caller sends the queued frames and counts
+    /// those that were sent.
     pub fn process(
         &mut self,
         now: Duration,
@@ -357,7 +363,8 @@ impl Datapath {
         }
     }
 
-    /// The stages behind extraction, which are the same in every pass. Returns the number of bytes of all frames.
+    /// The stages behind extraction, which are the same in every pass. Returns the number of bytes of all
+    /// frames.
     fn decide(
         &mut self,
         moment: Moment,
@@ -392,11 +399,11 @@ impl Datapath {
         }
     }
 
-    /// The first stage of a later pass, and of the first one for frames that came through a tunnel: computes key, hash and size
-    /// of each frame, with what is known of the frame beside its bytes.
+    /// The first stage of a later pass, and of the first one for frames that came through a tunnel: computes
+    /// key, hash and size of each frame, with what is known of the frame beside its bytes.
     ///
-    /// Not inlined, so that other frames do not pay for this: each further place that computes hashes could cost them that
-    /// the compiler inlines the computation for them.
+    /// Not inlined, so that other frames do not pay for this: each further place that computes hashes could
+    /// cost them that the compiler inlines the computation for them.
     #[inline(never)]
     fn extract_again(&mut self, in_port: PortNo, members: &[PassMember], batch: &mut Batch<'_>) {
         let Scratch { keys, rare, hashes, sizes, .. } = &mut *self.scratch;
@@ -429,7 +436,8 @@ impl Datapath {
         }
     }
 
-    /// The second stage of a later pass: as [`look_up`](Self::look_up), but a usual flow that covers the key saves the hash.
+    /// The second stage of a later pass: as [`look_up`](Self::look_up), but a usual flow that covers the key
+    /// saves the hash.
     fn look_up_later(&mut self, n: usize) {
         let Self { caches, scratch, .. } = self;
         let Scratch { keys, rare, hashes, flows, .. } = &mut **scratch;
@@ -444,8 +452,9 @@ impl Datapath {
         }
     }
 
-    /// The third stage: drops the flow of a frame if it does not cover the frame's key, or if a change may concern
-    /// it. In the first pass, one of a few usual flows may take its place. Returns the number of frames that got such a flow.
+    /// The third stage: drops the flow of a frame if it does not cover the frame's key, or if a change may
+    /// concern it. In the first pass, one of a few usual flows may take its place. Returns the number of frames
+    /// that got such a flow.
     fn compare(&mut self, n: usize, generation: u64, is_first_pass: bool) -> u64 {
         let Scratch { keys, rare, sizes, flows, .. } = &mut *self.scratch;
         let caches = &self.caches;

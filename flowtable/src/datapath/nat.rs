@@ -1,5 +1,5 @@
-//! Translates the addresses and ports of a frame (RFC 3022), and those of the packet that an ICMP error quotes (RFC 5508
-//! §4).
+//! Translates the addresses and ports of a frame (RFC 3022), and those of the packet that an ICMP error quotes
+//! (RFC 5508 §4).
 //!
 //! Checksums follow as with every [edit]: complete ones are updated, partial ones stay partial.
 
@@ -10,7 +10,8 @@ use packet::wire::{icmp, icmpv6, ip_proto, ipv4, ipv6, tcp, udp};
 use packet::{Frame, checksum};
 use std::net::IpAddr;
 
-/// The translation of the TCP segments or UDP datagrams of one direction of a connection over IPv4, worked out ahead.
+/// The translation of the TCP segments or UDP datagrams of one direction of a connection over IPv4, worked out
+/// ahead.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QuickTranslation {
     /// The source address and the destination address, as in the header.
@@ -52,8 +53,8 @@ impl QuickTranslation {
         })
     }
 
-    /// Translates a frame whose packet has been read as one of the connection's. A frame whose headers end too early, which cannot
-    /// have been read so, stays as it is.
+    /// Translates a frame whose packet has been read as one of the connection's. A frame whose headers end too
+    /// early, which cannot have been read so, stays as it is.
     #[inline]
     pub(super) fn apply(&self, frame: &mut Frame<'_>) {
         let is_partial = has_partial_checksum(frame);
@@ -131,8 +132,8 @@ fn set_addresses(frame: &mut Frame<'_>, from: &CtTuple, to: &CtTuple) {
     }
 }
 
-/// Translates the packet that an ICMP error quotes, which has the tuple `from` and gets the tuple `to`. The quoted packet may
-/// be cut off anywhere behind its ports.
+/// Translates the packet that an ICMP error quotes, which has the tuple `from` and gets the tuple `to`. The
+/// quoted packet may be cut off anywhere behind its ports.
 fn translate_quoted(frame: &mut Frame<'_>, from: &CtTuple, to: &CtTuple) {
     const { assert!(icmp::HEADER_SIZE == icmpv6::HEADER_SIZE) };
     let ip = usize::from(frame.layers.l4) + icmp::HEADER_SIZE;
@@ -194,8 +195,8 @@ fn replace_sum(frame: &mut Frame<'_>, at: usize, old: &[u8], new: &[u8], is_udp:
     replace(frame, at, &sum);
 }
 
-/// Writes up to 16 bytes of an ICMP or ICMPv6 message, at an even offset from its beginning, and updates the message's
-/// checksum unless that is partial, because a partial one does not cover them yet.
+/// Writes up to 16 bytes of an ICMP or ICMPv6 message, at an even offset from its beginning, and updates the
+/// message's checksum unless that is partial, because a partial one does not cover them yet.
 fn replace(frame: &mut Frame<'_>, at: usize, new: &[u8]) {
     let mut old = [0; 16];
     let Some(bytes) = frame.bytes_mut().get_mut(at..at + new.len()) else { return };

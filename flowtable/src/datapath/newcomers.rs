@@ -1,11 +1,12 @@
 //! Frames that begin connections, and need not wait for another pass.
 //!
-//! A frame that `ct(...)` tracks is looked up twice: as it comes, and with what was found of its connection. Of most frames that
-//! begin a connection the tracker says without a lock that nobody knows it. All of these find the same, so the second look-up is
-//! among a few flows, and the frame is executed right away: a flood of such frames is the last thing that should take a worker's
-//! time.
+//! A frame that `ct(...)` tracks is looked up twice: as it comes, and with what was found of its connection. Of
+//! most frames that begin a connection the tracker says without a lock that nobody knows it. All of these find
+//! the same, so the second look-up is among a few flows, and the frame is executed right away: a flood of such
+//! frames is the last thing that should take a worker's time.
 //!
-//! Whatever is not certain goes round: a frame whose connection may be known, and one whose flow is not among the usual ones.
+//! Whatever is not certain goes round: a frame whose connection may be known, and one whose flow is not among
+//! the usual ones.
 
 use super::caches::Caches;
 use super::rounds::PassMember;
@@ -61,8 +62,8 @@ impl Newcomers {
     }
 }
 
-/// Executes what there is to do in its second pass on a newcomer, frame number `n` of the run, if it is certain to begin a
-/// connection. Returns whether it is. If not, nothing has happened.
+/// Executes what there is to do in its second pass on a newcomer, frame number `n` of the run, if it is certain
+/// to begin a connection. Returns whether it is. If not, nothing has happened.
 #[inline(never)]
 pub(super) fn execute(
     newcomer: &Newcomer,

@@ -1,8 +1,9 @@
 //! Packets on their way from a worker to controllers.
 //!
-//! A worker puts a copy of the packet into its queue, from which another thread takes it, or the worker itself behind the
-//! batch. The queue is bounded and never waited for: what finds no room is dropped with a reason. As the kernel does for Open
-//! vSwitch, a large packet that asks for segmentation becomes a packet for each segment, and checksums are completed.
+//! A worker puts a copy of the packet into its queue, from which another thread takes it, or the worker itself
+//! behind the batch. The queue is bounded and never waited for: what finds no room is dropped with a reason. As
+//! the kernel does for Open vSwitch, a large packet that asks for segmentation becomes a packet for each
+//! segment, and checksums are completed.
 
 use crate::policy::Policy;
 use crate::policy::audience::Audience;
@@ -25,7 +26,8 @@ pub struct Punt {
     pub packet: Vec<u8>,
     /// What controllers are told of the packet, and which of them.
     pub meta: Arc<ControllerMeta>,
-    /// The state with which the packet goes on once a controller resumes it; `None` if the packet does not wait for that.
+    /// The state with which the packet goes on once a controller resumes it; `None` if the packet does not wait
+    /// for that.
     pub paused: Option<Arc<Continuation>>,
 }
 
@@ -93,8 +95,8 @@ pub struct Punts<'e> {
 }
 
 impl Punts<'_> {
-    /// Gives a copy of a frame to the controllers that want it. Every packet for controllers passes here. Returns how
-    /// many packets wait for them now because of that: several if the frame asks for segmentation.
+    /// Gives a copy of a frame to the controllers that want it. Every packet for controllers passes here.
+    /// Returns how many packets wait for them now because of that: several if the frame asks for segmentation.
     ///
     /// # Errors
     /// Why no controller gets the frame.

@@ -71,7 +71,8 @@ pub(super) struct Outcome {
     pub(super) punted: u32,
     /// Number of look-ups after recirculation.
     lookups: u32,
-    /// Number of fragments for which the received frame stands besides itself. Each may be looked up [`MAX_LOOKUPS`] times.
+    /// Number of fragments for which the received frame stands besides itself. Each may be looked up
+    /// [`MAX_LOOKUPS`] times.
     more_frames: u32,
     /// Whether the frame waits for other fragments of its packet.
     waits: bool,
@@ -99,7 +100,8 @@ impl Outcome {
         u32::from(MAX_LOOKUPS) * (1 + self.more_frames)
     }
 
-    /// Why the received frame is dropped; `None` if something of it was sent, or waits for controllers or other fragments.
+    /// Why the received frame is dropped; `None` if something of it was sent, or waits for controllers or other
+    /// fragments.
     #[inline]
     pub(super) fn fate(&self) -> Option<DropReason> {
         let is_sent = self.outputs > 0 || self.punted > 0 || self.waits;

@@ -1,36 +1,41 @@
-//! Shortcuts of established connections: from the cached flow that tracks their frames to the one that they find in the next
-//! pass.
+//! Shortcuts of established connections: from the cached flow that tracks their frames to the one that they
+//! find in the next pass.
 //!
-//! A frame that `ct(...)` tracks is looked up twice: as it comes, and with what was found of its connection. The second look-up
-//! finds the same flow for each frame of an established connection, as long as the connection is as it was. So a worker
-//! remembers that flow, together with the connection ([`KnownConnection`]), and the frame goes through one pass.
+//! A frame that `ct(...)` tracks is looked up twice: as it comes, and with what was found of its connection.
+//! The second look-up finds the same flow for each frame of an established connection, as long as the
+//! connection is as it was. So a worker remembers that flow, together with the connection
+//! ([`KnownConnection`]), and the frame goes through one pass.
 //!
 //! # Why a shortcut leads to the right flow
 //!
-//! - The flow that the shortcut starts from was compared with the frame's key, and with the policy's generation.
-//! - The frame has the addresses, ports and protocol of the frames for which the shortcut was made, so it is of their connection.
-//!   The connection decides that it has not changed, and moves on ([`Connections::moves_on`]). So the fields that tell of the
-//!   connection, and translated addresses and ports, are as they were.
-//! - The other fields of the frame are compared with the flow that the shortcut leads to, and the generation is compared with its
-//!   stamp.
+//! - The flow that the shortcut starts from was compared with the frame's key, and with the policy's
+//!   generation.
+//! - The frame has the addresses, ports and protocol of the frames for which the shortcut was made, so it is of
+//!   their connection. The connection decides that it has not changed, and moves on
+//!   ([`Connections::moves_on`]). So the fields that tell of the connection, and translated addresses and
+//!   ports, are as they were.
+//! - The other fields of the frame are compared with the flow that the shortcut leads to, and the generation is
+//!   compared with its stamp.
 //!
 //! Whatever is not certain is no shortcut: the frame is tracked and goes round, and may make the shortcut anew.
 //!
 //! # Order
 //!
-//! A frame that takes a shortcut must not overtake an earlier one of the same addresses and ports that goes round. So the frames
-//! that go round are noted for the time of a batch, and frames that may follow one of them go round as well.
+//! A frame that takes a shortcut must not overtake an earlier one of the same addresses and ports that goes
+//! round. So the frames that go round are noted for the time of a batch, and frames that may follow one of them
+//! go round as well.
 //!
 //! # Where they are
 //!
-//! A shortcut belongs to a place of the signature cache, which decides what is kept. It has one cache line, so that shortcuts for
-//! all places of a cache of the usual size take 16 MiB, and as much again where connections are translated or of IPv6. The
-//! lines, and then the pulses of the connections, are read for a whole run of frames before the first is used, so that the
-//! accesses overlap.
+//! A shortcut belongs to a place of the signature cache, which decides what is kept. It has one cache line, so
+//! that shortcuts for all places of a cache of the usual size take 16 MiB, and as much again where connections
+//! are translated or of IPv6. The lines, and then the pulses of the connections, are read for a whole run of
+//! frames before the first is used, so that the accesses overlap.
 //!
-//! If many shortcuts have found no room, the signature cache gets [`GROWTH`] times as many places ([`Shortcuts::outgrown`]). Other
-//! traffic does not make it grow. A frame whose signature was displaced finds its flow nearly as fast by its masked key, while a
-//! frame without a shortcut goes through two passes and the table of connections.
+//! If many shortcuts have found no room, the signature cache gets [`GROWTH`] times as many places
+//! ([`Shortcuts::outgrown`]). Other traffic does not make it grow. A frame whose signature was displaced finds
+//! its flow nearly as fast by its masked key, while a frame without a shortcut goes through two passes and the
+//! table of connections.
 
 use super::cached_flow::CachedFlow;
 use super::flow_table::FlowTable;
@@ -49,12 +54,13 @@ const PART: usize = 1024;
 const GROWTH: usize = 4;
 /// The most places of a signature cache that has grown.
 const MAX_PLACES: usize = 1 << 22;
-/// A signature cache is too small as soon as it has refused room to N shortcuts, where N is the number of its places
-/// divided by this number.
+/// A signature cache is too small as soon as it has refused room to N shortcuts, where N is the number of its
+/// places divided by this number.
 const PLACES_FOR_EACH_REFUSED: usize = 4;
 /// Bits of the set of frames that go round.
 const ROUND_BITS: usize = 1024;
-/// One of this number of new shortcuts displaces one in use. More would be of no use when connections take turns.
+/// One of this number of new shortcuts displaces one in use. More would be of no use when connections take
+/// turns.
 const PATIENCE: u32 = 16;
 
 /// See the [module](self).
@@ -126,7 +132,8 @@ pub(super) struct Shortcuts {
     parts: Vec<Box<[Option<Shortcut>]>>,
     /// Number of numbers that were given to places.
     len: u32,
-    /// Counts shortcuts that found no room, or took that of another one, since the signature cache has its size.
+    /// Counts shortcuts that found no room, or took that of another one, since the signature cache has its
+    /// size.
     refused: u32,
     /// The number of the shortcut, plus one, of each frame of a run.
     ways: [u32; MAX_BATCH],
@@ -195,8 +202,9 @@ impl Shortcuts {
         (can_grow && is_too_small).then(|| (places * GROWTH).min(MAX_PLACES))
     }
 
-    /// Makes room for shortcuts of another, empty signature cache with this many places. The shortcuts so far are lost, and dropped
-    /// one by one when others take their memory: to drop all of them at once would take milliseconds.
+    /// Makes room for shortcuts of another, empty signature cache with this many places. The shortcuts so far
+    /// are lost, and dropped one by one when others take their memory: to drop all of them at once would take
+    /// milliseconds.
     pub(super) fn grow(&mut self, places: usize) {
         self.numbers = vec![0; places].into();
         self.len = 0;
@@ -208,8 +216,8 @@ impl Shortcuts {
         self.parts.get(at / PART)?.get(at % PART)?.as_ref()
     }
 
-    /// Finds the shortcuts of a run of frames with these keys and hashes, which have been found to belong to the flow number
-    /// `index`. Returns a bit for each frame that has none.
+    /// Finds the shortcuts of a run of frames with these keys and hashes, which have been found to belong to
+    /// the flow number `index`. Returns a bit for each frame that has none.
     pub(super) fn look_up(
         &mut self,
         signatures: &Signatures,
@@ -237,8 +245,9 @@ impl Shortcuts {
         without
     }
 
-    /// Takes the shortcut of frame number `n` of the run, which has this key. Returns the number of the flow that it leads to, and
-    /// how the frame is to be translated. `None` if the frame has to go round; then nothing has happened.
+    /// Takes the shortcut of frame number `n` of the run, which has this key. Returns the number of the flow
+    /// that it leads to, and how the frame is to be translated. `None` if the frame has to go round; then
+    /// nothing has happened.
     #[inline]
     pub(super) fn take(
         &self,
@@ -283,8 +292,8 @@ impl Shortcuts {
         self.round[bit / 64] & 1 << (bit % 64) != 0
     }
 
-    /// Notes that a shortcut can be made of a received frame, when its second pass has found a flow. The frame has belonged to the
-    /// flow number `index` in its first pass.
+    /// Notes that a shortcut can be made of a received frame, when its second pass has found a flow. The frame
+    /// has belonged to the flow number `index` in its first pass.
     pub(super) fn wish(
         &mut self,
         origin: u8,
@@ -307,8 +316,8 @@ impl Shortcuts {
         self.has_candidate != 0
     }
 
-    /// Makes the shortcut of a received frame, if it is wished and its connection can be remembered. If that takes a new signature,
-    /// returns whether another one was displaced.
+    /// Makes the shortcut of a received frame, if it is wished and its connection can be remembered. If that
+    /// takes a new signature, returns whether another one was displaced.
     pub(super) fn make(
         &mut self,
         end: ShortcutEnd<'_>,
@@ -400,7 +409,8 @@ fn ports(key: &HotKey) -> u32 {
     u32::from(key.tp_src.get()) << 16 | u32::from(key.tp_dst.get())
 }
 
-/// The bit of a key in the set of frames that go round. Frames with equal addresses and ports have the same one.
+/// The bit of a key in the set of frames that go round. Frames with equal addresses and ports have the same
+/// one.
 #[inline]
 fn round_bit(key: &HotKey) -> usize {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

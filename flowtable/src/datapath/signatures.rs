@@ -34,8 +34,8 @@ impl KeyHasher {
     /// The hash of the segments that a key has: a sum of products with secret multipliers. Pairs of
     /// words do not depend on each other, so that the processor overlaps the multiplications.
     ///
-    /// Always inlined: the compiler leaves off doing so when a further place computes hashes, and a hit takes four
-    /// instructions more then.
+    /// Always inlined: the compiler leaves off doing so when a further place computes hashes, and a hit takes
+    /// four instructions more then.
     #[inline(always)]
     pub(super) fn hash(&self, key: KeyRef<'_>) -> u64 {
         const { assert!(HEAD_WORDS == 6 && HOT_WORDS == 9, "every hot word goes into the hash") }
@@ -48,7 +48,8 @@ impl KeyHasher {
             if segments.meets(Segment::IPV6.id) {
                 sum = sum.wrapping_add(pair(6)).wrapping_add(fold(w[8] ^ s[8], s[9]));
             }
-            // The hardware addresses of ARP are the rare segment that most frames with one have, and its words have constant places.
+            // The hardware addresses of ARP are the rare segment that most frames with one have, and its words
+            // have constant places.
             if segments.meets(Segment::ARP.id) {
                 const { assert!(Segment::ARP.len == 2) }
                 let (i, rare) = (Segment::ARP.start, key.rare.words());
@@ -68,8 +69,8 @@ impl KeyHasher {
         self.hash(key)
     }
 
-    /// The hash of a key that has rare segments other than that of ARP. `sum` is the sum over its other words. A tail call
-    /// to a separate function spares plain frames the saving of registers.
+    /// The hash of a key that has rare segments other than that of ARP. `sum` is the sum over its other words.
+    /// A tail call to a separate function spares plain frames the saving of registers.
     #[inline(never)]
     fn hash_with_rare(&self, mut sum: u64, segments: Segments, rare: &RareHeaders) -> u64 {
         let (words, s) = (rare.words(), &self.0);
@@ -134,8 +135,9 @@ impl Signatures {
     pub(super) fn first(&self, hash: u64) -> Option<u32> {
         let set = self.set(hash)?;
         let tag = tag(hash);
-        // All places are compared without a branch; a search that stops early would branch at each place. To combine the numbers
-        // by OR takes a vector instruction each; to choose one of them would take four. Only one entry of a set has the tag.
+        // All places are compared without a branch; a search that stops early would branch at each place. To
+        // combine the numbers by OR takes a vector instruction each; to choose one of them would take four.
+        // Only one entry of a set has the tag.
         let named = set.map(|entry| {
             let is_same = (entry ^ tag) & !INDEX_MASK == 0;
             if is_same { entry & INDEX_MASK } else { 0 }
@@ -154,9 +156,9 @@ impl Signatures {
         Some(at * WAYS + usize::checked_sub(way, 1)?)
     }
 
-    /// Remembers that packets with this hash belong to the flow number `index`, and no other one. In a full set one
-    /// of two entries goes: the one whose flow is gone, or the one that, by `used`, was out of use
-    /// for longer. Returns whether an entry had to go.
+    /// Remembers that packets with this hash belong to the flow number `index`, and no other one. In a full set
+    /// one of two entries goes: the one whose flow is gone, or the one that, by `used`, was out of use for
+    /// longer. Returns whether an entry had to go.
     ///
     /// The hash chooses the two entries. Evicting the oldest of all entries would be the worst
     /// choice when more flows than places take turns: the oldest is the next one to come, and no
@@ -184,8 +186,8 @@ impl Signatures {
         true
     }
 
-    /// Where [`put`](Self::put) can write an entry, and whether another one has to go for that, which it has only if `may_go`
-    /// says so of its place. `None` if there is no room.
+    /// Where [`put`](Self::put) can write an entry, and whether another one has to go for that, which it has
+    /// only if `may_go` says so of its place. `None` if there is no room.
     pub(super) fn find_room(
         &self,
         hash: u64,
@@ -201,16 +203,16 @@ impl Signatures {
         (!has_to_go || may_go(place)).then_some((place, has_to_go))
     }
 
-    /// Writes the entry that names a flow for packets with this hash, at a place that [`find_room`](Self::find_room) has
-    /// found for it.
+    /// Writes the entry that names a flow for packets with this hash, at a place that
+    /// [`find_room`](Self::find_room) has found for it.
     pub(super) fn put(&mut self, place: usize, hash: u64, index: u32) {
         self.sets[place / WAYS][place % WAYS] = tag(hash) | (index + 1);
     }
 }
 
-/// The way of a set where this entry belongs: that of the entry with the same tag if there is one, or else an empty one. An entry with
-/// the same tag is outdated as a rule, because the flow that it names is gone or has another number now. Beside it, the new one
-/// would not be found ([`Signatures::first`]).
+/// The way of a set where this entry belongs: that of the entry with the same tag if there is one, or else an
+/// empty one. An entry with the same tag is outdated as a rule, because the flow that it names is gone or has
+/// another number now. Beside it, the new one would not be found ([`Signatures::first`]).
 fn room(set: &Set, entry: u32) -> Option<usize> {
     let is_empty = |e: u32| e & INDEX_MASK == 0;
     let has_tag = |e: u32| !is_empty(e) && (e ^ entry) & !INDEX_MASK == 0;

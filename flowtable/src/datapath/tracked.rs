@@ -1,8 +1,8 @@
 //! A run of received frames whose flow has them tracked and then goes round, and nothing else.
 //!
-//! Frames of established connections take [shortcuts](super::shortcuts), and successive ones that come to the same flow are
-//! executed and counted together. Frames that are certain to begin connections are executed right away ([`newcomers`]). The
-//! other frames are tracked one by one, and go round.
+//! Frames of established connections take [shortcuts](super::shortcuts), and successive ones that come to the
+//! same flow are executed and counted together. Frames that are certain to begin connections are executed right
+//! away ([`newcomers`]). The other frames are tracked one by one, and go round.
 
 use super::cached_flow::CachedFlow;
 use super::caches::Caches;

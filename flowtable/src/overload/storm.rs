@@ -1,8 +1,9 @@
 //! Storm control: a limit to what ports may have flooded.
 //!
 //! Two switches joined by two cables, or one host gone mad, make frames that every port gets, and soon nothing
-//! else gets through. `NORMAL` therefore floods a limited number of frames a second of each kind from each port;
-//! frames beyond the limit are dropped and counted as `storm`. Rules that name ports or FLOOD have no limit.
+//! else gets through. `NORMAL` therefore floods a limited number of frames a second of each kind from each
+//! port; frames beyond the limit are dropped and counted as `storm`. Rules that name ports or FLOOD have no
+//! limit.
 //!
 //! What a frame costs depends on how many ports get it: a copy takes a worker about a microsecond. So there are
 //! three limits, and a frame is flooded if all of them allow it:
@@ -56,9 +57,9 @@ impl Frames {
 /// [`MEMORY`] times the copies of a second.
 ///
 /// A worker keeps one for each port and one for all of them. The copies that it may still make are those that
-/// [`COPIES_OF_WORKER`] allows less those of all ports. A port may have made as many as may still be made, and no
-/// more. A port that floods alone therefore gets half of the worker's limit, `n` ports get the `n+1`th part each,
-/// and a part is always left for a port that has not flooded lately. Switches with shared buffers divide
+/// [`COPIES_OF_WORKER`] allows less those of all ports. A port may have made as many as may still be made, and
+/// no more. A port that floods alone therefore gets half of the worker's limit, `n` ports get the `n+1`th part
+/// each, and a part is always left for a port that has not flooded lately. Switches with shared buffers divide
 /// them between queues in this way (Choudhury and Hahne, "Dynamic queue length thresholds", 1998).
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
@@ -115,8 +116,8 @@ fn spend(spent: &AtomicU64, now: u64, burst: u64, cost: u64, wanted: u64) -> u64
     }
 }
 
-/// The credit of all ports, by the datapath's number. A port that gets the number of a removed port inherits its
-/// credit, which makes a difference for a second at most.
+/// The credit of all ports, by the datapath's number. A port that gets the number of a removed port inherits
+/// its credit, which makes a difference for a second at most.
 #[derive(Debug, Default)]
 pub struct StormControl(Mutex<Vec<Arc<Credit>>>);
 
@@ -251,8 +252,8 @@ mod tests {
         assert_eq!(storm.admit_copies(PortNo(1), flood, at(20_000), 20_000, 2), 10_000);
     }
 
-    /// Copies that each of `ports` ports has had made in each second, of ten seconds after the first. Every port
-    /// offers far more than its share, except the last, which offers a frame every 100 ms.
+    /// Copies that each of `ports` ports has had made in each second, of ten seconds after the first. Every
+    /// port offers far more than its share, except the last, which offers a frame every 100 ms.
     fn copies_a_second(ports: u16, copies: u32) -> Vec<f64> {
         let mut storm = Alone::new();
         let flood = Flood { limit: 10_000, ..BROADCAST };

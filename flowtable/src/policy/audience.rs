@@ -1,7 +1,8 @@
 //! Which packets the controllers of each bridge want to be told of.
 //!
-//! A worker asks before it copies a packet for a controller, so that a packet nobody wants costs next to nothing. Whoever
-//! knows the connections to controllers says what they want, whenever that changes ([`Bridge::hear`](super::Bridge::hear)).
+//! A worker asks before it copies a packet for a controller, so that a packet nobody wants costs next to
+//! nothing. Whoever knows the connections to controllers says what they want, whenever that changes
+//! ([`Bridge::hear`](super::Bridge::hear)).
 
 use super::bridge_id::BridgeId;
 use flow::verdict::PacketInReason;
@@ -40,8 +41,8 @@ pub type Wanted = HashMap<u16, Reasons>;
 pub struct Audience(RwLock<HashMap<BridgeId, Wanted>>);
 
 impl Audience {
-    /// Whether a controller of the bridge with this id wants a packet for this reason. Never waits: while the answer
-    /// changes, it is yes.
+    /// Whether a controller of the bridge with this id wants a packet for this reason. Never waits: while the
+    /// answer changes, it is yes.
     pub fn wants(&self, bridge: BridgeId, controller_id: u16, reason: PacketInReason) -> bool {
         let Some(all) = self.0.try_read() else {
             return true;

@@ -69,8 +69,8 @@ impl<'a> Bridge<'a> {
         xlate::translate_packet_out(self.snapshot().view(), self.id, key, actions)
     }
 
-    /// Translates a packet that goes on where it waited for a controller. `key` has the headers of the packet, and the state
-    /// that the controller sends back.
+    /// Translates a packet that goes on where it waited for a controller. `key` has the headers of the packet,
+    /// and the state that the controller sends back.
     pub fn translate_resumed(
         self,
         key: &PipelineKey,
@@ -98,7 +98,8 @@ impl<'a> Bridge<'a> {
         }
     }
 
-    /// Says which packets the controllers of the bridge want. All packets that are received afterwards are handled so.
+    /// Says which packets the controllers of the bridge want. All packets that are received afterwards are
+    /// handled so.
     pub fn hear(self, wanted: Wanted) {
         let unasked = Unasked::of(&wanted);
         self.policy.audience.set(self.id, wanted);

@@ -21,8 +21,8 @@ pub struct PortRef {
     pub port: OfPort,
 }
 
-/// A value for each bridge. Grows with the number of bridges and never shrinks, so that a [`BridgeId`] that was given
-/// out stays valid.
+/// A value for each bridge. Grows with the number of bridges and never shrinks, so that a [`BridgeId`] that was
+/// given out stays valid.
 #[derive(Debug)]
 pub struct PerBridge<T>(Vec<T>);
 

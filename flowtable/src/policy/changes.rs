@@ -76,9 +76,9 @@ pub struct Changes {
 
 /// Hears of each new generation, for somebody who judges frames elsewhere.
 pub trait GenerationFollower: fmt::Debug + Send + Sync {
-    /// A change is visible, and its generation begins. The change has not returned to whoever asked for it: when it has,
-    /// nothing may be judged by an older state. Called in the order of the generations, by workers too, and under a lock: it
-    /// must not ask the policy anything.
+    /// A change is visible, and its generation begins. The change has not returned to whoever asked for it:
+    /// when it has, nothing may be judged by an older state. Called in the order of the generations, by workers
+    /// too, and under a lock: it must not ask the policy anything.
     fn advance(&self, change: &LatestChange<'_>);
 }
 
@@ -96,8 +96,8 @@ impl LatestChange<'_> {
         self.generation
     }
 
-    /// Whether the change may concern packets that were looked up in `tables` and agree with a value in the bits of a
-    /// mask, `bits` giving both for each word, or something else that is watched.
+    /// Whether the change may concern packets that were looked up in `tables` and agree with a value in the
+    /// bits of a mask, `bits` giving both for each word, or something else that is watched.
     pub(crate) fn concerns(
         &self,
         watched: &Watched,
@@ -148,7 +148,8 @@ impl Changes {
         let _ = self.follower.set(follower);
     }
 
-    /// Tells the follower, if there is one, of the generation that begins with what has just been put into the log.
+    /// Tells the follower, if there is one, of the generation that begins with what has just been put into the
+    /// log.
     fn advance(&self, log: &Log, generation: u64) {
         if let Some(follower) = self.follower.get() {
             follower.advance(&LatestChange { generation, changes: self, log });
@@ -161,8 +162,8 @@ impl Changes {
         self.generations.latest()
     }
 
-    /// Records a change of rules, groups and meters. `learned` are the places of learned rules that it removes or changes;
-    /// `None` stands for all.
+    /// Records a change of rules, groups and meters. `learned` are the places of learned rules that it removes
+    /// or changes; `None` stands for all.
     pub(super) fn tables(
         &self,
         rules: Vec<RuleMatch>,
@@ -307,7 +308,8 @@ impl Changes {
     }
 }
 
-/// A set of ports, or of groups and meters, of all bridges, by their places in the log. Some of them share a place.
+/// A set of ports, or of groups and meters, of all bridges, by their places in the log. Some of them share a
+/// place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Places([u64; NUMBERS / 64]);
 

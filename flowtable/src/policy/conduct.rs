@@ -21,8 +21,8 @@ pub enum Conduct {
 const MAX_HASH_SLOTS: u32 = 256;
 
 impl Conduct {
-    /// Whether NORMAL knows where the switch's own host is without learning it, and drops frames of others that pretend
-    /// to be that host.
+    /// Whether NORMAL knows where the switch's own host is without learning it, and drops frames of others that
+    /// pretend to be that host.
     pub(super) fn guards_own_host(self) -> bool {
         self == Self::Sensible
     }

@@ -1,12 +1,12 @@
 //! Which rule a full table evicts for a new one.
 //!
-//! As in Open vSwitch, only rules with a timeout are evicted. Rules whose matches agree in the bits that the settings of the
-//! table name form a group, and a rule of the largest group goes: the one of lowest importance, among these the one that
-//! would expire first (OpenFlow 1.4.0 §6.5).
+//! As in Open vSwitch, only rules with a timeout are evicted. Rules whose matches agree in the bits that the
+//! settings of the table name form a group, and a rule of the largest group goes: the one of lowest importance,
+//! among these the one that would expire first (OpenFlow 1.4.0 §6.5).
 //!
-//! When a rule expires depends on its traffic, so the order of a group is corrected when a rule is chosen: a rule that has
-//! been used since it got its place moves back to where it belongs. Places only ever move back, so the first rule whose place
-//! is right is the right one.
+//! When a rule expires depends on its traffic, so the order of a group is corrected when a rule is chosen: a
+//! rule that has been used since it got its place moves back to where it belongs. Places only ever move back,
+//! so the first rule whose place is right is the right one.
 
 use super::rule::Rule;
 use crate::classifier::RuleId;
@@ -19,7 +19,8 @@ use std::time::Duration;
 /// How many places of rules are corrected for one choice. After that, the best of the corrected rules is taken.
 const MAX_CORRECTIONS: usize = 64;
 
-/// The place of a rule in its group: importance, the time at which the rule expires if no packet comes, identity.
+/// The place of a rule in its group: importance, the time at which the rule expires if no packet comes,
+/// identity.
 type Place = (u16, Duration, RuleId);
 
 /// The rules of a table that can be evicted.

@@ -1,12 +1,14 @@
 //! Measures the rate of packets against the bands of a meter.
 //!
-//! A band is a bucket of tokens, as RFC 2697 has them: tokens come at the band's rate, the bucket holds a burst of them,
-//! and a packet within the rate finds as many tokens as it costs. The bucket is one number: the time up to which tokens
-//! are spent. The bucket is full while that time is past, and empty when it is one burst ahead of the clock. So one
-//! compare-and-swap charges a batch, all workers share the bucket exactly, and nobody takes a lock. Storm control keeps
-//! its credit in the same way ([`storm`](crate::overload)), where all items have one price.
+//! A band is a bucket of tokens, as RFC 2697 has them: tokens come at the band's rate, the bucket holds a burst
+//! of them, and a packet within the rate finds as many tokens as it costs. The bucket is one number: the time
+//! up to which tokens are spent. The bucket is full while that time is past, and empty when it is one burst
+//! ahead of the clock. So one compare-and-swap charges a batch, all workers share the bucket exactly, and
+//! nobody takes a lock. Storm control keeps its credit in the same way ([`storm`](crate::overload)), where all
+//! items have one price.
 //!
-//! Times and prices are in ticks of 1/64 nanosecond, so that rounding is below 1 % for packets of 64 bytes at 400 Gbit/s.
+//! Times and prices are in ticks of 1/64 nanosecond, so that rounding is below 1 % for packets of 64 bytes at
+//! 400 Gbit/s.
 
 use flow::meter::{Meter, MeterUnit};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,9 +65,9 @@ impl Gauge {
         Self { unit: meter.unit, buckets: buckets.into() }
     }
 
-    /// Charges packets of these sizes in bytes, at most 64, at the time `now`. Calls `beyond` with the index of a band and
-    /// the packets for which that band decides, one bit for each, bit 0 for the first. Packets for which no band does are
-    /// within every rate.
+    /// Charges packets of these sizes in bytes, at most 64, at the time `now`. Calls `beyond` with the index of
+    /// a band and the packets for which that band decides, one bit for each, bit 0 for the first. Packets for
+    /// which no band does are within every rate.
     #[inline]
     pub fn charge(&self, now: Duration, sizes: &[u32], mut beyond: impl FnMut(usize, u64)) {
         let now = now.as_nanos() as u64 * 64;
@@ -81,8 +83,8 @@ impl Gauge {
         }
     }
 
-    /// The times up to which tokens are spent, in the order of the meter's bands: the state of the buckets, for another
-    /// process whose clock began at the same time.
+    /// The times up to which tokens are spent, in the order of the meter's bands: the state of the buckets, for
+    /// another process whose clock began at the same time.
     pub fn spent(&self) -> Vec<u64> {
         let mut spent = vec![0; self.buckets.len()];
         for bucket in &self.buckets {
@@ -136,7 +138,8 @@ impl Bucket {
         }
     }
 
-    /// Charges packets one by one. Returns the tokens that they take, in ticks, and the packets that find too few.
+    /// Charges packets one by one. Returns the tokens that they take, in ticks, and the packets that find too
+    /// few.
     fn charge_each(&self, unit: MeterUnit, tokens: u64, sizes: &[u32]) -> (u64, u64) {
         let (mut left, mut beyond) = (tokens, 0);
         for (index, size) in sizes.iter().enumerate() {
@@ -166,8 +169,8 @@ mod tests {
         }
     }
 
-    /// Offers packets of one size at equal intervals for some seconds. Returns how many were within every rate, and how many
-    /// each band decided for.
+    /// Offers packets of one size at equal intervals for some seconds. Returns how many were within every rate,
+    /// and how many each band decided for.
     fn offer(text: &str, size: u32, rate: u64, seconds: u64, batch: u64) -> (u64, Vec<u64>) {
         let meter = meter(text);
         let gauge = Gauge::new(&meter);
@@ -270,7 +273,8 @@ mod tests {
             let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
         });
-        // The clocks of the workers run from 0 to 2 s, so that there are two seconds' worth of tokens, and the burst.
+        // The clocks of the workers run from 0 to 2 s, so that there are two seconds' worth of tokens, and the
+        // burst.
         assert!(within <= 200_000 + 64, "{within}");
         assert!(within >= 196_000, "{within}");
     }

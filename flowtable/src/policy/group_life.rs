@@ -1,15 +1,17 @@
-//! Which buckets of a group are alive, found out once for each change of groups and ports and not for each packet.
+//! Which buckets of a group are alive, found out once for each change of groups and ports and not for each
+//! packet.
 //!
-//! A translation that meets a group needs to know this. The first one after a change of the bridge's groups or ports finds
-//! out (`xlate/life`), and leaves the result with the group; later ones look it up. A change makes no result invalid by
-//! itself: each result has the [`LifeStamp`] of the groups and ports that it was made from, and is used while that is the
-//! present one.
+//! A translation that meets a group needs to know this. The first one after a change of the bridge's groups or
+//! ports finds out (`xlate/life`), and leaves the result with the group; later ones look it up. A change makes
+//! no result invalid by itself: each result has the [`LifeStamp`] of the groups and ports that it was made
+//! from, and is used while that is the present one.
 //!
-//! A `select` group chooses a bucket for each flow by the highest random weight (RFC 2992 §2): each live bucket draws a
-//! number by a hash of the flow and of the bucket, and the best number wins. A flow keeps its bucket when others come, go
-//! or die, which a table of hashes, as Open vSwitch has it for `dp_hash`, promises for buckets that die only. The price
-//! is a hash for each live bucket; Open vSwitch pays it for the method `hash`. Weights are prepared here, so that the
-//! choice needs a logarithm for each *weight* that buckets have, not for each bucket.
+//! A `select` group chooses a bucket for each flow by the highest random weight (RFC 2992 §2): each live bucket
+//! draws a number by a hash of the flow and of the bucket, and the best number wins. A flow keeps its bucket
+//! when others come, go or die, which a table of hashes, as Open vSwitch has it for `dp_hash`, promises for
+//! buckets that die only. The price is a hash for each live bucket; Open vSwitch pays it for the method `hash`.
+//! Weights are prepared here, so that the choice needs a logarithm for each *weight* that buckets have, not for
+//! each bucket.
 
 use super::changes::Places;
 use crate::classifier::Version;
@@ -30,8 +32,8 @@ pub(super) struct LifeStamp {
 pub(super) struct GroupLife {
     /// The state for which this holds.
     pub(super) stamp: LifeStamp,
-    /// The live buckets that a packet may get, as indices in ascending order, by their weights. A group that uses its first
-    /// live bucket has only this one here, with weight 0.
+    /// The live buckets that a packet may get, as indices in ascending order, by their weights. A group that
+    /// uses its first live bucket has only this one here, with weight 0.
     by_weight: BTreeMap<u16, Vec<u32>>,
     live: usize,
     /// The places of the watched ports and groups that decided.
@@ -70,14 +72,14 @@ impl GroupLife {
         firsts.min().map(|&index| index as usize)
     }
 
-    /// The index of the bucket that a flow gets, each live one with the probability that its weight says. `draw` hashes the
-    /// flow together with the bucket of an index. `None` if no bucket with a weight is alive.
+    /// The index of the bucket that a flow gets, each live one with the probability that its weight says.
+    /// `draw` hashes the flow together with the bucket of an index. `None` if no bucket with a weight is alive.
     pub(super) fn choose(&self, draw: impl Fn(usize) -> u64) -> Option<usize> {
         let weighed = self.by_weight.iter().filter(|(weight, _)| **weight > 0);
         let best_of_each = weighed.filter_map(|(&weight, buckets)| {
             let (bits, index) = best(buckets, &draw)?;
-            // −ln(u) / weight is smallest with probability weight / sum of weights. Among equal weights, the largest u has
-            // the smallest value.
+            // −ln(u) / weight is smallest with probability weight / sum of weights. Among equal weights, the
+            // largest u has the smallest value.
             let uniform = bits as f64 / (1u64 << 53) as f64;
             let score = -(uniform.max(f64::MIN_POSITIVE)).ln() / f64::from(weight);
             Some((score, index))

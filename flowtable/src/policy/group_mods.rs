@@ -47,8 +47,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Whether references of one kind would lead from a group back to it. Looks at each group once, and at none if no
-    /// other group refers to this one: then the references end elsewhere.
+    /// Whether references of one kind would lead from a group back to it. Looks at each group once, and at none
+    /// if no other group refers to this one: then the references end elsewhere.
     fn leads_back(&self, group: &Group, version: Version, kind: Reference) -> bool {
         let mut found: HashSet<GroupId> = next_groups(group, kind).collect();
         if found.contains(&group.id) {

@@ -50,8 +50,8 @@ impl GroupCounters {
         Duration::from_millis(self.created_ms.load(Ordering::Relaxed))
     }
 
-    /// Replaces the time when the group was added: the group comes from another process, whose clock began at the same
-    /// time.
+    /// Replaces the time when the group was added: the group comes from another process, whose clock began at
+    /// the same time.
     pub fn set_created(&self, created: Duration) {
         self.created_ms.store(created.as_millis() as u64, Ordering::Relaxed);
     }
@@ -85,7 +85,8 @@ impl GroupCounters {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     numbered: Numbered<GroupId, Arc<GroupEntry>>,
-    /// For each group how many references other groups have to it, in actions and by watching it, until they are freed.
+    /// For each group how many references other groups have to it, in actions and by watching it, until they
+    /// are freed.
     references: BTreeMap<GroupId, usize>,
     /// The versions of the two latest changes, the latest one first. It may not be published yet.
     changed: [Version; 2],

@@ -7,8 +7,8 @@ use flow::types::OfPort;
 use std::time::Duration;
 
 impl Bridge<'_> {
-    /// All hosts as they were when this was called: those that were given, by VLAN and address, and then those that
-    /// were learned, the one unused for longest first.
+    /// All hosts as they were when this was called: those that were given, by VLAN and address, and then those
+    /// that were learned, the one unused for longest first.
     pub fn hosts(self) -> Vec<(MacKey, MacEntry)> {
         let mut all = Vec::new();
         self.visit_hosts(None, |slice| all.extend_from_slice(slice));
@@ -42,7 +42,8 @@ impl Bridge<'_> {
         self.with_macs(|macs| macs.reset_stats());
     }
 
-    /// Sets how many hosts there may be, and how long one is known without traffic. What is too much is evicted.
+    /// Sets how many hosts there may be, and how long one is known without traffic. What is too much is
+    /// evicted.
     pub fn limit_hosts(self, capacity: usize, ageing: Duration) {
         self.with_macs(|macs| macs.set_limits(capacity, ageing));
         while self.with_macs(|macs| macs.evict_surplus(HOSTS)) {}

@@ -1,5 +1,5 @@
-//! Counts of learned rules, and of the rules that learn with `delete_learned`: the limits of `learn(...)` and the deletion of
-//! what has lost its last teacher need them.
+//! Counts of learned rules, and of the rules that learn with `delete_learned`: the limits of `learn(...)` and
+//! the deletion of what has lost its last teacher need them.
 //!
 //! The counts are those that the change which is being prepared leaves. Taking the change back counts back.
 
@@ -43,8 +43,8 @@ fn take_one<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) -> bool {
 }
 
 impl Tables {
-    /// Leaves a rule that goes out of the counts of learning. Returns the tables and cookies that have lost their last learner
-    /// with `delete_learned`.
+    /// Leaves a rule that goes out of the counts of learning. Returns the tables and cookies that have lost
+    /// their last learner with `delete_learned`.
     pub(super) fn uncount_learning(&mut self, rule: &Rule) -> Vec<(TableId, Cookie)> {
         if rule.learned_by.is_some() {
             self.table_mut(rule.table).learned.subtract(rule.cookie);

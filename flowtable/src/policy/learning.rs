@@ -1,18 +1,19 @@
-//! Rules that `learn(...)` makes of packets: how they come into the tables, and how the traffic that made them keeps them
-//! there.
+//! Rules that `learn(...)` makes of packets: how they come into the tables, and how the traffic that made them
+//! keeps them there.
 //!
-//! A translation has no side effects, so it returns what is to be learned ([`LearnedRule`]). Whoever uses the translation for a
-//! packet hands that to [`Policy::change_rules`]. A rule that is there already with the same attributes only counts as
-//! changed now, which starts its timeouts anew; that takes the lock of the tables shared, as the translation itself did.
-//! Otherwise a transaction adds or changes the rule, and the next look-up sees it. A cached flow keeps what its translation
-//! returned: the periodic sweep learns it again as long as the flow has traffic, and a flow whose rule has gone counts as
-//! concerned by that change, so that its next packet learns again.
+//! A translation has no side effects, so it returns what is to be learned ([`LearnedRule`]). Whoever uses the
+//! translation for a packet hands that to [`Policy::change_rules`]. A rule that is there already with the same
+//! attributes only counts as changed now, which starts its timeouts anew; that takes the lock of the tables
+//! shared, as the translation itself did. Otherwise a transaction adds or changes the rule, and the next
+//! look-up sees it. A cached flow keeps what its translation returned: the periodic sweep learns it again as
+//! long as the flow has traffic, and a flow whose rule has gone counts as concerned by that change, so that its
+//! next packet learns again.
 //!
 //! # Budget
 //!
-//! Whoever sends packets makes the rules, so a table takes [`MAX_LEARNED`] learned rules at most, and no more than its limit. A
-//! worker waits a millisecond for another transaction to end. What is not learned is counted, and the verdict is not cached:
-//! the next packet tries again. The packet itself is forwarded as its rules say.
+//! Whoever sends packets makes the rules, so a table takes [`MAX_LEARNED`] learned rules at most, and no more
+//! than its limit. A worker waits a millisecond for another transaction to end. What is not learned is counted,
+//! and the verdict is not cached: the next packet tries again. The packet itself is forwarded as its rules say.
 
 use super::bridge_id::{BridgeId, TableRef};
 use super::rule::{Rule, Timeouts};
@@ -40,8 +41,8 @@ pub struct LearnedRule {
     pub bridge: BridgeId,
     /// The request that adds the rule or changes it.
     pub request: FlowMod,
-    /// How many learned rules with the cookie of the request the table may have for another one to be added; 0 sets no
-    /// limit.
+    /// How many learned rules with the cookie of the request the table may have for another one to be added; 0
+    /// sets no limit.
     pub limit: u32,
     /// The rule whose action it was; `None` if a packet-out learned.
     pub teacher: Option<Teacher>,
@@ -117,8 +118,8 @@ impl Policy {
         self.learn_rules(&translation.rules_to_learn, now)
     }
 
-    /// Starts the timeouts of learned rules anew, for traffic that was last seen at `used`. Rules that have gone are not added:
-    /// the next packet does that.
+    /// Starts the timeouts of learned rules anew, for traffic that was last seen at `used`. Rules that have
+    /// gone are not added: the next packet does that.
     pub(crate) fn refresh_rules(&self, rules: &[Arc<LearnedRule>], used: Duration) {
         for rule in rules {
             self.refresh_learned(rule, used);
@@ -139,7 +140,8 @@ impl Policy {
         done
     }
 
-    /// Starts the timeouts of a learned rule anew at `now`, if the rule is there as it was learned. Returns whether it is.
+    /// Starts the timeouts of a learned rule anew at `now`, if the rule is there as it was learned. Returns
+    /// whether it is.
     fn refresh_learned(&self, learned: &LearnedRule, now: Duration) -> bool {
         let (tables, version) = self.tables.read();
         let rule = tables.of(learned.bridge).has_learned(learned, version);
@@ -151,7 +153,8 @@ impl Policy {
 }
 
 impl Bridge<'_> {
-    /// Adds or changes a rule. Returns false if there is no room for it, or if another transaction did not end soon.
+    /// Adds or changes a rule. Returns false if there is no room for it, or if another transaction did not end
+    /// soon.
     fn learn(self, learned: &LearnedRule, now: Duration) -> bool {
         let Some(mut transaction) = self.begin_within(PATIENCE) else {
             return false;

@@ -291,8 +291,8 @@ impl MacTable {
         result
     }
 
-    /// Takes over a learned host of another process, whose clock began at the same time, unless the table has seen the
-    /// host later.
+    /// Takes over a learned host of another process, whose clock began at the same time, unless the table has
+    /// seen the host later.
     pub fn take_over(&mut self, key: MacKey, port: OfPort, since: Duration, used: Duration) {
         if self.entries.get(&key).is_some_and(|entry| entry.used > used) {
             return;
@@ -404,8 +404,8 @@ impl MacTable {
         Some(owned.map(|owned| if at % 2 == 0 { &owned.established } else { &owned.strangers }))
     }
 
-    /// Ends a walk. Returns the entries that changed since it began, as they were then, in short pieces; the walk may
-    /// have shown some of them.
+    /// Ends a walk. Returns the entries that changed since it began, as they were then, in short pieces; the
+    /// walk may have shown some of them.
     pub(super) fn end_walk(&mut self, walk: HostWalk) -> Vec<Vec<(MacKey, MacEntry)>> {
         let at = self.walks.iter().position(|log| log.until == walk.until);
         at.map(|at| self.walks.swap_remove(at).changed).unwrap_or_default()

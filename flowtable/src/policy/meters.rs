@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A meter with its counters, shared by all who refer to it. A modification replaces it by another one, with new
-/// counters and full buckets, as in Open vSwitch.
+/// A meter with its counters, shared by all who refer to it. A modification replaces it by another one, with
+/// new counters and full buckets, as in Open vSwitch.
 #[derive(Debug)]
 pub struct MeterEntry {
     /// The meter's unit, flags and bands.
@@ -84,14 +84,15 @@ impl MeterEntry {
     /// The counters and the state of the buckets at this moment.
     pub fn to_totals(&self) -> MeterTotals {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        // Bands first: a packet that is counted meanwhile is among the meter's, and not yet among those of a band.
+        // Bands first: a packet that is counted meanwhile is among the meter's, and not yet among those of a
+        // band.
         let bands = self.bands.iter().map(|(p, b)| (get(p), get(b))).collect();
         let (packets, bytes) = (get(&self.packets), get(&self.bytes));
         MeterTotals { created: self.created(), packets, bytes, bands, spent: self.gauge.spent() }
     }
 
-    /// Adds what the meter has counted in another process, and takes over its age and the state of its buckets. The
-    /// clocks of both processes began at the same time.
+    /// Adds what the meter has counted in another process, and takes over its age and the state of its buckets.
+    /// The clocks of both processes began at the same time.
     pub fn take_over(&self, before: &MeterTotals) {
         self.created_ms.store(before.created.as_millis() as u64, Ordering::Relaxed);
         self.add(before.packets, before.bytes);
@@ -112,8 +113,8 @@ impl Meters {
         self.0.get(id, version)
     }
 
-    /// The meters with higher numbers than `after` at a version, in ascending order; `None` for those that it does not
-    /// see.
+    /// The meters with higher numbers than `after` at a version, in ascending order; `None` for those that it
+    /// does not see.
     pub(super) fn behind(
         &self,
         after: Option<MeterId>,
@@ -207,8 +208,9 @@ impl Meters {
 }
 
 impl Policy {
-    /// Sends a packet of `size` bytes, which a worker wants to translate, through the meter [`MeterId::SLOWPATH`] of the bridge
-    /// of its port. Returns whether the packet may be translated. Of a switch without such a meter, this reads one number.
+    /// Sends a packet of `size` bytes, which a worker wants to translate, through the meter
+    /// [`MeterId::SLOWPATH`] of the bridge of its port. Returns whether the packet may be translated. Of a
+    /// switch without such a meter, this reads one number.
     #[inline]
     pub(crate) fn admits_translation(&self, port_no: PortNo, size: u32, now: Duration) -> bool {
         self.slowpath_meters.load(Ordering::Relaxed) == 0

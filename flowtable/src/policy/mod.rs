@@ -314,7 +314,8 @@ impl Policy {
         (translation, recorder.into_steps())
     }
 
-    /// Translates a packet as [`translate`](Self::translate) does. `observer` hears how, while the locks are held.
+    /// Translates a packet as [`translate`](Self::translate) does. `observer` hears how, while the locks are
+    /// held.
     pub fn translate_observed(
         &self,
         key: &FlowKey,
@@ -357,8 +358,9 @@ impl Policy {
         News { is_any, announced }
     }
 
-    /// Notes the IP address of the sender of a packet, for those who ask which host has that address. `learn` are the hosts
-    /// that the packet's translation learns, and `is_new` says whether [`learn`](Self::learn) did not know one of them.
+    /// Notes the IP address of the sender of a packet, for those who ask which host has that address. `learn`
+    /// are the hosts that the packet's translation learns, and `is_new` says whether [`learn`](Self::learn) did
+    /// not know one of them.
     pub(crate) fn saw_sender(&self, key: &FlowKey, learn: &[Learn], is_new: bool) {
         if let Some(sender) = learn.first() {
             self.seen_addresses.saw(key, sender, is_new);

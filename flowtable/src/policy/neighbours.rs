@@ -8,8 +8,8 @@
 //!
 //! Whoever announces addresses without end fills the places of the own port only ([`PLACES`]).
 //!
-//! A translation that asks for an address depends on it as on a host: on one with a group address, which no real host has
-//! ([`Neighbours::stand_in`]).
+//! A translation that asks for an address depends on it as on a host: on one with a group address, which no
+//! real host has ([`Neighbours::stand_in`]).
 
 use super::Policy;
 use super::bridge_id::{BridgeId, PortRef};

@@ -1,7 +1,8 @@
-//! Things of a bridge that have numbers and are changed under versions, groups and meters, and the rules that use them.
+//! Things of a bridge that have numbers and are changed under versions, groups and meters, and the rules that
+//! use them.
 //!
-//! A thing is added and hidden under the version of a change that is being prepared. Lookups use the published version, so
-//! that they see all of the change or nothing.
+//! A thing is added and hidden under the version of a change that is being prepared. Lookups use the published
+//! version, so that they see all of the change or nothing.
 
 use super::rule::RuleRef;
 use crate::classifier::Version;
@@ -17,8 +18,8 @@ pub(super) struct Numbered<K, V> {
     len: usize,
     /// Hidden things that wait to be freed, in the order of the versions that hid them.
     removed: VecDeque<(Version, K)>,
-    /// For each number the rules that have it among their actions, until the rules are freed. Finding the rules that use
-    /// a thing needs no look through all rules.
+    /// For each number the rules that have it among their actions, until the rules are freed. Finding the rules
+    /// that use a thing needs no look through all rules.
     users: BTreeMap<K, BTreeSet<RuleRef>>,
 }
 
@@ -49,8 +50,8 @@ impl<K: Copy + Ord, V> Numbered<K, V> {
         self.slots.get(&id)?.iter().find(|slot| slot.is_visible(version)).map(|slot| &slot.value)
     }
 
-    /// The things with higher numbers than `after` at a version, in ascending order; `None` for numbers that it does not
-    /// see.
+    /// The things with higher numbers than `after` at a version, in ascending order; `None` for numbers that it
+    /// does not see.
     pub(super) fn behind(
         &self,
         after: Option<K>,
@@ -102,7 +103,8 @@ impl<K: Copy + Ord, V> Numbered<K, V> {
         }
     }
 
-    /// Takes out the things of at most `budget` hidings that no reader at the version `oldest` or later can see.
+    /// Takes out the things of at most `budget` hidings that no reader at the version `oldest` or later can
+    /// see.
     pub(super) fn purge(&mut self, oldest: Version, budget: usize, mut freed: impl FnMut(V)) {
         for _ in 0..budget {
             let Some(&(version, id)) = self.removed.front().filter(|(v, _)| *v <= oldest) else {

@@ -1,4 +1,5 @@
-//! Which options of Geneve rules use, as fields `tun_metadata0` to `tun_metadata63`, and whether the bridge's map has them.
+//! Which options of Geneve rules use, as fields `tun_metadata0` to `tun_metadata63`, and whether the bridge's
+//! map has them.
 
 use super::Bridge;
 use super::refused::FlowModError;
@@ -33,7 +34,8 @@ impl Tables {
     /// Whether the map has the options of a match.
     ///
     /// # Errors
-    /// [`FlowModError::UnmappedOption`] or [`FlowModError::OptionTooShort`], about the first option that is wrong.
+    /// [`FlowModError::UnmappedOption`] or [`FlowModError::OptionTooShort`], about the first option that is
+    /// wrong.
     pub(super) fn check_options_of_match(&self, matching: &Match) -> Result<(), FlowModError> {
         let mut checked = Ok(());
         of_match(matching, &mut |field, bits| {

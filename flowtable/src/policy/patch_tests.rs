@@ -255,8 +255,8 @@ fn a_pass_that_begins_in_the_second_bridge_goes_on_there() {
 
 #[test]
 fn a_port_number_of_another_bridge_is_not_the_packets_own() {
-    // The second bridge looks the packet up as if it had come in at a port that has, by chance, the number of the
-    // first bridge's port where it did. A change of a rule for that port is about this packet.
+    // The second bridge looks the packet up as if it had come in at a port that has, by chance, the number of
+    // the first bridge's port where it did. A change of a rule for that port is about this packet.
     let pair = Pair::new(&["actions=output:10"], &["actions=resubmit(1,1)"]);
     assert!(pair.translate(PACKET).depends.rewritten.contains(0));
     let pair = Pair::new(&["actions=resubmit(,1)"], &[]);

@@ -225,16 +225,16 @@ pub struct PortInfo {
     pub priority_tags: PriorityTags,
     /// Whether NORMAL forwards no frames between this port and other protected ports.
     pub protected: bool,
-    /// Whether the port's address is that of a host behind it: the machine that the switch runs on. NORMAL knows where
-    /// this host is, and believes no other port.
+    /// Whether the port's address is that of a host behind it: the machine that the switch runs on. NORMAL
+    /// knows where this host is, and believes no other port.
     pub is_own: bool,
     /// Number of frames a second that NORMAL floods from this port, for each kind of flood; `None`
     /// sets no limit.
     pub storm_limit: Option<u32>,
     /// How outer headers are chosen for what leaves here; `None` if the port is no tunnel port.
     pub tunnel: Option<Arc<TunnelEgress>>,
-    /// Whether questions of ARP and neighbour discovery for hosts behind the port are answered, if the answer is known, in place of
-    /// being flooded; `None` if they are flooded.
+    /// Whether questions of ARP and neighbour discovery for hosts behind the port are answered, if the answer
+    /// is known, in place of being flooded; `None` if they are flooded.
     pub suppression: Option<Arc<Suppression>>,
     /// Counts such answers; `None` if nobody wants to know.
     pub answered: Option<Arc<AnswerCount>>,
@@ -402,8 +402,8 @@ pub struct PortChange {
 }
 
 impl PortChange {
-    /// The addresses of the switch's own host that the change gives to a port, takes from it, or lets into other
-    /// VLANs.
+    /// The addresses of the switch's own host that the change gives to a port, takes from it, or lets into
+    /// other VLANs.
     pub(super) fn own_addresses(&self) -> Vec<MacAddr> {
         let seen = |port: &Option<PortInfo>| {
             port.as_ref().and_then(|port| Some((port.own_address()?, port.vlan.clone())))
@@ -553,8 +553,8 @@ impl PortTables {
         table.unasked = Unasked::default();
     }
 
-    /// Says what controllers of a bridge want without a rule that asks for it. Returns whether they wanted something else
-    /// before.
+    /// Says what controllers of a bridge want without a rule that asks for it. Returns whether they wanted
+    /// something else before.
     pub(super) fn hear(&mut self, bridge: BridgeId, unasked: Unasked) -> bool {
         std::mem::replace(&mut self.tables.of_mut(bridge).unasked, unasked) != unasked
     }

@@ -10,8 +10,9 @@
 //! a third. A state beyond that is not refused, but lasts for the frame only that needs it: its cached
 //! flow is not kept, and the next frame is translated again, within the budget of new flows.
 //!
-//! Rules decide how large a state is: a list of actions, an action set and a stack may have hundreds of kilobytes. So a state
-//! takes room in proportion to its size, and all states together have a bounded size in memory.
+//! Rules decide how large a state is: a list of actions, an action set and a stack may have hundreds of
+//! kilobytes. So a state takes room in proportion to its size, and all states together have a bounded size in
+//! memory.
 //!
 //! Translations use this table; frames that hit a cached flow do not. The table is divided into
 //! shards with a lock each, so that workers that translate at the same time rarely wait for each
@@ -54,7 +55,8 @@ pub(super) struct FrozenState {
     /// Registers, metadata and ingress port. The headers are zero here, because the next pass
     /// extracts them again, except that the tunnel's fields are here if `has_tunnel` says so.
     pub(super) key: PipelineKey,
-    /// Whether rules have changed the fields of the tunnel, so that the next pass has them from `key`, not from the frame.
+    /// Whether rules have changed the fields of the tunnel, so that the next pass has them from `key`, not from
+    /// the frame.
     pub(super) has_tunnel: bool,
     /// The bridge in which the packet is.
     pub(super) bridge: BridgeId,
@@ -226,8 +228,8 @@ impl Shard {
         }
     }
 
-    /// Counts a state that is kept for a port and takes some room. Returns false, and counts nothing, if the port would
-    /// have more than its share.
+    /// Counts a state that is kept for a port and takes some room. Returns false, and counts nothing, if the
+    /// port would have more than its share.
     fn keep(&mut self, owner: PortRef, room: usize) -> bool {
         let kept = self.kept_of.get(&owner).copied().unwrap_or(0);
         let has_room = self.kept + kept + room <= MAX_STATES;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A rule. Immutable: a modification replaces it by another one that shares its [`RuleStats`], and so does an addition
-/// that does not reset the counters.
+/// A rule. Immutable: a modification replaces it by another one that shares its [`RuleStats`], and so does an
+/// addition that does not reset the counters.
 #[derive(Debug)]
 pub struct Rule {
     /// The bridge that has the rule.
@@ -28,7 +28,8 @@ pub struct Rule {
     pub cookie: Cookie,
     /// The timeouts that the rule was made with.
     pub(super) timeouts: Timeouts,
-    /// The rule's importance for eviction (OpenFlow 1.4 §6.5): a full table evicts rules of low importance first.
+    /// The rule's importance for eviction (OpenFlow 1.4 §6.5): a full table evicts rules of low importance
+    /// first.
     pub importance: u16,
     /// The flags of the request that added the rule.
     pub flags: FlowFlags,
@@ -58,7 +59,8 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// These timeouts, of which those that are longer are cut to those of `other`. A timeout of 0 in `other` changes nothing.
+    /// These timeouts, of which those that are longer are cut to those of `other`. A timeout of 0 in `other`
+    /// changes nothing.
     fn shortened(self, other: Self) -> Self {
         let shorter = |own: u16, other: u16| match (own, other) {
             (own, 0) => own,
@@ -129,8 +131,8 @@ impl RuleStats {
         }
     }
 
-    /// The counters of a rule with these flags that takes the place of the rule with these counters, and goes on
-    /// counting.
+    /// The counters of a rule with these flags that takes the place of the rule with these counters, and goes
+    /// on counting.
     pub(super) fn inherit(self: &Arc<Self>, flags: FlowFlags) -> Arc<Self> {
         let heir = Self::new(self.used(), flags);
         let counts_alike =
@@ -203,12 +205,12 @@ impl Rule {
         self.times.modified_ms.fetch_max(now.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Adds what the rule has counted in another process, and takes over the times that it has there. The clocks of both
-    /// processes began at the same time.
+    /// Adds what the rule has counted in another process, and takes over the times that it has there. The
+    /// clocks of both processes began at the same time.
     pub fn take_over(&self, before: &RuleTotals) {
         let RuleTotals { packets, bytes, created, modified, used } = *before;
-        // A rule without traffic has been used last in the other process. What a worker adds meanwhile tells a later
-        // time with the next packets.
+        // A rule without traffic has been used last in the other process. What a worker adds meanwhile tells a
+        // later time with the next packets.
         if self.stats.packets.load(Ordering::Relaxed) == 0 {
             self.stats.used_ms.store(used.as_millis() as u64, Ordering::Relaxed);
         }
@@ -349,8 +351,8 @@ impl Rule {
 pub struct RuleMatch {
     /// The rule's table.
     pub table: TableRef,
-    /// Index, mask and masked value of each word; the words with most mask bits first. Shared by the log of changes and by the
-    /// workers' copies of it.
+    /// Index, mask and masked value of each word; the words with most mask bits first. Shared by the log of
+    /// changes and by the workers' copies of it.
     pub(super) words: Arc<[(u8, u64, u64)]>,
 }
 
@@ -360,8 +362,8 @@ impl RuleMatch {
         Self { table, words: Arc::default() }
     }
 
-    /// Covers the packets of a match, of which `matched` has the words that its mask looks at. `no_of` returns the datapath's
-    /// number of a port.
+    /// Covers the packets of a match, of which `matched` has the words that its mask looks at. `no_of` returns
+    /// the datapath's number of a port.
     pub fn new(
         table: TableRef,
         matched: impl Iterator<Item = MaskedWord>,
@@ -378,8 +380,8 @@ impl RuleMatch {
         Self { table, words: words[..].into() }
     }
 
-    /// The first word of a datapath key, which has the ingress port, made from the first word of a match. `None` if the match
-    /// says nothing of the port, or names one that does not exist.
+    /// The first word of a datapath key, which has the ingress port, made from the first word of a match.
+    /// `None` if the match says nothing of the port, or names one that does not exist.
     fn port_word(
         word: &MaskedWord,
         no_of: impl Fn(OfPort) -> Option<PortNo>,

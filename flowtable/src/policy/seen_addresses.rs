@@ -1,11 +1,12 @@
 //! The IP addresses that hosts were seen to use, so that a person can name a host by its IP address.
 //!
-//! No frame is forwarded by this table: a trace asks it which MAC address an IP address has. A worker adds to it when
-//! a frame that was translated has taught a new host, or is ARP or neighbor discovery. So a frame that hits a cached
-//! flow costs nothing.
+//! No frame is forwarded by this table: a trace asks it which MAC address an IP address has. A worker adds to
+//! it when a frame that was translated has taught a new host, or is ARP or neighbor discovery. So a frame that
+//! hits a cached flow costs nothing.
 //!
-//! Each port has [`SLOTS`] places. The hash of an IP address chooses its place, and a newer address takes the place of
-//! an older one. A port that makes up addresses therefore displaces its own only, and each one costs one store.
+//! Each port has [`SLOTS`] places. The hash of an IP address chooses its place, and a newer address takes the
+//! place of an older one. A port that makes up addresses therefore displaces its own only, and each one costs
+//! one store.
 
 use super::bridge::Bridge;
 use super::bridge_id::{BridgeId, PortRef};
@@ -37,8 +38,9 @@ impl SeenAddresses {
         Self { by_port: Mutex::default(), hasher }
     }
 
-    /// Notes the address of the sender of a packet that was translated. `is_new` says whether the packet has taught a
-    /// host; if not, only ARP and neighbor discovery are noted, which hosts use to announce their addresses.
+    /// Notes the address of the sender of a packet that was translated. `is_new` says whether the packet has
+    /// taught a host; if not, only ARP and neighbor discovery are noted, which hosts use to announce their
+    /// addresses.
     pub(super) fn saw(&self, key: &FlowKey, sender: &Learn, is_new: bool) {
         let headers = &key.headers;
         // A rule may have given the packet another source address before the host was learned.
@@ -68,8 +70,8 @@ impl SeenAddresses {
 }
 
 impl Bridge<'_> {
-    /// The MAC addresses that frames with the source address `ip` had, as far as they are remembered: one for each port
-    /// at which there were any, in no particular order.
+    /// The MAC addresses that frames with the source address `ip` had, as far as they are remembered: one for
+    /// each port at which there were any, in no particular order.
     pub fn macs_of_ip(self, ip: IpAddr) -> Vec<MacAddr> {
         self.policy.seen_addresses.find(self.id, ip)
     }
@@ -87,8 +89,8 @@ fn announces(headers: &Headers) -> bool {
     }
 }
 
-/// The address that the sender of a packet says is its own. `None` if the sender has none yet, or the packet has no
-/// such field.
+/// The address that the sender of a packet says is its own. `None` if the sender has none yet, or the packet
+/// has no such field.
 fn source(headers: &Headers) -> Option<IpAddr> {
     let ip = match headers.dl_type.get() {
         // An ARP packet has its sender's address in the same place.

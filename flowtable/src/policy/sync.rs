@@ -97,10 +97,10 @@ pub(super) fn give_way<T>(guard: RwLockWriteGuard<'_, T>) {
     offer_core();
 }
 
-/// Offers the core to other threads, from time to time ([`TURN`]). The scheduler takes a thread that never
-/// does so off its core at some time, most likely while the thread has the lock, and a worker on another core
-/// then waits for milliseconds. Where other threads keep the core busy, each offer costs a turn of all of them.
-/// The thread then works for a quarter of that time before the next offer, so that it keeps a fifth of the core.
+/// Offers the core to other threads, from time to time ([`TURN`]). The scheduler takes a thread that never does
+/// so off its core at some time, most likely while the thread has the lock, and a worker on another core then
+/// waits for milliseconds. Where other threads keep the core busy, each offer costs a turn of all of them. The
+/// thread then works for a quarter of that time before the next offer, so that it keeps a fifth of the core.
 /// Nothing but the moment of an offer depends on the clock.
 pub(super) fn offer_core() {
     let now = Instant::now();

@@ -1,4 +1,5 @@
-//! How a table behaves: how many rules it may have, what happens when it is full, and when controllers hear of that.
+//! How a table behaves: how many rules it may have, what happens when it is full, and when controllers hear of
+//! that.
 
 use super::bridge::Bridge;
 use super::bridge_id::TableRef;
@@ -74,7 +75,8 @@ impl Limits {
         (free * 100 / self.max_rules.max(1)) as u8
     }
 
-    /// What controllers hear now that the table has `rules` rules. They hear each event once before the other one.
+    /// What controllers hear now that the table has `rules` rules. They hear each event once before the other
+    /// one.
     fn watch(&mut self, table: TableId, rules: usize) -> Option<VacancyChange> {
         let (thresholds, _) = self.watch?;
         let vacancy = self.vacancy(rules);
@@ -93,8 +95,8 @@ impl Limits {
         Some(VacancyChange { table, event, eviction, thresholds, vacancy })
     }
 
-    /// Takes settings over, for a table that has `rules` rules. Returns whether the rules have to be put into the order in
-    /// which they are evicted.
+    /// Takes settings over, for a table that has `rules` rules. Returns whether the rules have to be put into
+    /// the order in which they are evicted.
     fn set(&mut self, settings: &TableSettings, rules: usize, seed: u64) -> bool {
         let limit = settings.flow_limit.map_or(MAX_RULES, |limit| limit as usize);
         self.max_rules = limit.min(MAX_RULES);
@@ -188,8 +190,8 @@ impl Tables {
         }
     }
 
-    /// Finds out which tables a change has made nearly full so far, or not so any more. Requests that count for themselves have
-    /// this done behind each of them, and so does the whole change.
+    /// Finds out which tables a change has made nearly full so far, or not so any more. Requests that count for
+    /// themselves have this done behind each of them, and so does the whole change.
     pub(super) fn look_at_vacancies(&mut self, change: &mut Change) {
         for table in change.watched.drain(..) {
             let held = self.table_mut(table);
@@ -208,8 +210,8 @@ impl Tables {
         }
     }
 
-    /// Gives all tables the settings of tables that nobody has configured: the bridge is gone, and another one will get its
-    /// number.
+    /// Gives all tables the settings of tables that nobody has configured: the bridge is gone, and another one
+    /// will get its number.
     pub(super) fn forget_settings(&mut self) {
         self.tables.iter_mut().flatten().for_each(|table| table.limits = Limits::default());
     }
@@ -250,7 +252,8 @@ impl Transaction<'_> {
 }
 
 impl Bridge<'_> {
-    /// Gives a table other settings, and evicts rules if there are more than it may have now and it evicts rules at all.
+    /// Gives a table other settings, and evicts rules if there are more than it may have now and it evicts
+    /// rules at all.
     pub fn configure_table(self, table: TableId, settings: &TableSettings) -> Arc<Effects> {
         // Nobody else changes rules meanwhile.
         let mut transaction = self.begin();

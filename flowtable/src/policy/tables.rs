@@ -58,8 +58,8 @@ pub struct Tables {
     recent_actions: RecentActions,
     /// The options of Geneve that rules can use.
     pub(super) options: Arc<OptionMap>,
-    /// How many rules learn with `delete_learned` into a table with a cookie, as the change that is being prepared leaves
-    /// them.
+    /// How many rules learn with `delete_learned` into a table with a cookie, as the change that is being
+    /// prepared leaves them.
     pub(super) learners: HashMap<(TableId, Cookie), usize>,
 }
 
@@ -95,8 +95,8 @@ pub struct Change {
     pub(super) steps: Vec<Step>,
     /// Tables whose numbers of rules have changed, and whose vacancy controllers watch.
     pub(super) watched: Vec<TableId>,
-    /// What controllers are to hear of how full tables are, in the order in which the change came to the tables. It is found
-    /// out when the change is committed.
+    /// What controllers are to hear of how full tables are, in the order in which the change came to the
+    /// tables. It is found out when the change is committed.
     pub(super) vacancy_changes: Vec<VacancyChange>,
     /// The rule that makes the rules that are being prepared; `None` if nothing is learned.
     pub(super) teacher: Option<Teacher>,
@@ -244,8 +244,8 @@ impl Tables {
         })
     }
 
-    /// The rule for a packet, at a version. Adds the bits that decided to `mask`, and the number of clauses of conjunctions
-    /// that were looked at to `work`.
+    /// The rule for a packet, at a version. Adds the bits that decided to `mask`, and the number of clauses of
+    /// conjunctions that were looked at to `work`.
     pub fn lookup(
         &self,
         table: TableId,
@@ -261,8 +261,8 @@ impl Tables {
         classifier.lookup_conjunctive(key, version, mask, |rule| rule.clauses(), work)
     }
 
-    /// Shows `visit` the better rules of its table that overlap with a rule, at a version. At most `limit` rules are
-    /// looked at. Returns how many were; if `limit` were, some may be missing.
+    /// Shows `visit` the better rules of its table that overlap with a rule, at a version. At most `limit`
+    /// rules are looked at. Returns how many were; if `limit` were, some may be missing.
     pub(super) fn better_overlapping(
         &self,
         (table, id): RuleRef,
@@ -451,9 +451,9 @@ impl Tables {
         }
     }
 
-    /// Prepares an addition, unless that would show that it shares a transaction with others: the addition would replace a rule
-    /// that the change itself has inserted, or the table is full, so that a rule has to be evicted. Returns whether the
-    /// addition is prepared.
+    /// Prepares an addition, unless that would show that it shares a transaction with others: the addition
+    /// would replace a rule that the change itself has inserted, or the table is full, so that a rule has to be
+    /// evicted. Returns whether the addition is prepared.
     ///
     /// # Errors
     /// Why it is refused; the change is as it was before.
@@ -504,7 +504,8 @@ impl Tables {
             self.make_room(change, table)?;
         }
         self.check_name(fm, replaced.map(|id| (table, id)), version)?;
-        // The counters stay (OpenFlow 1.3.5 §6.4), unless the flag says otherwise, as it does in OpenFlow 1.0 and 1.1.
+        // The counters stay (OpenFlow 1.3.5 §6.4), unless the flag says otherwise, as it does in OpenFlow 1.0
+        // and 1.1.
         let old = replaced.filter(|_| !fm.flags.reset_counts).and_then(|id| self.rule((table, id)));
         let stats = match old {
             Some(old) => old.value.stats.inherit(fm.flags),

@@ -35,7 +35,8 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Bridge<'a> {
-    /// Starts a change of rules, groups and meters. Others wait for it to end, those who change another bridge too.
+    /// Starts a change of rules, groups and meters. Others wait for it to end, those who change another bridge
+    /// too.
     pub fn begin(self) -> Transaction<'a> {
         let (writer, next) = self.policy.tables.begin();
         self.transaction(writer, next)
@@ -85,10 +86,10 @@ impl<'a> Bridge<'a> {
         Ok(transaction.commit())
     }
 
-    /// Applies requests from the front of a list, each of which counts for itself. Additions that follow one another share a
-    /// transaction as long as that makes no difference to what is told of them: a transaction costs as much as an addition.
-    /// Returns how many requests were applied, at least one, and why the next one was refused, if it was. Requests behind
-    /// these were not looked at.
+    /// Applies requests from the front of a list, each of which counts for itself. Additions that follow one
+    /// another share a transaction as long as that makes no difference to what is told of them: a transaction
+    /// costs as much as an addition. Returns how many requests were applied, at least one, and why the next one
+    /// was refused, if it was. Requests behind these were not looked at.
     pub fn apply_in_turn(
         self,
         requests: &[&FlowMod],
@@ -179,9 +180,9 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Prepares additions from the front of a list until one of them is no simple one, or would be noticed to share the
-    /// transaction, or until the log of changes could not name all rules. Returns how many are prepared, and why the next one is
-    /// refused, if it is.
+    /// Prepares additions from the front of a list until one of them is no simple one, or would be noticed to
+    /// share the transaction, or until the log of changes could not name all rules. Returns how many are
+    /// prepared, and why the next one is refused, if it is.
     fn add_in_turn(
         &mut self,
         requests: &[&FlowMod],
@@ -298,8 +299,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Prepares the removal of the rules that use a group or a meter, for the reason `why`. `next` returns the next few of
-    /// them, in order, that are behind a rule, or from the first one on.
+    /// Prepares the removal of the rules that use a group or a meter, for the reason `why`. `next` returns the
+    /// next few of them, in order, that are behind a rule, or from the first one on.
     pub(super) fn remove_users(
         &mut self,
         why: Removal,
@@ -331,7 +332,8 @@ impl Transaction<'_> {
         rule
     }
 
-    /// Whether packet-outs can have these actions once the change is published, as [`Tables::check_actions`] says.
+    /// Whether packet-outs can have these actions once the change is published, as [`Tables::check_actions`]
+    /// says.
     ///
     /// # Errors
     /// Those of [`Tables::check_actions`].

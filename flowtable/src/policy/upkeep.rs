@@ -20,8 +20,8 @@ use std::time::Duration;
 /// a reader loses the rest of its version.
 const MAX_HELD: usize = 1 << 20;
 
-/// With more removed rules than this, [`Policy::try_purge`] waits for the lock as [`Policy::purge`] does. Otherwise a thread
-/// that never stops changing rules would make more of them than are freed.
+/// With more removed rules than this, [`Policy::try_purge`] waits for the lock as [`Policy::purge`] does.
+/// Otherwise a thread that never stops changing rules would make more of them than are freed.
 const MANY_REMOVED: usize = 1 << 16;
 
 /// Rules, groups and meters that no reader can see any more. The caller drops them without the lock,
@@ -51,7 +51,8 @@ impl Freed {
 }
 
 impl Policy {
-    /// The number of rules of all bridges that take memory: those in tables, and those that were removed and wait to be freed.
+    /// The number of rules of all bridges that take memory: those in tables, and those that were removed and
+    /// wait to be freed.
     pub fn rule_count(&self) -> usize {
         let (tables, _) = self.tables.read();
         tables.iter().map(|(_, tables)| tables.rule_count()).sum()
@@ -90,9 +91,10 @@ impl Policy {
         bridges.into_iter().filter(is_more_left).count() > 0
     }
 
-    /// As [`purge`](Self::purge), but does nothing and returns `None` while others are at the tables, unless very many rules
-    /// wait to be freed. A thread that changes or lists rules takes the lock again and again. If this function waited for the
-    /// lock, each of the two threads would sleep and be woken at every step of the other one.
+    /// As [`purge`](Self::purge), but does nothing and returns `None` while others are at the tables, unless
+    /// very many rules wait to be freed. A thread that changes or lists rules takes the lock again and again.
+    /// If this function waited for the lock, each of the two threads would sleep and be woken at every step of
+    /// the other one.
     pub fn try_purge(&self) -> Option<bool> {
         let Untidy { bridges, removed } = self.tables.try_step(|tables| Untidy::of(tables))?;
         if removed > MANY_REMOVED {
@@ -125,8 +127,9 @@ impl Untidy {
 }
 
 impl Bridge<'_> {
-    /// Frees and moves some rules of this bridge, and returns whether more are left. `removed` rules of all bridges wait to be
-    /// freed. While others are at the tables, this waits for them if `waits`, and otherwise returns `None`.
+    /// Frees and moves some rules of this bridge, and returns whether more are left. `removed` rules of all
+    /// bridges wait to be freed. While others are at the tables, this waits for them if `waits`, and otherwise
+    /// returns `None`.
     fn purge(self, removed: usize, waits: bool) -> Option<bool> {
         let mut freed = Freed::with_capacity(SLICE);
         let purge = |tables: &mut Tables| {

@@ -116,8 +116,8 @@ impl<'a> Bridge<'a> {
         MeterWalk { bridge: self, hold: self.policy.tables.hold(), last: None }
     }
 
-    /// How many rules use a group or a meter at the version that is held. `next` returns the next few users, in order,
-    /// that are behind a rule, or from the first one on.
+    /// How many rules use a group or a meter at the version that is held. `next` returns the next few users, in
+    /// order, that are behind a rule, or from the first one on.
     fn count_users(
         self,
         hold: &Hold,

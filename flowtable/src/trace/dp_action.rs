@@ -23,8 +23,8 @@ pub fn write_datapath_actions<P: Display>(
     let mut rest = actions;
     while !rest.is_empty() {
         let edits = rest.iter().take_while(|action| is_edit(action)).count();
-        // Open vSwitch says to how many bytes the frame is cut before it edits the frame, and counts the bytes that the
-        // frame has then.
+        // Open vSwitch says to how many bytes the frame is cut before it edits the frame, and counts the bytes
+        // that the frame has then.
         if let Some(DpAction::OutputTrunc { max_len, .. } | DpAction::TunnelTrunc { max_len, .. }) =
             rest.get(edits)
         {

@@ -98,8 +98,7 @@ fn output(port: OfPort, names: &dyn PortNames) -> String {
     }
 }
 
-/// A port in a sentence: `port 1`, `port veth0` or `LOCAL`.
-/// A port in a sentence: `port 2`, `port p2`, `LOCAL`.
+/// A port in a sentence: `port 1`, `port veth0` or `LOCAL`. A port in a sentence: `port 2`, `port p2`, `LOCAL`.
 pub fn port_words(port: OfPort, names: &dyn PortNames) -> String {
     match names.name(port) {
         Some(name) => format!("port {name}"),
@@ -197,8 +196,8 @@ pub fn note_sentence(note: &Note, options: &PrintOptions<'_>) -> Option<String> 
     })
 }
 
-/// Why a translation drops the packet, in English, lower case, without full stop. If the translation has spent its
-/// budget of steps, the text names the rule with which it did.
+/// Why a translation drops the packet, in English, lower case, without full stop. If the translation has spent
+/// its budget of steps, the text names the rule with which it did.
 pub fn drop_meaning(translation: &Translation, reason: DropReason) -> String {
     let mut meaning = reason.sentence().to_owned();
     if let Some(rule) = &translation.exhausted_by {
@@ -211,8 +210,8 @@ pub fn drop_meaning(translation: &Translation, reason: DropReason) -> String {
     meaning
 }
 
-/// A sentence that tells what becomes of the packet. `words_of` says what a port is called in a sentence, such as
-/// `port 2`; `None` if there is no port of the number any more.
+/// A sentence that tells what becomes of the packet. `words_of` says what a port is called in a sentence, such
+/// as `port 2`; `None` if there is no port of the number any more.
 pub fn outcome_sentence(
     translation: &Translation,
     words_of: &dyn Fn(PortNo) -> Option<String>,

@@ -40,8 +40,8 @@ pub struct TracedFrame<'a> {
 /// port.
 ///
 /// With [`OfPort::NONE`](flow::types::OfPort::NONE) as its number, `in_port` stands for no port of the bridge.
-/// Connections are looked up as they are at the time `now`.
-/// `ct_next` has the states, bits of `ct_state`, that the first actions `ct` find in place of the real ones.
+/// Connections are looked up as they are at the time `now`. `ct_next` has the states, bits of `ct_state`, that
+/// the first actions `ct` find in place of the real ones.
 pub fn walk(
     policy: &Policy,
     in_port: PortRef,

@@ -135,8 +135,8 @@ impl KernelCache {
         }
     }
 
-    /// Puts a flow into the kernel. Returns its place; `None` if another worker's flow does the same, if the programs do not
-    /// see the frames of the port yet, or if it would not be in time.
+    /// Puts a flow into the kernel. Returns its place; `None` if another worker's flow does the same, if the
+    /// programs do not see the frames of the port yet, or if it would not be in time.
     fn install(
         &self,
         inner: &mut Inner,
@@ -179,7 +179,8 @@ impl KernelCache {
         installed
     }
 
-    /// Puts a flow into the kernel that it can have. Returns its place; `None` if another worker's flow does the same.
+    /// Puts a flow into the kernel that it can have. Returns its place; `None` if another worker's flow does
+    /// the same.
     fn put(&self, inner: &mut Inner, newcomer: Newcomer<'_>) -> Result<Option<usize>, Refusal> {
         let Newcomer { flow, key, mask, compiled, ingress, origin, ports } = newcomer;
         let egress = compiled.sent.iter().map(|sent| {
@@ -312,8 +313,8 @@ struct Newcomer<'f> {
     ports: Box<[PortNo]>,
 }
 
-/// The mask of a flow that comes from a tunnel or goes into one, with more bits: the kernel does that for frames without tag, and
-/// of the EtherType of the flow's first frame.
+/// The mask of a flow that comes from a tunnel or goes into one, with more bits: the kernel does that for
+/// frames without tag, and of the EtherType of the flow's first frame.
 fn narrowed_for_tunnels(mask: &flow::FlowMask) -> flow::FlowMask {
     let mut narrowed = *mask;
     let bits = &mut narrowed.bits.headers;

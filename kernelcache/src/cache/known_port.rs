@@ -10,8 +10,8 @@ use std::sync::Arc;
 pub enum Side {
     /// The switch receives what the device receives, and sends by it.
     Device,
-    /// The device is a TAP device whose descriptor the switch has: the switch receives what the host sends by the device,
-    /// and the host receives there what the switch sends.
+    /// The device is a TAP device whose descriptor the switch has: the switch receives what the host sends by
+    /// the device, and the host receives there what the switch sends.
     Descriptor,
 }
 
@@ -24,10 +24,12 @@ pub struct KernelPort {
     pub ifindex: u32,
     /// Link and MTU of the device.
     pub status: Arc<PortStatus>,
-    /// Where the frames are counted that the kernel has forwarded or dropped. Nobody else writes these counters.
+    /// Where the frames are counted that the kernel has forwarded or dropped. Nobody else writes these
+    /// counters.
     pub counters: Arc<PortCounters>,
-    /// The executor of its device, by which the programs see its frames, and which this crate attaches before the first flow of the
-    /// port comes into the kernel; `None` if nothing has to be attached. Or why the programs do not see its frames.
+    /// The executor of its device, by which the programs see its frames, and which this crate attaches before
+    /// the first flow of the port comes into the kernel; `None` if nothing has to be attached. Or why the
+    /// programs do not see its frames.
     pub receives: Result<Option<Arc<DeviceHook>>, String>,
     /// Whether flows may leave by it, or why they may not.
     pub sends: Result<(), String>,
@@ -49,8 +51,8 @@ pub(super) struct Seen {
     mtu: u32,
     /// It has a queueing discipline that may drop frames.
     has_qdisc: bool,
-    /// Somebody listens, and would not see frames that the programs take: those that the host sends, and those that go to the
-    /// other end of a veth pair directly.
+    /// Somebody listens, and would not see frames that the programs take: those that the host sends, and those
+    /// that go to the other end of a veth pair directly.
     is_watched: bool,
     /// The other end of its veth pair is in another network namespace.
     has_far_peer: bool,

@@ -115,8 +115,8 @@ impl Netlink {
         )?)
     }
 
-    /// Adds a route to `destination/prefix_len`: through `gateway`, or directly through the device with interface
-    /// index `index`.
+    /// Adds a route to `destination/prefix_len`: through `gateway`, or directly through the device with
+    /// interface index `index`.
     ///
     /// # Errors
     /// There is no such device, the gateway cannot be reached, or the process lacks `CAP_NET_ADMIN`.
@@ -136,7 +136,8 @@ impl Netlink {
         )?)
     }
 
-    /// Adds a permanent neighbour entry, so that the kernel sends to the address without ARP or neighbour discovery.
+    /// Adds a permanent neighbour entry, so that the kernel sends to the address without ARP or neighbour
+    /// discovery.
     ///
     /// # Errors
     /// There is no such device, or the process lacks `CAP_NET_ADMIN`.

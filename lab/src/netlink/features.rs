@@ -64,8 +64,8 @@ impl Netlink {
         Ok(self.set_features(name, &changes)?)
     }
 
-    /// Turns each group of features of the device `name` on or off. As with `ethtool -K`, the kernel turns off what
-    /// depends on a feature that is off, and leaves out what the device cannot do.
+    /// Turns each group of features of the device `name` on or off. As with `ethtool -K`, the kernel turns off
+    /// what depends on a feature that is off, and leaves out what the device cannot do.
     ///
     /// # Errors
     /// There is no such device, or the process lacks `CAP_NET_ADMIN`.

@@ -57,8 +57,8 @@ impl Netlink {
     /// Creates a veth pair: two devices, each of which receives what the other one sends (veth(4)).
     ///
     /// # Errors
-    /// A name is taken, or the process lacks `CAP_NET_ADMIN`. Then neither device exists. If only setting up the
-    /// peer failed, both devices exist.
+    /// A name is taken, or the process lacks `CAP_NET_ADMIN`. Then neither device exists. If only setting up
+    /// the peer failed, both devices exist.
     pub fn create_veth(
         &mut self,
         name: &str,
@@ -120,8 +120,8 @@ impl Netlink {
     /// `tpid` 0x8100 (802.1Q) or 0x88a8 (802.1ad), and `vid` 1 to 4094.
     ///
     /// # Errors
-    /// The name or the VLAN is taken, the kernel has no VLAN support, or the process lacks `CAP_NET_ADMIN`. Then no
-    /// device was created.
+    /// The name or the VLAN is taken, the kernel has no VLAN support, or the process lacks `CAP_NET_ADMIN`.
+    /// Then no device was created.
     pub fn create_vlan(
         &mut self,
         name: &str,
@@ -134,12 +134,12 @@ impl Netlink {
         self.create(name, spec, InfoKind::Vlan, Some(data), Some(parent))
     }
 
-    /// Creates a macvlan device on top of the device with interface index `parent`: another device with the address and
-    /// all frames of the one under it (mode `passthru`).
+    /// Creates a macvlan device on top of the device with interface index `parent`: another device with the
+    /// address and all frames of the one under it (mode `passthru`).
     ///
     /// # Errors
-    /// The name is taken, the kernel has no macvlan support, something else takes the frames of the parent, or the
-    /// process lacks `CAP_NET_ADMIN`. Then no device was created.
+    /// The name is taken, the kernel has no macvlan support, something else takes the frames of the parent, or
+    /// the process lacks `CAP_NET_ADMIN`. Then no device was created.
     pub fn create_macvlan(
         &mut self,
         name: &str,
@@ -160,8 +160,8 @@ impl Netlink {
         })?)
     }
 
-    /// Sets `gso_max_size` (ip-link(8)) of the device with this interface index: the device is given no frame of `size`
-    /// bytes or more to segment.
+    /// Sets `gso_max_size` (ip-link(8)) of the device with this interface index: the device is given no frame
+    /// of `size` bytes or more to segment.
     ///
     /// # Errors
     /// There is no such device, or the process lacks `CAP_NET_ADMIN`.
@@ -181,8 +181,8 @@ impl Netlink {
         })?)
     }
 
-    /// Moves the device with this interface index to another network namespace, where the device is down and has no
-    /// addresses.
+    /// Moves the device with this interface index to another network namespace, where the device is down and
+    /// has no addresses.
     ///
     /// # Errors
     /// There is no such device, its name is taken in the other namespace, or the process lacks `CAP_NET_ADMIN`.

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A series of connections, one after the other. The answering side closes each of them first, so that the asking side can
-/// use its ports again.
+/// A series of connections, one after the other. The answering side closes each of them first, so that the
+/// asking side can use its ports again.
 #[derive(Clone, Copy, Debug)]
 pub struct Calls {
     /// The address at which the answering side listens.

@@ -1,5 +1,6 @@
 //! TCP streams for some time, whose bytes are counted at the receiver, as `iperf3` does. The contents are not
-//! compared, because that would cost CPU time and distort the measurement; [`super::TcpTransfer`] compares them.
+//! compared, because that would cost CPU time and distort the measurement; [`super::TcpTransfer`] compares
+//! them.
 
 use crate::{LabError, Namespace, PATIENCE};
 use std::io::{self, Read, Write};

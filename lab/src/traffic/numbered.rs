@@ -1,4 +1,5 @@
-//! A stream of numbered UDP datagrams to one host, by which a test sees each that is lost or comes out of order.
+//! A stream of numbered UDP datagrams to one host, by which a test sees each that is lost or comes out of
+//! order.
 
 use crate::{LabError, Namespace};
 use nix::errno::Errno;
@@ -26,8 +27,8 @@ pub struct NumberedStream {
     pub to: SocketAddr,
     /// The number of datagrams a second.
     pub rate: u64,
-    /// The largest number of datagrams that are under way. The sender waits for the receiver beyond it, so that a receiver
-    /// that has no processor for a while loses nothing.
+    /// The largest number of datagrams that are under way. The sender waits for the receiver beyond it, so that
+    /// a receiver that has no processor for a while loses nothing.
     pub window: u64,
 }
 

@@ -53,8 +53,8 @@ impl Ping {
         Self { target: target.into(), count: 3, payload_size: 56, patience: PATIENCE }
     }
 
-    /// One request that is given up after 300 ms, for tests that expect no answer, and for loops that end with the
-    /// first answer.
+    /// One request that is given up after 300 ms, for tests that expect no answer, and for loops that end with
+    /// the first answer.
     pub fn brief(target: impl Into<IpAddr>) -> Self {
         Self { count: 1, patience: Duration::from_millis(300), ..Self::to(target) }
     }
@@ -89,8 +89,8 @@ impl Ping {
         Ok(report)
     }
 
-    /// Opens a raw socket that receives from the target only. The type is `UdpSocket` for its methods `send` and
-    /// `recv`; the socket is no UDP socket.
+    /// Opens a raw socket that receives from the target only. The type is `UdpSocket` for its methods `send`
+    /// and `recv`; the socket is no UDP socket.
     fn open(&self) -> io::Result<UdpSocket> {
         let (family, protocol) = match self.target {
             IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
@@ -115,14 +115,15 @@ impl Ping {
         message.set_identifier(identifier);
         message.set_sequence(sequence);
         if self.target.is_ipv4() {
-            // The checksum of ICMPv6 covers the addresses, and the kernel computes it when it has chosen the source.
+            // The checksum of ICMPv6 covers the addresses, and the kernel computes it when it has chosen the
+            // source.
             message.fill_checksum();
         }
         bytes
     }
 
-    /// Waits for the answer to `request`, which has the same identifier, sequence number and contents; `false` if
-    /// there was none in time.
+    /// Waits for the answer to `request`, which has the same identifier, sequence number and contents; `false`
+    /// if there was none in time.
     fn wait(&self, socket: &UdpSocket, request: &[u8], start: Instant) -> io::Result<bool> {
         let mut buf = vec![0; 66_000];
         loop {

@@ -65,7 +65,8 @@ impl TcpTransfer {
                 Ok(received) => received,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            // If contents differ, the receiver closes the connection, and the sender's error is only a consequence.
+            // If contents differ, the receiver closes the connection, and the sender's error is only a
+            // consequence.
             match (sent, received) {
                 (_, Err(e @ (LabError::Corrupt { .. } | LabError::Short { .. }))) => Err(e),
                 (Err(e), _) => Err(e),

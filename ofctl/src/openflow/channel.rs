@@ -1,7 +1,7 @@
 //! The connection to an OpenFlow switch: agreement on a version, requests and their replies.
 //!
-//! Transaction ids count from 1, the HELLO's. Echo requests of the switch are answered; messages that nobody waits for
-//! are passed over.
+//! Transaction ids count from 1, the HELLO's. Echo requests of the switch are answered; messages that nobody
+//! waits for are passed over.
 
 use super::place::{Address, Place};
 use super::{Rejected, tls};
@@ -312,12 +312,12 @@ impl Channel {
         Ok(all)
     }
 
-    /// Sends requests that have no reply, and a barrier. When the switch has carried out all of them, the barrier is
-    /// answered.
+    /// Sends requests that have no reply, and a barrier. When the switch has carried out all of them, the
+    /// barrier is answered.
     ///
     /// # Errors
-    /// The connection broke, or the switch refuses a request: the first one that it refuses ([`Rejected`]). The others are
-    /// carried out nevertheless.
+    /// The connection broke, or the switch refuses a request: the first one that it refuses ([`Rejected`]). The
+    /// others are carried out nevertheless.
     pub(crate) fn carry_out(&mut self, requests: &[OfMessage]) -> anyhow::Result<()> {
         let mut bytes = Vec::new();
         let mut sent = Vec::new();

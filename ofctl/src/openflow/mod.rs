@@ -1,8 +1,9 @@
 //! The verbs over OpenFlow: `ofctl` as a client of any OpenFlow switch, as `ovs-ofctl` is.
 //!
-//! `place` finds out where the bridge is, and whether a verb goes over OpenFlow at all: our own switch is asked over its
-//! control socket. `channel` is the connection. Each other module has a kind of verb. Replies are printed by the crate
-//! `oftext`, so their text is that of `ovs-ofctl`; a request that the switch refuses is told as `ovs-ofctl` tells it.
+//! `place` finds out where the bridge is, and whether a verb goes over OpenFlow at all: our own switch is asked
+//! over its control socket. `channel` is the connection. Each other module has a kind of verb. Replies are
+//! printed by the crate `oftext`, so their text is that of `ovs-ofctl`; a request that the switch refuses is
+//! told as `ovs-ofctl` tells it.
 
 mod bundle;
 mod channel;
@@ -45,8 +46,8 @@ pub(crate) struct Rejected {
     pub(crate) code: Option<ErrorCode>,
 }
 
-/// Carries out the verb over OpenFlow, if the verb can go over OpenFlow and the command line names a bridge that is not our
-/// own switch's; `None` if the verb is to be carried out in another way.
+/// Carries out the verb over OpenFlow, if the verb can go over OpenFlow and the command line names a bridge
+/// that is not our own switch's; `None` if the verb is to be carried out in another way.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Option<Outcome>> {
     let Some((verb, words, is_only_here)) = verb(options) else {
         return Ok(None);
@@ -163,7 +164,8 @@ impl Call<'_> {
         }
     }
 
-    /// Names for the numbers of ports and tables that are printed: those of the switch, if the options ask for names.
+    /// Names for the numbers of ports and tables that are printed: those of the switch, if the options ask for
+    /// names.
     fn shown_names(&self, channel: &mut Channel) -> anyhow::Result<BridgeNames> {
         match self.options.how.names() {
             true => ports::names(channel),

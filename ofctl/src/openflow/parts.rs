@@ -1,8 +1,8 @@
-//! The verbs that take parts of messages apart, line by line from standard input: `parse-actions`, `parse-nx-match` and
-//! `parse-oxm`.
+//! The verbs that take parts of messages apart, line by line from standard input: `parse-actions`,
+//! `parse-nx-match` and `parse-oxm`.
 //!
-//! Matches are text like `NXM_OF_ETH_TYPE(0800), NXM_OF_IP_SRC_W(0a000000/ff000000)`: the name of each field in messages,
-//! `_W` if it has a mask, and value and mask in hexadecimal.
+//! Matches are text like `NXM_OF_ETH_TYPE(0800), NXM_OF_IP_SRC_W(0a000000/ff000000)`: the name of each field in
+//! messages, `_W` if it has a mask, and value and mask in hexadecimal.
 
 use crate::Outcome;
 use crate::options::{MatchVersion, Options};

@@ -40,8 +40,8 @@ pub(crate) enum Address {
 }
 
 impl Place {
-    /// The place that the first of `words` names, and the words behind it; `None` if the verb goes over the control socket.
-    /// `is_only_here` says that the verb has no other way than OpenFlow.
+    /// The place that the first of `words` names, and the words behind it; `None` if the verb goes over the
+    /// control socket. `is_only_here` says that the verb has no other way than OpenFlow.
     ///
     /// # Errors
     /// The word has a wrong form, or the verb has no other way and the word names no bridge.
@@ -75,7 +75,8 @@ impl Place {
 }
 
 impl Place {
-    /// The place that a word names; `None` if the word names none, or a bridge that is asked over the control socket.
+    /// The place that a word names; `None` if the word names none, or a bridge that is asked over the control
+    /// socket.
     ///
     /// # Errors
     /// The word has a wrong form.
@@ -97,8 +98,8 @@ impl Place {
         Ok(address.map(|address| Self { name: word.to_owned(), address }))
     }
 
-    /// The place of the other socket of the bridge, at which the traffic of its controllers can be read; `None` if the
-    /// place is no Unix socket.
+    /// The place of the other socket of the bridge, at which the traffic of its controllers can be read; `None`
+    /// if the place is no Unix socket.
     pub(crate) fn snoop(&self) -> Option<Self> {
         let Address::Unix(path) = &self.address else {
             return None;
@@ -114,8 +115,8 @@ pub(super) fn no_bridge(name: &str) -> Usage {
     Usage(format!("{name} is not a bridge or a socket"))
 }
 
-/// The folders with the sockets of bridges, the first one first. Our own switch may have its sockets beside its control
-/// socket, where only verbs without another way look.
+/// The folders with the sockets of bridges, the first one first. Our own switch may have its sockets beside its
+/// control socket, where only verbs without another way look.
 fn folders(how: &How, is_only_here: bool) -> Vec<PathBuf> {
     let told = std::env::var_os("OVS_RUNDIR").filter(|folder| !folder.is_empty());
     let own = is_only_here.then(|| socket::path(how).parent().map(Path::to_owned)).flatten();

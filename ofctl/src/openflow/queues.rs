@@ -1,5 +1,5 @@
-//! The verbs about queues and about the map of Geneve options: `queue-stats`, `queue-get-config`, `add-tlv-map`,
-//! `del-tlv-map` and `dump-tlv-map`.
+//! The verbs about queues and about the map of Geneve options: `queue-stats`, `queue-get-config`,
+//! `add-tlv-map`, `del-tlv-map` and `dump-tlv-map`.
 
 use super::channel::Channel;
 use super::{Call, Rejected, ports, switch};

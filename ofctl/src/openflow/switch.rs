@@ -1,5 +1,5 @@
-//! The verbs about a switch as a whole: `show`, `dump-desc`, `dump-ipfix-bridge`, `dump-ipfix-flow`, `dump-tables`, `get-frags`,
-//! `set-frags`, `probe`, `ping`, `benchmark`.
+//! The verbs about a switch as a whole: `show`, `dump-desc`, `dump-ipfix-bridge`, `dump-ipfix-flow`,
+//! `dump-tables`, `get-frags`, `set-frags`, `probe`, `ping`, `benchmark`.
 
 use super::Call;
 use super::channel::Channel;

@@ -1,7 +1,7 @@
 //! TLS below OpenFlow (`ssl:`): both sides show certificates, as Open vSwitch wants it.
 //!
-//! The certificate of the switch has to be signed by the authority of `--ca-cert`. As in Open vSwitch, the name in it does
-//! not count: switches are reached by addresses.
+//! The certificate of the switch has to be signed by the authority of `--ca-cert`. As in Open vSwitch, the name
+//! in it does not count: switches are reached by addresses.
 
 use crate::options::How;
 use anyhow::{Context, bail};
@@ -27,8 +27,8 @@ const NO_CHECK: &str = "none";
 /// Begins TLS on a connection.
 ///
 /// # Errors
-/// A file is missing or wrong, or one of the two sides does not accept the other's certificate; the error says which option is
-/// to be looked at.
+/// A file is missing or wrong, or one of the two sides does not accept the other's certificate; the error says
+/// which option is to be looked at.
 pub(super) fn begin(host: &str, mut stream: TcpStream, how: &How) -> anyhow::Result<TlsStream> {
     let config = config(how)?;
     let name = ServerName::try_from(host.to_owned())
@@ -40,8 +40,8 @@ pub(super) fn begin(host: &str, mut stream: TcpStream, how: &How) -> anyhow::Res
     Ok(StreamOwned::new(connection, stream))
 }
 
-/// An error of a connection, with the option that it is about, or else with `what` was to be done. The switch looks at our
-/// certificate when the handshake is over for us, so that the next message has the error.
+/// An error of a connection, with the option that it is about, or else with `what` was to be done. The switch
+/// looks at our certificate when the handshake is over for us, so that the next message has the error.
 pub(super) fn explain(error: std::io::Error, what: &'static str) -> anyhow::Error {
     let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     let hint = match cause {

@@ -69,7 +69,8 @@ pub(super) fn monitor(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
 /// The word that asks for packets whose TTL has run out.
 const INVALID_TTL: &str = "invalid_ttl";
 
-/// The versions of OpenFlow in which the connection may speak: those of the command line that know the words behind the verb.
+/// The versions of OpenFlow in which the connection may speak: those of the command line that know the words
+/// behind the verb.
 fn versions(call: &Call<'_>) -> anyhow::Result<Vec<OfVersion>> {
     let mut versions = call.options.how.allowed_versions();
     if call.words.iter().any(|word| word == INVALID_TTL) {
@@ -93,8 +94,8 @@ fn configure(
     channel.carry_out(&[OfMessage::SetConfig(change(config))])
 }
 
-/// Has the switch send packet-ins in the form that the user names, by default in the one that tells most. Without a name, a
-/// switch that does not know a form sends its own.
+/// Has the switch send packet-ins in the form that the user names, by default in the one that tells most.
+/// Without a name, a switch that does not know a form sends its own.
 fn choose_packet_ins(channel: &mut Channel, named: Option<PacketInForm>) -> anyhow::Result<()> {
     if let Some(form) = named {
         return channel.carry_out(&[OfMessage::SetPacketInFormat(form)]);
@@ -113,8 +114,8 @@ fn choose_packet_ins(channel: &mut Channel, named: Option<PacketInForm>) -> anyh
     Ok(())
 }
 
-/// The monitor that `watch:` describes: `!initial`, `!add` and the like switch off what is told, and the other words select
-/// rules as those of `dump-flows` do.
+/// The monitor that `watch:` describes: `!initial`, `!add` and the like switch off what is told, and the other
+/// words select rules as those of `dump-flows` do.
 fn watched(
     call: &Call<'_>,
     channel: &mut Channel,
@@ -202,8 +203,9 @@ fn follow(
     }
 }
 
-/// The message that has the switch go on with the packet of a packet-in; `None` if the message is no packet-in whose packet
-/// waits. The properties are those of the packet-in: some may be about fields that nobody but the switch knows.
+/// The message that has the switch go on with the packet of a packet-in; `None` if the message is no packet-in
+/// whose packet waits. The properties are those of the packet-in: some may be about fields that nobody but the
+/// switch knows.
 fn resume_of(message: &[u8]) -> Option<Vec<u8>> {
     const EXPERIMENTER: u8 = 4;
     const NICIRA: [u8; 4] = 0x2320u32.to_be_bytes();

@@ -42,15 +42,15 @@ pub(crate) struct Trace {
     /// (in_port=1), or else the port where the source address was learned
     #[arg(long, value_name = "HEX", conflicts_with_all = ["from", "to"])]
     pub(crate) packet: Option<String>,
-    /// The sending host: a MAC address that was learned, or an IP address. The host decides the ingress port, the
-    /// VLAN and the source address; FLOW decides the other fields. Without FLOW the packet is a ping
+    /// The sending host: a MAC address that was learned, or an IP address. The host decides the ingress port,
+    /// the VLAN and the source address; FLOW decides the other fields. Without FLOW the packet is a ping
     #[arg(long, value_name = "HOST")]
     pub(crate) from: Option<String>,
     /// The receiving host: a MAC address that was learned, or an IP address
     #[arg(long, value_name = "HOST")]
     pub(crate) to: Option<String>,
-    /// The state of the packet's connection that the next ct action finds, in place of the real one: flags like trk,est,rpl.
-    /// Each further --ct-next is for one more ct action
+    /// The state of the packet's connection that the next ct action finds, in place of the real one: flags like
+    /// trk,est,rpl. Each further --ct-next is for one more ct action
     #[arg(long, value_name = "STATE")]
     pub(crate) ct_next: Vec<String>,
     /// Explain each step in a sentence, and name the rules that came near to matching
@@ -74,7 +74,8 @@ pub(crate) struct CachedFlows {
 pub(crate) struct HexMessage {
     /// The bytes of the message, in hexadecimal; - is standard input
     pub(crate) hex: String,
-    /// How much is printed: 0 nothing of packets, 1 their headers, 3 their bytes, 5 those of the message [default: 1]
+    /// How much is printed: 0 nothing of packets, 1 their headers, 3 their bytes, 5 those of the message
+    /// [default: 1]
     pub(crate) verbosity: Option<u8>,
 }
 

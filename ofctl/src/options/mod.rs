@@ -1,5 +1,5 @@
-//! The command line: verbs and options as the user typed them. The modules of the verbs parse the words behind a
-//! verb. `verb` lists the verbs, `arguments` has what stands behind them.
+//! The command line: verbs and options as the user typed them. The modules of the verbs parse the words behind
+//! a verb. `verb` lists the verbs, `arguments` has what stands behind them.
 
 mod arguments;
 #[cfg(test)]
@@ -63,8 +63,8 @@ impl Options {
     }
 }
 
-/// Whether an argument is the option of ovs-ofctl that says what the program writes into its log: `-v`, `-vwarn`,
-/// `--verbose=SPEC`. `ofctl` has no log, so that the option has no effect.
+/// Whether an argument is the option of ovs-ofctl that says what the program writes into its log: `-v`,
+/// `-vwarn`, `--verbose=SPEC`. `ofctl` has no log, so that the option has no effect.
 fn is_about_log(argument: &OsStr) -> bool {
     let argument = argument.to_string_lossy();
     argument.starts_with("-v") || argument == "--verbose" || argument.starts_with("--verbose=")
@@ -73,8 +73,8 @@ fn is_about_log(argument: &OsStr) -> bool {
 /// The options that all verbs have. They can stand in front of the verb, behind it and between its words.
 #[derive(Debug, Args)]
 pub(crate) struct How {
-    /// Version of OpenFlow in which rules and groups are read and printed; of several versions the highest, and for
-    /// parse-flow the lowest that can say the rule
+    /// Version of OpenFlow in which rules and groups are read and printed; of several versions the highest, and
+    /// for parse-flow the lowest that can say the rule
     #[arg(short = 'O', long = "protocols", id = "protocols", global = true, value_name = "VERSION", default_value = "OpenFlow10", value_parser = versions)]
     versions: Versions,
     /// Flow formats that may carry a rule, like NXM+table_id or OpenFlow10; several with commas [default: any]
@@ -95,19 +95,22 @@ pub(crate) struct How {
     /// Print rules without their counters and ages
     #[arg(long, global = true)]
     no_stats: bool,
-    /// dump-flows: sort rules by a field in ascending order, or by priority if no field is given; can be repeated
+    /// dump-flows: sort rules by a field in ascending order, or by priority if no field is given; can be
+    /// repeated
     #[arg(long, global = true, value_name = "FIELD", num_args = 0..=1, require_equals = true, default_missing_value = "priority")]
     pub(crate) sort: Vec<String>,
     /// dump-flows: as --sort, in descending order
     #[arg(long, global = true, value_name = "FIELD", num_args = 0..=1, require_equals = true, default_missing_value = "priority")]
     pub(crate) rsort: Vec<String>,
-    /// dump-flows and trace --explain: show a conjunction as one rule, with its clauses as (a or b) and (c or d)
+    /// dump-flows and trace --explain: show a conjunction as one rule, with its clauses as (a or b) and (c or
+    /// d)
     #[arg(long, global = true)]
     pub(crate) conjunctions: bool,
     /// mod-flows and del-flows: change only the rule that has exactly this match and priority
     #[arg(long, global = true)]
     pub(crate) strict: bool,
-    /// Carry out all rules or groups of a file or none. Our own switch always does so; other switches need OpenFlow 1.3
+    /// Carry out all rules or groups of a file or none. Our own switch always does so; other switches need
+    /// OpenFlow 1.3
     #[arg(long, global = true)]
     pub(crate) bundle: bool,
     /// replace-flows: send rules that do not change, too, so that their counters begin anew
@@ -116,8 +119,8 @@ pub(crate) struct How {
     /// Refuse verbs that change something
     #[arg(long, global = true)]
     read_only: bool,
-    /// monitor: the form of packet-ins: standard, nxt_packet_in or nxt_packet_in2 [default: nxt_packet_in2, if the switch
-    /// has it]
+    /// monitor: the form of packet-ins: standard, nxt_packet_in or nxt_packet_in2
+    /// [default: nxt_packet_in2, if the switch has it]
     #[arg(short = 'P', long, global = true, value_name = "FORMAT", value_parser = packet_in_form)]
     pub(crate) packet_in_format: Option<PacketInForm>,
     /// monitor and snoop: print in front of each message when it came (UTC)
@@ -141,10 +144,12 @@ pub(crate) struct How {
     /// ssl: the file with the certificate of this side, in PEM
     #[arg(short = 'c', long, global = true, value_name = "FILE")]
     pub(crate) certificate: Option<PathBuf>,
-    /// ssl: the file with the certificate of the authority that signs switches, in PEM; none accepts every switch
+    /// ssl: the file with the certificate of the authority that signs switches, in PEM; none accepts every
+    /// switch
     #[arg(short = 'C', long, global = true, value_name = "FILE")]
     pub(crate) ca_cert: Option<PathBuf>,
-    /// Give up if the switch has made no progress for this many seconds; 0 waits for ever [default: 10; monitor: 0]
+    /// Give up if the switch has made no progress for this many seconds; 0 waits for ever
+    /// [default: 10; monitor: 0]
     #[arg(short = 't', long, global = true, value_name = "SECONDS")]
     pub(crate) timeout: Option<u32>,
 }
@@ -178,8 +183,8 @@ impl How {
         }
     }
 
-    /// The versions of [`How::allowed_versions`] for a connection that sends bundles. Bundles need OpenFlow 1.3: as in
-    /// `ovs-ofctl`, a command line that allows only earlier versions gets 1.4.
+    /// The versions of [`How::allowed_versions`] for a connection that sends bundles. Bundles need OpenFlow
+    /// 1.3: as in `ovs-ofctl`, a command line that allows only earlier versions gets 1.4.
     pub(crate) fn versions_with_bundles(&self) -> Vec<OfVersion> {
         let mut versions = self.versions.all.clone();
         if versions.iter().all(|version| *version < OfVersion::OpenFlow13) {

@@ -28,10 +28,12 @@ pub(crate) enum Verb {
     /// Add the rules of a file: either all or, if one is refused, none; - is standard input
     #[command(override_usage = "ofctl add-flows [BRIDGE] FILE")]
     AddFlows(Words),
-    /// Change the actions of the rules that MATCH covers; with --strict of the one rule with this match and priority
+    /// Change the actions of the rules that MATCH covers; with --strict of the one rule with this match and
+    /// priority
     #[command(override_usage = "ofctl mod-flows [BRIDGE] MATCH,actions=ACTIONS")]
     ModFlows(Words),
-    /// Delete the rules that MATCH covers, or all rules; with --strict the one rule with this match and priority
+    /// Delete the rules that MATCH covers, or all rules; with --strict the one rule with this match and
+    /// priority
     #[command(override_usage = "ofctl del-flows [BRIDGE] [MATCH]")]
     DelFlows(Words),
     /// List the rules that MATCH covers, or all rules
@@ -91,7 +93,8 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl meter-features [BRIDGE]")]
     MeterFeatures(Words),
 
-    /// Carry out actions on a packet, given in hexadecimal; the action TABLE sends the packet through the tables
+    /// Carry out actions on a packet, given in hexadecimal; the action TABLE sends the packet through the
+    /// tables
     #[command(
         override_usage = "ofctl packet-out [BRIDGE] \"[in_port=PORT,][metadata=N,][regN=N,]packet=HEX,actions=ACTIONS\"\n       ofctl packet-out [BRIDGE] PORT ACTIONS HEX..."
     )]
@@ -110,10 +113,10 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl show-config")]
     ShowConfig(Words),
 
-    /// Have a bridge connect to these OpenFlow controllers (tcp:HOST:PORT, ssl:HOST:PORT, unix:PATH) or wait for them
-    /// (ptcp:PORT:IP, pssl:PORT:IP, punix:PATH), instead of those that it has. PORT and IP can be left out. Settings stand
-    /// behind a target: inactivity_probe=MS, max_backoff=MS, controller_rate_limit=N, controller_burst_limit=N,
-    /// connection_mode=in-band|out-of-band
+    /// Have a bridge connect to these OpenFlow controllers (tcp:HOST:PORT, ssl:HOST:PORT, unix:PATH) or wait
+    /// for them (ptcp:PORT:IP, pssl:PORT:IP, punix:PATH), instead of those that it has. PORT and IP can be left
+    /// out. Settings stand behind a target: inactivity_probe=MS, max_backoff=MS, controller_rate_limit=N,
+    /// controller_burst_limit=N, connection_mode=in-band|out-of-band
     #[command(
         override_usage = "ofctl set-controller [BRIDGE] TARGET [KEY=VALUE]... [TARGET [KEY=VALUE]...]..."
     )]
@@ -124,8 +127,8 @@ pub(crate) enum Verb {
     /// Take all controllers of a bridge away
     #[command(override_usage = "ofctl del-controller [BRIDGE]")]
     DelController(Words),
-    /// Set what a bridge does without a controller. standalone: it forwards as a learning switch; secure: it has no rules
-    /// of its own
+    /// Set what a bridge does without a controller. standalone: it forwards as a learning switch; secure: it
+    /// has no rules of its own
     #[command(override_usage = "ofctl set-fail-mode [BRIDGE] standalone|secure")]
     SetFailMode(Words),
     /// Show what a bridge does without a controller
@@ -140,8 +143,8 @@ pub(crate) enum Verb {
     /// List the versions of OpenFlow that a bridge speaks
     #[command(override_usage = "ofctl get-protocols [BRIDGE]")]
     GetProtocols(Words),
-    /// Set the files for TLS connections to controllers, in PEM format: private key and certificate of the switch, and the
-    /// certificates of those who may sign the certificates of controllers
+    /// Set the files for TLS connections to controllers, in PEM format: private key and certificate of the
+    /// switch, and the certificates of those who may sign the certificates of controllers
     #[command(override_usage = "ofctl set-ssl PRIVATE-KEY CERTIFICATE CA-CERT")]
     SetSsl(Words),
     /// Show the files for TLS connections
@@ -151,8 +154,8 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl del-ssl")]
     DelSsl(Words),
 
-    /// Print the whole switch as a file that people read and version, or write it into FILE: bridges, ports, rules,
-    /// groups and static hosts
+    /// Print the whole switch as a file that people read and version, or write it into FILE: bridges, ports,
+    /// rules, groups and static hosts
     #[command(override_usage = "ofctl save [FILE]")]
     Save(Words),
     /// Print what apply would do: + is added, - removed, ~ changed. Nothing is changed
@@ -192,8 +195,8 @@ pub(crate) enum Verb {
     /// List the names of the ports
     #[command(override_usage = "ofctl list-ports [BRIDGE]")]
     ListPorts(Words),
-    /// Set what the bridge does with IP fragments. normal: rules see no transport ports of them; nx-match: rules see those
-    /// of first fragments; drop: the bridge drops them
+    /// Set what the bridge does with IP fragments. normal: rules see no transport ports of them; nx-match:
+    /// rules see those of first fragments; drop: the bridge drops them
     #[command(override_usage = "ofctl set-frags [BRIDGE] normal|drop|nx-match")]
     SetFrags(Words),
     /// Show what the bridge does with IP fragments
@@ -204,29 +207,31 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
         up|down|stp|no-stp|receive|no-receive|receive-stp|no-receive-stp|flood|no-flood|forward|no-forward|packet-in|no-packet-in")]
     ModPort(Words),
-    /// Change the settings of a port: tag, vlan_mode, trunks, cvlans, qinq-ethtype and priority-tags, of which those that
-    /// are not given get their defaults if one of them is; protected; storm. Without any, all get their defaults
+    /// Change the settings of a port: tag, vlan_mode, trunks, cvlans, qinq-ethtype and priority-tags, of which
+    /// those that are not given get their defaults if one of them is; protected; storm. Without any, all get
+    /// their defaults
     #[command(override_usage = "ofctl set-port [BRIDGE] PORT [KEY=VALUE]...")]
     SetPort(Words),
     /// Show how many rules each table has, and how many packets were looked up in it
     #[command(override_usage = "ofctl dump-tables [BRIDGE]")]
     DumpTables(Words),
-    /// Show how each table behaves: eviction, and when controllers hear how full it is. Other switches need OpenFlow 1.4
+    /// Show how each table behaves: eviction, and when controllers hear how full it is. Other switches need
+    /// OpenFlow 1.4
     #[command(override_usage = "ofctl dump-table-desc [BRIDGE|SWITCH]")]
     DumpTableDesc(Words),
-    /// Change how a table behaves: what happens to packets without a rule (controller, continue, drop), whether it
-    /// evicts rules when it is full (evict, noevict), when controllers hear how full it is (vacancy:DOWN,UP, in per
-    /// cent that are free; novacancy), its name (name:NAME), its largest number of rules (flow_limit:N or
-    /// flow_limit:none), what a full table does (overflow_policy:refuse or overflow_policy:evict), and which bits group
-    /// rules that are evicted (groups:FIELD,...)
+    /// Change how a table behaves: what happens to packets without a rule (controller, continue, drop), whether
+    /// it evicts rules when it is full (evict, noevict), when controllers hear how full it is (vacancy:DOWN,UP,
+    /// in per cent that are free; novacancy), its name (name:NAME), its largest number of rules (flow_limit:N
+    /// or flow_limit:none), what a full table does (overflow_policy:refuse or overflow_policy:evict), and which
+    /// bits group rules that are evicted (groups:FIELD,...)
     #[command(override_usage = "ofctl mod-table [BRIDGE|SWITCH] TABLE|all SETTING")]
     ModTable(Words),
 
     /// Show the sessions of BFD through tunnel ports: whether remote ends are up
     #[command(alias = "bfd/show", override_usage = "ofctl bfd-show [BRIDGE] [PORT]")]
     BfdShow(Words),
-    /// List or change overlays: networks that machines share through tunnels. "add" takes what switchd --overlay takes: vxlan:NAME,
-    /// vni=N, peer=IP for each other machine, and options of ports
+    /// List or change overlays: networks that machines share through tunnels. "add" takes what switchd
+    /// --overlay takes: vxlan:NAME, vni=N, peer=IP for each other machine, and options of ports
     #[command(
         override_usage = "ofctl overlay list [BRIDGE]\n       ofctl overlay add [BRIDGE] vxlan:NAME vni=N peer=IP... [KEY=VALUE]...\n       ofctl overlay del [BRIDGE] NAME\n       ofctl overlay add-peer|del-peer [BRIDGE] NAME IP\n       ofctl overlay set [BRIDGE] NAME KEY=VALUE...\n       ofctl overlay add-host [BRIDGE] NAME IP MAC [vlan=N] [ip=IP[,IP]...]\n       ofctl overlay del-host [BRIDGE] NAME MAC"
     )]
@@ -244,7 +249,8 @@ pub(crate) enum Verb {
     /// Remove a host from the MAC table
     #[command(override_usage = "ofctl fdb-del [BRIDGE] VLAN MAC")]
     FdbDel(Words),
-    /// Show or change after how many seconds a silent host is removed, and how many hosts the MAC table has at most
+    /// Show or change after how many seconds a silent host is removed, and how many hosts the MAC table has at
+    /// most
     #[command(override_usage = "ofctl fdb-config [BRIDGE] [ageing=SECONDS] [entries=N]")]
     FdbConfig(Words),
     /// Show the counters of MAC learning
@@ -328,8 +334,8 @@ pub(crate) enum Verb {
     )]
     Monitor(Words),
 
-    /// Show what the switch writes into its log, and change it first if a level is given: off, error, warn, info, debug or
-    /// trace, with levels of modules behind it, as the environment variable RUST_LOG takes them
+    /// Show what the switch writes into its log, and change it first if a level is given: off, error, warn,
+    /// info, debug or trace, with levels of modules behind it, as the environment variable RUST_LOG takes them
     #[command(override_usage = "ofctl log [LEVEL[,MODULE=LEVEL]...]")]
     Log(Log),
     /// Print the completions of ofctl for a shell; needs no switch
@@ -337,8 +343,8 @@ pub(crate) enum Verb {
     /// Print the manual page of ofctl, as man(1) reads it; needs no switch
     #[command(hide = true)]
     Man,
-    /// Start the switch's program file again, as after an upgrade: the new program takes over from the running one without
-    /// losing a frame. If it cannot, the running one goes on
+    /// Start the switch's program file again, as after an upgrade: the new program takes over from the running
+    /// one without losing a frame. If it cannot, the running one goes on
     #[command(override_usage = "ofctl restart")]
     Restart(Words),
 
@@ -370,14 +376,16 @@ pub(crate) enum Verb {
     /// Show which Geneve options are fields
     #[command(override_usage = "ofctl dump-tlv-map [SWITCH]")]
     DumpTlvMap(Words),
-    /// Show the counters of the exporter of flow records (IPFIX) of an OpenFlow switch. A bridge of switchd has none
+    /// Show the counters of the exporter of flow records (IPFIX) of an OpenFlow switch. A bridge of switchd has
+    /// none
     #[command(override_usage = "ofctl dump-ipfix-bridge [SWITCH]")]
     DumpIpfixBridge(Words),
-    /// Show the counters of the exporters of flow records (IPFIX) that rules of an OpenFlow switch name. A bridge of switchd
-    /// has none
+    /// Show the counters of the exporters of flow records (IPFIX) that rules of an OpenFlow switch name. A
+    /// bridge of switchd has none
     #[command(override_usage = "ofctl dump-ipfix-flow [SWITCH]")]
     DumpIpfixFlow(Words),
-    /// Send the requests of a file to an OpenFlow switch as one bundle. Lines begin with flow, group or packet-out
+    /// Send the requests of a file to an OpenFlow switch as one bundle. Lines begin with flow, group or
+    /// packet-out
     #[command(override_usage = "ofctl bundle [SWITCH] FILE")]
     Bundle(Words),
     /// Print what a bridge and its controllers say to each other, until Ctrl-C
@@ -386,11 +394,12 @@ pub(crate) enum Verb {
     /// Check that an OpenFlow switch answers
     #[command(override_usage = "ofctl probe [SWITCH]")]
     Probe(Words),
-    /// Send ten echo requests with N bytes to an OpenFlow switch, by default 64, and print how long each reply takes
+    /// Send ten echo requests with N bytes to an OpenFlow switch, by default 64, and print how long each reply
+    /// takes
     #[command(override_usage = "ofctl ping [SWITCH] [N]")]
     Ping(Words),
-    /// Send COUNT echo requests with N bytes to an OpenFlow switch, one after the other, and print how many it answers a
-    /// second
+    /// Send COUNT echo requests with N bytes to an OpenFlow switch, one after the other, and print how many it
+    /// answers a second
     #[command(override_usage = "ofctl benchmark [SWITCH] N COUNT")]
     Benchmark(Words),
 
@@ -404,24 +413,26 @@ pub(crate) enum Verb {
     ComposePacket(Composed),
     /// Print actions that stand on standard input in hexadecimal, one list a line; needs no switch
     ParseActions(MatchVersion),
-    /// Read NXM matches from standard input, one a line, and print them as a message would carry them; needs no switch
+    /// Read NXM matches from standard input, one a line, and print them as a message would carry them; needs no
+    /// switch
     ParseNxMatch,
-    /// Read OXM matches from standard input, one a line, and print them as a message would carry them; needs no switch
+    /// Read OXM matches from standard input, one a line, and print them as a message would carry them; needs no
+    /// switch
     ParseOxm(MatchVersion),
     /// Parse a rule and print it as a message would carry it; needs no switch
     ParseFlow(Flow),
     /// Parse the rules of a file and print them as messages would carry them; needs no switch
     ParseFlows(File),
-    /// Check a file of rules and print every error; needs no switch. Names of ports are not checked, unless --ports
-    /// gives them or --socket names the switch that has them
+    /// Check a file of rules and print every error; needs no switch. Names of ports are not checked, unless
+    /// --ports gives them or --socket names the switch that has them
     Check(Check),
-    /// Find rules that can never match, that overlap, that loop, or whose tables, ports or groups do not exist, in a
-    /// file or a bridge; exit status 1 if there are any
+    /// Find rules that can never match, that overlap, that loop, or whose tables, ports or groups do not exist,
+    /// in a file or a bridge; exit status 1 if there are any
     #[command(override_usage = "ofctl lint [BRIDGE | FILE]")]
     Lint(Words),
 
-    /// Explain a verb, a field, an action, or another word of rules; fields, actions, attributes, protocols, groups,
-    /// buckets, meters and bands print lists of words
+    /// Explain a verb, a field, an action, or another word of rules; fields, actions, attributes, protocols,
+    /// groups, buckets, meters and bands print lists of words
     #[command(override_usage = "ofctl help [VERB | WORD]")]
     Help(Words),
 }

@@ -70,7 +70,8 @@ impl Bench {
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
 
-    /// Runs `ofctl` with these arguments, which has to succeed and may print notes, and returns its standard output.
+    /// Runs `ofctl` with these arguments, which has to succeed and may print notes, and returns its standard
+    /// output.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let (status, output, errors) = self.run(arguments);
         let has_notes_only = errors.lines().all(|line| line.starts_with("note: "));
@@ -78,8 +79,8 @@ impl Bench {
         output
     }
 
-    /// Runs `ofctl` with these arguments, which has to succeed, and returns its notes: the lines of standard error,
-    /// without the word that they begin with.
+    /// Runs `ofctl` with these arguments, which has to succeed, and returns its notes: the lines of standard
+    /// error, without the word that they begin with.
     pub(crate) fn notes(&self, arguments: &[&str]) -> Vec<String> {
         let (status, _, errors) = self.run(arguments);
         assert_eq!(status, 0, "{arguments:?}: {errors}");

@@ -1,5 +1,5 @@
-//! `--json` of every verb, compared with docs/json.md: each field of an answer stands on the page with its type, and each
-//! field of the page that is not optional is in the answer.
+//! `--json` of every verb, compared with docs/json.md: each field of an answer stands on the page with its
+//! type, and each field of the page that is not optional is in the answer.
 
 use crate::bench::Bench;
 use lab::eventually;
@@ -9,9 +9,9 @@ use std::io::{BufRead, BufReader};
 
 const PAGE: &str = include_str!("../../../docs/json.md");
 
-/// The words of each verb, and the exit status, in an order in which all of them succeed. `FILE` and `WRONG` stand for
-/// the paths of a file of rules and of a file with mistakes, `GROUPS` for that of a file of groups, and `SAVED` for that of a
-/// whole switch.
+/// The words of each verb, and the exit status, in an order in which all of them succeed. `FILE` and `WRONG`
+/// stand for the paths of a file of rules and of a file with mistakes, `GROUPS` for that of a file of groups,
+/// and `SAVED` for that of a whole switch.
 const LINES: &[(&str, i32)] = &[
     ("add-br br1", 0),
     ("add-br br2", 0),

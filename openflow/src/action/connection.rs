@@ -49,8 +49,8 @@ pub(super) fn put(out: &mut Encoder, ct: &Ct, version: OfVersion) {
     put_list(out, &ct.exec, version);
 }
 
-/// Reads the action up to the actions on the connection, and returns what follows. As in Open vSwitch, flags that are
-/// not known mean nothing.
+/// Reads the action up to the actions on the connection, and returns what follows. As in Open vSwitch, flags
+/// that are not known mean nothing.
 pub(super) fn decode<'a>(input: &mut Input<'a>) -> Result<(Ct, Input<'a>), ErrorCode> {
     let flags = input.u16()?;
     let (commit, force) = (flags & COMMIT != 0, flags & FORCE != 0);

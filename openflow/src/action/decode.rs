@@ -122,8 +122,8 @@ impl Reading {
         }
     }
 
-    /// Whether there are actions of this type; `rest` has what follows the length. Open vSwitch asks that before it looks at
-    /// the length.
+    /// Whether there are actions of this type; `rest` has what follows the length. Open vSwitch asks that
+    /// before it looks at the length.
     fn check_known(self, kind: u16, mut rest: Input<'_>) -> Result<(), ErrorCode> {
         if kind != of::EXPERIMENTER {
             return match self.standard_size(kind) {
@@ -227,8 +227,8 @@ impl Reading {
         })
     }
 
-    /// The size in bytes of a standard action, which is `None` where it differs; no size at all for a type that the version
-    /// does not have.
+    /// The size in bytes of a standard action, which is `None` where it differs; no size at all for a type that
+    /// the version does not have.
     fn standard_size(self, kind: u16) -> Option<Option<usize>> {
         let is_10 = self.version == OpenFlow10;
         let last = if is_10 { of::ENQUEUE_10 } else { of::DEC_NW_TTL };
@@ -476,7 +476,8 @@ impl Reading {
     /// Reads `set_field`, which has a mask from OpenFlow 1.5 on.
     fn set_field(self, input: &mut Input<'_>) -> Result<Action, ErrorCode> {
         match self.assignment(input, self.version >= OpenFlow15) {
-            // The standard forbids to set its field for the ingress port (OpenFlow 1.3.5 §7.2.5). Nicira's can be set.
+            // The standard forbids to set its field for the ingress port (OpenFlow 1.3.5 §7.2.5). Nicira's can
+            // be set.
             Ok(Action::SetField { field: FieldId::InPortOxm, .. }) => {
                 Err(ErrorCode::BadSetArgument)
             }

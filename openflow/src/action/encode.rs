@@ -11,8 +11,8 @@ use flow::action::{Action, Clause, SetFieldForm, Subfield};
 use flow::fields::FieldId;
 use flow::types::{OfPort, OfVersion, TableId};
 
-/// Writes a list of actions, each padded to a multiple of 8 bytes. Instructions have no place in a list and are left
-/// out, except that OpenFlow 1.0 has an action for `write_metadata`.
+/// Writes a list of actions, each padded to a multiple of 8 bytes. Instructions have no place in a list and are
+/// left out, except that OpenFlow 1.0 has an action for `write_metadata`.
 pub(crate) fn put_list(out: &mut Encoder, actions: &[Action], version: OfVersion) {
     for action in actions {
         Writing { out, version }.action(action);
@@ -367,7 +367,8 @@ fn property(out: &mut Encoder, kind: u16, body: impl FnOnce(&mut Encoder)) {
     out.pad(start);
 }
 
-/// The bits of a field in 16 bits: the offset in the upper ten, and the number of bits less one in the lower six.
+/// The bits of a field in 16 bits: the offset in the upper ten, and the number of bits less one in the lower
+/// six.
 pub(super) fn offset_and_len(sub: Subfield) -> u16 {
     sub.offset << 6 | (sub.n_bits - 1)
 }

@@ -74,8 +74,8 @@ fn put_actions(out: &mut Encoder, kind: u16, actions: &[Action], version: OfVers
     out.set_len(start + 2, start);
 }
 
-/// Reads instructions up to the end of `input`. They come in the order in which OpenFlow carries them out, whatever
-/// their order in the message.
+/// Reads instructions up to the end of `input`. They come in the order in which OpenFlow carries them out,
+/// whatever their order in the message.
 pub(crate) fn decode_instructions(
     mut input: Input<'_>,
     version: OfVersion,

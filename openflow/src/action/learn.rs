@@ -7,9 +7,9 @@
 //! bytes 16-23  cookie            30-31  hard timeout after a FIN
 //! ```
 //!
-//! Behind these are the parts of learned rules. A part begins with 16 bits: how many bits of a field it is about, and of
-//! which kind it is. Then come the source (a field, or a value in units of 16 bits) and, unless the part outputs, the field
-//! that is matched or written. Zeros end the list.
+//! Behind these are the parts of learned rules. A part begins with 16 bits: how many bits of a field it is
+//! about, and of which kind it is. Then come the source (a field, or a value in units of 16 bits) and, unless
+//! the part outputs, the field that is matched or written. Zeros end the list.
 
 use super::decode::subfield;
 use crate::error::ErrorCode;
@@ -36,7 +36,8 @@ const IS_VALUE: u16 = 1 << 13;
 const LOADS: u16 = 1 << 11;
 /// `NX_LEARN_DST_OUTPUT`: the part is an `output`.
 const OUTPUTS: u16 = 2 << 11;
-/// The bits of the first 16 of a part that say what kind of part it is. As in Open vSwitch, the others mean nothing.
+/// The bits of the first 16 of a part that say what kind of part it is. As in Open vSwitch, the others mean
+/// nothing.
 const KIND: u16 = IS_VALUE | 3 << 11;
 
 /// Whether the action has what only `NXAST_LEARN2` can say.

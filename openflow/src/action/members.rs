@@ -1,5 +1,5 @@
-//! The actions that choose a link (`NXAST_MULTIPATH`, `NXAST_BUNDLE`, `NXAST_BUNDLE_LOAD`) and that sample packets
-//! (`NXAST_SAMPLE` and its later forms), behind their subtypes.
+//! The actions that choose a link (`NXAST_MULTIPATH`, `NXAST_BUNDLE`, `NXAST_BUNDLE_LOAD`) and that sample
+//! packets (`NXAST_SAMPLE` and its later forms), behind their subtypes.
 
 use super::decode::packed_subfield;
 use super::encode::offset_and_len;
@@ -19,7 +19,8 @@ const MAX_MEMBERS: usize = 2048;
 /// The header of `NXM_OF_IN_PORT`, which says that the members of a bundle are ports.
 const IN_PORT: u32 = 2;
 
-/// Appends the body of the action `multipath` (`nx_action_multipath`), from behind the subtype. Numbers are big-endian.
+/// Appends the body of the action `multipath` (`nx_action_multipath`), from behind the subtype. Numbers are
+/// big-endian.
 pub(super) fn put_multipath(out: &mut Encoder, multipath: &Multipath) {
     out.u16(multipath.fields.number());
     out.u16(multipath.basis);

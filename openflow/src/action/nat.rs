@@ -1,8 +1,8 @@
 //! Translation of addresses (`NXAST_NAT`), which stands in front of the other actions of `NXAST_CT`.
 //!
-//! Behind the subtype are two bytes of zero, two of flags, and two that say which of the following there are: the first and the
-//! last IPv4 address, the first and the last IPv6 address, the first and the last port. The last of a pair is left out if
-//! it is the first. Zeros fill the action up to eight bytes.
+//! Behind the subtype are two bytes of zero, two of flags, and two that say which of the following there are:
+//! the first and the last IPv4 address, the first and the last IPv6 address, the first and the last port. The
+//! last of a pair is left out if it is the first. Zeros fill the action up to eight bytes.
 
 use super::number::{nx, of};
 use crate::error::ErrorCode;

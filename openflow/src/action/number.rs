@@ -1,7 +1,7 @@
 //! The numbers of actions, as types of standard actions and as subtypes of Nicira's.
 
-/// Types of standard actions (`OFPAT_*`). Those with `10` in their name are OpenFlow 1.0's, the others are those of 1.1
-/// and later.
+/// Types of standard actions (`OFPAT_*`). Those with `10` in their name are OpenFlow 1.0's, the others are
+/// those of 1.1 and later.
 pub(super) mod of {
     pub(crate) const OUTPUT: u16 = 0;
     pub(crate) const SET_VLAN_VID: u16 = 1;

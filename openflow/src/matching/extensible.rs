@@ -1,4 +1,5 @@
-//! Extensible matches: a list of fields with values and masks (OXM, OpenFlow 1.3.5 §7.2.3; Nicira's NXM in 1.0).
+//! Extensible matches: a list of fields with values and masks (OXM, OpenFlow 1.3.5 §7.2.3; Nicira's NXM in
+//! 1.0).
 //!
 //! The order of the fields is the one in which Open vSwitch writes them.
 
@@ -173,8 +174,8 @@ impl Fields<'_> {
     }
 }
 
-/// Reads the fields of a match up to the end of `input`, and the filter for cookies that Nicira's messages have among
-/// the fields.
+/// Reads the fields of a match up to the end of `input`, and the filter for cookies that Nicira's messages have
+/// among the fields.
 pub(crate) fn decode(input: Input<'_>) -> Result<(Match, Option<CookieFilter>), ErrorCode> {
     let mut matching = Match::any();
     let cookie = decode_into(input, &mut matching)?;
@@ -189,7 +190,8 @@ pub(crate) fn decode_into(
     decode_fields(input, Mode::Strict, matching)
 }
 
-/// Reads the fields of the match of a packet-out, as [`decode`], but ignores fields that are not known, and what fields need.
+/// Reads the fields of the match of a packet-out, as [`decode`], but ignores fields that are not known, and
+/// what fields need.
 pub(crate) fn decode_of_packet_out(input: Input<'_>) -> Result<Match, ErrorCode> {
     let mut matching = Match::any();
     decode_fields(input, Mode::PacketOut, &mut matching)?;
@@ -199,9 +201,11 @@ pub(crate) fn decode_of_packet_out(input: Input<'_>) -> Result<Match, ErrorCode>
 /// What the match is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// A rule, or a selection of rules: each field has to be known, and the match has to have what the field needs.
+    /// A rule, or a selection of rules: each field has to be known, and the match has to have what the field
+    /// needs.
     Strict,
-    /// A packet-out: fields that are not known mean nothing, and the others may not be about the bytes of the packet.
+    /// A packet-out: fields that are not known mean nothing, and the others may not be about the bytes of the
+    /// packet.
     PacketOut,
 }
 
@@ -211,7 +215,8 @@ fn is_within_mask(mut entry: Input<'_>, size: usize) -> Result<bool, ErrorCode> 
     Ok(value.iter().zip(mask).all(|(value, mask)| value & !mask == 0))
 }
 
-/// Whether a packet-out cannot have the field, because the field is about the packet's bytes or about what the tables have found out.
+/// Whether a packet-out cannot have the field, because the field is about the packet's bytes or about what the
+/// tables have found out.
 fn is_of_packet(field: FieldId) -> bool {
     use FieldId::*;
     let is_beside = matches!(

@@ -1,4 +1,5 @@
-//! Headers of fields in messages (`oxm_class`, `oxm_field`, `oxm_hasmask`, `oxm_length`; OpenFlow 1.3.5 §7.2.3.2).
+//! Headers of fields in messages (`oxm_class`, `oxm_field`, `oxm_hasmask`, `oxm_length`; OpenFlow 1.3.5
+//! §7.2.3.2).
 
 use crate::error::ErrorCode;
 use crate::input::Input;
@@ -8,8 +9,8 @@ use flow::types::OfVersion;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The class of fields that an experimenter defines. Four bytes with the experimenter's id stand between the header and
-/// the value.
+/// The class of fields that an experimenter defines. Four bytes with the experimenter's id stand between the
+/// header and the value.
 const EXPERIMENTER_CLASS: u16 = 0xffff;
 
 /// What a header of a field says.
@@ -26,8 +27,8 @@ pub(crate) struct FieldHeader {
 
 /// The fields by their numbers in messages.
 struct Fields {
-    /// The fields of the classes that most messages have, by number: those of OpenFlow, and those of Nicira. A table of
-    /// its own for them takes a quarter of the time of the map.
+    /// The fields of the classes that most messages have, by number: those of OpenFlow, and those of Nicira. A
+    /// table of its own for them takes a quarter of the time of the map.
     common: [[Option<FieldId>; 128]; COMMON.len()],
     /// All fields, by class, experimenter and number.
     all: HashMap<(u16, u32, u8), FieldId>,
@@ -80,7 +81,8 @@ impl FieldHeader {
         Ok(Self { field, class, number, has_mask, size })
     }
 
-    /// Size in bytes of the value. If there is a mask and the size of both is odd, a byte is left over, as in Open vSwitch.
+    /// Size in bytes of the value. If there is a mask and the size of both is odd, a byte is left over, as in
+    /// Open vSwitch.
     pub(crate) fn value_size(&self) -> usize {
         self.size >> u8::from(self.has_mask)
     }
@@ -91,7 +93,8 @@ impl FieldHeader {
         self.field.filter(fits)
     }
 
-    /// The field of a header that stands alone in an action: without mask, and with the size that the field has.
+    /// The field of a header that stands alone in an action: without mask, and with the size that the field
+    /// has.
     pub(crate) fn decode_alone(input: &mut Input<'_>) -> Result<FieldId, ErrorCode> {
         let header = Self::decode(input)?;
         match header.fitting_field() {
@@ -101,15 +104,15 @@ impl FieldHeader {
         }
     }
 
-    /// As [`decode_alone`](Self::decode_alone), in an action that Nicira defined before there were headers of eight bytes. Open
-    /// vSwitch does not mind if such a header says that there is a mask.
+    /// As [`decode_alone`](Self::decode_alone), in an action that Nicira defined before there were headers of
+    /// eight bytes. Open vSwitch does not mind if such a header says that there is a mask.
     pub(crate) fn decode_short(input: &mut Input<'_>) -> Result<FieldId, ErrorCode> {
         Self::decode(input)?.fitting_field().ok_or(ErrorCode::BadSetType)
     }
 }
 
-/// The name of a field in messages of `version`, where Nicira's extensions count as 1.0. A field without a name has no
-/// place in a message; callers ask for fields that have one.
+/// The name of a field in messages of `version`, where Nicira's extensions count as 1.0. A field without a name
+/// has no place in a message; callers ask for fields that have one.
 fn name(field: FieldId, version: OfVersion) -> Option<&'static WireName> {
     field.wire_name(version)
 }
@@ -119,10 +122,12 @@ pub(crate) fn is_long(field: FieldId, version: OfVersion) -> bool {
     name(field, version).is_some_and(|name| name.class == EXPERIMENTER_CLASS)
 }
 
-/// Size in bytes of the longest option, which headers of options without a value name. Values of options have sizes that differ.
+/// Size in bytes of the longest option, which headers of options without a value name. Values of options have
+/// sizes that differ.
 const LONGEST_OPTION: usize = 124;
 
-/// Size in bytes of a value in a message. Of an option, it is the number of words that the value and the mask need, at least one.
+/// Size in bytes of a value in a message. Of an option, it is the number of words that the value and the mask
+/// need, at least one.
 fn value_size(field: FieldId, value: u128, mask: Option<u128>) -> usize {
     match field.is_option() {
         true => {
@@ -159,12 +164,14 @@ pub(crate) fn put_header(out: &mut Encoder, field: FieldId, version: OfVersion, 
     put_header_of(out, field, version, has_mask, size);
 }
 
-/// Writes the header of a field, in front of a value of [`FieldDef::wire_len`](flow::fields::FieldDef::wire_len) bytes.
+/// Writes the header of a field, in front of a value of
+/// [`FieldDef::wire_len`](flow::fields::FieldDef::wire_len) bytes.
 pub(crate) fn put_header_of_value(out: &mut Encoder, field: FieldId, version: OfVersion) {
     put_header_of(out, field, version, false, field.def().wire_len());
 }
 
-/// Writes the header of a field, with the size of a value of `size` bytes and, if `has_mask`, of a mask behind it.
+/// Writes the header of a field, with the size of a value of `size` bytes and, if `has_mask`, of a mask behind
+/// it.
 fn put_header_of(
     out: &mut Encoder,
     field: FieldId,

@@ -68,8 +68,8 @@ pub(crate) fn decode_11_into(input: &mut Input<'_>, matching: &mut Match) -> Res
     }
 }
 
-/// Reads the match of a packet-out with its type and its length, as [`decode_11`], but ignores fields that are not
-/// known, and what fields need.
+/// Reads the match of a packet-out with its type and its length, as [`decode_11`], but ignores fields that are
+/// not known, and what fields need.
 pub(crate) fn decode_of_packet_out(input: &mut Input<'_>) -> Result<Match, ErrorCode> {
     let mut header = input.part(HEADER_SIZE.min(input.len()), ErrorCode::BadMatchLength)?;
     let (kind, len) = (header.u16()?, usize::from(header.u16()?));

@@ -71,8 +71,8 @@ struct Common {
 }
 
 impl Common {
-    /// Checks what OpenFlow 1.1 says of IPv4, as Open vSwitch does, and forgets the fields of IPv6, which OpenFlow 1.1 does
-    /// not know.
+    /// Checks what OpenFlow 1.1 says of IPv4, as Open vSwitch does, and forgets the fields of IPv6, which
+    /// OpenFlow 1.1 does not know.
     fn check_11(&mut self) -> Result<(), ErrorCode> {
         match self.dl_type {
             Some(eth_type::IPV4) => {
@@ -91,8 +91,8 @@ impl Common {
         Ok(())
     }
 
-    /// Adds the fields for which the match has what they need. Those in a packet that has no such header are left out,
-    /// as Open vSwitch does.
+    /// Adds the fields for which the match has what they need. Those in a packet that has no such header are
+    /// left out, as Open vSwitch does.
     fn add_to(&self, builder: &mut MatchBuilder) {
         use FieldId::*;
         let full = u128::MAX;

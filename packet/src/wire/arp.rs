@@ -24,8 +24,8 @@ pub mod field {
 /// Size in bytes of a packet for Ethernet and IPv4 addresses.
 pub const HEADER_SIZE: usize = field::TARGET_PROTOCOL.end;
 
-/// The first six bytes of every packet for Ethernet and IPv4 addresses: hardware type 1, protocol type 0x0800, and
-/// address sizes of 6 and 4 bytes.
+/// The first six bytes of every packet for Ethernet and IPv4 addresses: hardware type 1, protocol type 0x0800,
+/// and address sizes of 6 and 4 bytes.
 pub const ETHERNET_IPV4: [u8; 6] = {
     let [high, low] = eth_type::IPV4.to_be_bytes();
     [0, 1, high, low, 6, 4]
@@ -66,8 +66,8 @@ impl<T: AsRef<[u8]>> ArpPacket<T> {
         self.buffer
     }
 
-    /// Whether the packet is for Ethernet and IPv4 addresses. Only then are the address fields where the getters
-    /// read.
+    /// Whether the packet is for Ethernet and IPv4 addresses. Only then are the address fields where the
+    /// getters read.
     #[inline]
     pub fn is_ethernet_ipv4(&self) -> bool {
         self.buffer.as_ref()[..ETHERNET_IPV4.len()] == ETHERNET_IPV4

@@ -24,8 +24,8 @@ pub const CHECKSUM: u16 = 0x8000;
 pub const KEY: u16 = 0x2000;
 /// The flag (S) of a header with a sequence number.
 pub const SEQUENCE: u16 = 0x1000;
-/// The flags that a receiver must not accept: bits 1, 4 and 5 of the header, counted from the most significant one (RFC
-/// 2784 §2.3). The flag of RFC 1701's routing field is one of them.
+/// The flags that a receiver must not accept: bits 1, 4 and 5 of the header, counted from the most significant
+/// one (RFC 2784 §2.3). The flag of RFC 1701's routing field is one of them.
 const UNKNOWN_FLAGS: u16 = 0x4c00;
 /// The bits of [`GrePacket::flags_and_version`] that are the version.
 pub const VERSION_MASK: u16 = 0x0007;
@@ -102,14 +102,16 @@ impl<T: AsRef<[u8]>> GrePacket<T> {
         Some(u16_at(self.buffer.as_ref(), at..at + 2))
     }
 
-    /// Whether the checksum over header and payload is right. A header without a checksum has nothing that could be wrong.
+    /// Whether the checksum over header and payload is right. A header without a checksum has nothing that
+    /// could be wrong.
     #[inline]
     pub fn is_checksum_right(&self) -> bool {
         self.checksum().is_none() || crate::checksum::sum(self.buffer.as_ref()) == 0xffff
     }
 
-    /// Whether the header is one of RFC 2784 and RFC 2890: version 0, and no flag set that has no meaning there. A receiver
-    /// drops other packets, such as those with the routing field of RFC 1701 and those of PPTP (version 1).
+    /// Whether the header is one of RFC 2784 and RFC 2890: version 0, and no flag set that has no meaning
+    /// there. A receiver drops other packets, such as those with the routing field of RFC 1701 and those of
+    /// PPTP (version 1).
     #[inline]
     pub fn is_plain(&self) -> bool {
         self.flags_and_version() & (UNKNOWN_FLAGS | VERSION_MASK) == 0
@@ -165,8 +167,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> GrePacket<T> {
         }
     }
 
-    /// Computes the checksum over the whole buffer (RFC 2784 §2.3) and writes it, if the header has [`CHECKSUM`]
-    /// set; otherwise does nothing.
+    /// Computes the checksum over the whole buffer (RFC 2784 §2.3) and writes it, if the header has
+    /// [`CHECKSUM`] set; otherwise does nothing.
     pub fn fill_checksum(&mut self) {
         if let Some(Field { start, .. }) = self.optional(CHECKSUM, 0) {
             let bytes = self.buffer.as_mut();

@@ -89,8 +89,8 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
         self.buffer.as_ref()[field::TOS]
     }
 
-    /// Size of header and payload in bytes, as the header states it. Zero in a packet that is to be segmented and is
-    /// longer than 65535 bytes.
+    /// Size of header and payload in bytes, as the header states it. Zero in a packet that is to be segmented
+    /// and is longer than 65535 bytes.
     #[inline]
     pub fn total_size(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::TOTAL_SIZE)
@@ -114,7 +114,8 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
         self.flags_and_offset() & (MORE_FRAGMENTS | OFFSET_MASK) != 0
     }
 
-    /// Whether the packet is a fragment other than the first, whose payload does not begin with a transport header.
+    /// Whether the packet is a fragment other than the first, whose payload does not begin with a transport
+    /// header.
     #[inline]
     pub fn is_later_fragment(&self) -> bool {
         self.flags_and_offset() & OFFSET_MASK != 0
@@ -156,8 +157,8 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
         checksum::sum(&self.buffer.as_ref()[..self.header_size()]) == 0xffff
     }
 
-    /// The offset behind the last byte of the packet: its total size, or the size of the buffer if that is smaller
-    /// or if the total size is 0 ([`Ipv4Packet::total_size`]).
+    /// The offset behind the last byte of the packet: its total size, or the size of the buffer if that is
+    /// smaller or if the total size is 0 ([`Ipv4Packet::total_size`]).
     #[inline]
     pub fn end(&self) -> usize {
         let size = self.buffer.as_ref().len();

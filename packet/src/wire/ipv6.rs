@@ -81,8 +81,8 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
         self.version_class_label() & LABEL_MASK
     }
 
-    /// How many bytes follow the fixed header, as the header states it. Zero in a packet that is to be segmented and
-    /// whose payload is longer than 65535 bytes.
+    /// How many bytes follow the fixed header, as the header states it. Zero in a packet that is to be
+    /// segmented and whose payload is longer than 65535 bytes.
     #[inline]
     pub fn payload_size(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::PAYLOAD_SIZE)

@@ -28,8 +28,8 @@ pub const HEADER_SIZE: usize = 8;
 
 /// The flag in `OFFSET_AND_FLAGS` that every fragment but the last has set (M).
 pub const MORE_FRAGMENTS: u16 = 0x0001;
-/// The bits of `OFFSET_AND_FLAGS` that are the fragment offset. Read in place, they are a number of bytes, because
-/// the offset counts in units of 8 bytes.
+/// The bits of `OFFSET_AND_FLAGS` that are the fragment offset. Read in place, they are a number of bytes,
+/// because the offset counts in units of 8 bytes.
 pub const OFFSET_MASK: u16 = 0xfff8;
 
 /// A view over an extension header.
@@ -90,15 +90,15 @@ impl<T: AsRef<[u8]>> Ipv6Extension<T> {
         }
     }
 
-    /// In a routing header: how many of the listed routers are still to be visited. In other headers the value means
-    /// nothing.
+    /// In a routing header: how many of the listed routers are still to be visited. In other headers the value
+    /// means nothing.
     #[inline]
     pub fn segments_left(&self) -> u8 {
         self.buffer.as_ref()[field::SEGMENTS_LEFT]
     }
 
-    /// Whether this is a routing header with routers still to be visited. Then the destination in the fixed header
-    /// is not the final one.
+    /// Whether this is a routing header with routers still to be visited. Then the destination in the fixed
+    /// header is not the final one.
     #[inline]
     pub fn has_segments_left(&self) -> bool {
         self.kind == ip_proto::ROUTING && self.segments_left() != 0
@@ -110,7 +110,8 @@ impl<T: AsRef<[u8]>> Ipv6Extension<T> {
         u16_at(self.buffer.as_ref(), field::OFFSET_AND_FLAGS)
     }
 
-    /// Whether this is the fragment header of a fragment other than the first, so that no transport header follows.
+    /// Whether this is the fragment header of a fragment other than the first, so that no transport header
+    /// follows.
     #[inline]
     pub fn is_later_fragment(&self) -> bool {
         self.kind == ip_proto::FRAGMENT && self.offset_and_flags() & OFFSET_MASK != 0

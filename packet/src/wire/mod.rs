@@ -1,13 +1,13 @@
 //! Views of protocol headers, one file for each header, and the [`numbers`] by which headers name each other.
 //!
 //! A view is a struct over a buffer that somebody else owns. `Ipv4Packet<&[u8]>` reads a header, and
-//! `Ipv4Packet<&mut [u8]>` also writes it. Nothing is copied. Each file has, in this order, the byte ranges of the
-//! fields (`mod field`, counted from the first byte of the header), the constructors, getters, setters, and a
-//! `Display` of one line. The fields have the names of their standard, except that a number of bytes is called
-//! `SIZE`. Getters return and setters take host integers.
+//! `Ipv4Packet<&mut [u8]>` also writes it. Nothing is copied. Each file has, in this order, the byte ranges of
+//! the fields (`mod field`, counted from the first byte of the header), the constructors, getters, setters, and
+//! a `Display` of one line. The fields have the names of their standard, except that a number of bytes is
+//! called `SIZE`. Getters return and setters take host integers.
 //!
-//! A view returns what the bytes say, even if headers contradict each other. The caller decides what to do with such
-//! a packet; key extraction, for one, decides as Open vSwitch does.
+//! A view returns what the bytes say, even if headers contradict each other. The caller decides what to do with
+//! such a packet; key extraction, for one, decides as Open vSwitch does.
 //!
 //! ```
 //! use packet::wire::{Ipv4Packet, ip_proto};
@@ -20,14 +20,14 @@
 //! ```
 //!
 //! # Panics
-//! The methods of a view from `new_checked` never panic, whatever the bytes say: `new_checked` has made sure that
-//! the buffer has the fixed part of the header and everything that the header's own length fields add. After a
-//! length field was written, this holds only once the view is made again.
+//! The methods of a view from `new_checked` never panic, whatever the bytes say: `new_checked` has made sure
+//! that the buffer has the fixed part of the header and everything that the header's own length fields add.
+//! After a length field was written, this holds only once the view is made again.
 //!
-//! `new_unchecked` makes a view without any check. Its getters and setters panic, as slices do, if the buffer ends
-//! before the field. This constructor is for headers that are being built, and for arrays of the fixed header's
-//! size (`frame.first_chunk::<{ ipv4::HEADER_SIZE }>()`), where the compiler can prove that the fixed fields are
-//! inside.
+//! `new_unchecked` makes a view without any check. Its getters and setters panic, as slices do, if the buffer
+//! ends before the field. This constructor is for headers that are being built, and for arrays of the fixed
+//! header's size (`frame.first_chunk::<{ ipv4::HEADER_SIZE }>()`), where the compiler can prove that the fixed
+//! fields are inside.
 
 use std::ops::Range;
 

@@ -68,14 +68,15 @@ impl<T: AsRef<[u8]>> NdPacket<T> {
         self.buffer.as_ref()[icmpv6::field::TYPE]
     }
 
-    /// The four bytes in front of the target. In an advertisement the upper 3 bits are the flags router, solicited
-    /// and override; all other bits are reserved.
+    /// The four bytes in front of the target. In an advertisement the upper 3 bits are the flags router,
+    /// solicited and override; all other bits are reserved.
     #[inline]
     pub fn reserved(&self) -> u32 {
         u32_at(self.buffer.as_ref(), field::RESERVED)
     }
 
-    /// The target: the IPv6 address whose link-layer address is asked for (solicitation) or told (advertisement).
+    /// The target: the IPv6 address whose link-layer address is asked for (solicitation) or told
+    /// (advertisement).
     #[inline]
     pub fn target(&self) -> Ipv6Addr {
         array::<16>(self.buffer.as_ref(), field::TARGET).into()

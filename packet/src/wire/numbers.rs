@@ -65,8 +65,8 @@ pub mod ip_proto {
         matches!(number, TCP | UDP | SCTP)
     }
 
-    /// Whether the number is that of an IPv6 extension header which a parser skips to find the transport header. The
-    /// list is that of Open vSwitch.
+    /// Whether the number is that of an IPv6 extension header which a parser skips to find the transport
+    /// header. The list is that of Open vSwitch.
     #[inline]
     pub const fn is_ipv6_extension(number: u8) -> bool {
         matches!(number, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)

@@ -106,8 +106,8 @@ impl<T: AsRef<[u8]>> fmt::Display for VlanTag<T> {
     }
 }
 
-/// The EtherType behind all tags of the Ethernet frame at offset `start` of `bytes`, and the offset in `bytes` of
-/// the header that follows. `None` if the frame ends before its EtherType does.
+/// The EtherType behind all tags of the Ethernet frame at offset `start` of `bytes`, and the offset in `bytes`
+/// of the header that follows. `None` if the frame ends before its EtherType does.
 pub fn skip_tags(bytes: &[u8], start: usize) -> Option<(u16, usize)> {
     let mut at = start + ethernet::field::ETHERTYPE.start;
     loop {

@@ -1,8 +1,8 @@
 //! VXLAN (RFC 7348 §5): a tunnel over UDP for Ethernet frames of 2^24 virtual networks.
 //!
-//! The extension for group-based policy (draft-smith-vxlan-group-policy-05) puts a group of senders, and what was
-//! decided about the frame, into bits that are reserved in VXLAN. Both ends have to agree on the extension: without it, RFC
-//! 7348 has a receiver ignore these bits.
+//! The extension for group-based policy (draft-smith-vxlan-group-policy-05) puts a group of senders, and what
+//! was decided about the frame, into bits that are reserved in VXLAN. Both ends have to agree on the extension:
+//! without it, RFC 7348 has a receiver ignore these bits.
 
 use super::{Field, WireError, check_size, put_u16, put_u24, u16_at, u24_at};
 use std::fmt;
@@ -81,7 +81,8 @@ impl<T: AsRef<[u8]>> VxlanPacket<T> {
         u24_at(self.buffer.as_ref(), field::VNI)
     }
 
-    /// The extension for group-based policy; `None` if [`GROUP_POLICY`] is not set, because the bits are reserved then.
+    /// The extension for group-based policy; `None` if [`GROUP_POLICY`] is not set, because the bits are
+    /// reserved then.
     #[inline]
     pub fn group_policy(&self) -> Option<GroupPolicy> {
         let bytes = self.buffer.as_ref();
@@ -101,8 +102,8 @@ impl<'a, T: AsRef<[u8]> + ?Sized> VxlanPacket<&'a T> {
 }
 
 impl<T: AsRef<[u8]> + AsMut<[u8]>> VxlanPacket<T> {
-    /// Writes the lower 24 bits of `value` as the virtual network identifier, sets [`VALID_VNI`], and clears all
-    /// other bits of the header.
+    /// Writes the lower 24 bits of `value` as the virtual network identifier, sets [`VALID_VNI`], and clears
+    /// all other bits of the header.
     #[inline]
     pub fn set_vni(&mut self, value: u32) {
         let bytes = self.buffer.as_mut();

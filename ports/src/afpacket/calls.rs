@@ -1,8 +1,8 @@
 //! The system calls by which one port sends, and what a refusal says about the frames behind it.
 //!
-//! `sendmmsg` ends at the first datagram that the kernel refuses, and tells the reason only if this datagram was
-//! the first of the call. So each refusal takes a call of its own, and few of them are paid for ([`Refusals`]). A
-//! frame that is no shorter than one that was too long fails without a call, too.
+//! `sendmmsg` ends at the first datagram that the kernel refuses, and tells the reason only if this datagram
+//! was the first of the call. So each refusal takes a call of its own, and few of them are paid for
+//! ([`Refusals`]). A frame that is no shorter than one that was too long fails without a call, too.
 
 use crate::refusals::Refusals;
 use crate::sys::mmsg::Messages;
@@ -102,8 +102,8 @@ impl Calls {
 }
 
 impl TooLong {
-    /// The place of the EtherType in a datagram. The kernel takes a frame that is longer by a tag if the EtherType is
-    /// that of 802.1Q.
+    /// The place of the EtherType in a datagram. The kernel takes a frame that is longer by a tag if the
+    /// EtherType is that of 802.1Q.
     const ETHERTYPE: std::ops::Range<usize> = VNET_HDR_SIZE + 12..VNET_HDR_SIZE + 14;
 
     fn of(datagram: &[u8], mtu: u32) -> Option<Self> {

@@ -55,10 +55,11 @@ pub struct Allotment {
     pub tx: usize,
     /// The size of each receive ring, unless the port's options say another one.
     pub ring: RingSize,
-    /// The MAC address of a TAP device that the port makes, unless the port's options say another one. `None`: the
-    /// kernel chooses one.
+    /// The MAC address of a TAP device that the port makes, unless the port's options say another one. `None`:
+    /// the kernel chooses one.
     pub mac: Option<[u8; 6]>,
-    /// eBPF programs that are to see the frames of the port's device before its receive queues do; `None`: no such.
+    /// eBPF programs that are to see the frames of the port's device before its receive queues do; `None`: no
+    /// such.
     pub hooks: Option<Arc<KernelHooks>>,
 }
 
@@ -68,16 +69,16 @@ impl Default for Allotment {
     }
 }
 
-/// A device that is ready to be a port: shielded, unless the user does not want that, and up. Dropping it puts the device back
-/// as it was.
+/// A device that is ready to be a port: shielded, unless the user does not want that, and up. Dropping it puts
+/// the device back as it was.
 pub(crate) struct Device {
     guard: SystemGuard,
     /// The device before it was made ready.
     link: Link,
     shield: Shield,
     warnings: Vec<String>,
-    /// The socket by which the port will send floods. That the process may open packet sockets shows before the device is
-    /// changed.
+    /// The socket by which the port will send floods. That the process may open packet sockets shows before the
+    /// device is changed.
     socket: Arc<FloodSocket>,
     /// The executor that another process has attached.
     hook: Option<OwnedFd>,
@@ -112,8 +113,8 @@ pub(crate) fn make_ready(device: &str, options: &PortOptions) -> Result<Device, 
     Ok(Device { guard, link, shield, warnings, socket, hook: None })
 }
 
-/// Makes the port `name` of the device called `device`, in the calling thread's network namespace, of what another
-/// process hands over. The device is not changed.
+/// Makes the port `name` of the device called `device`, in the calling thread's network namespace, of what
+/// another process hands over. The device is not changed.
 ///
 /// # Errors
 /// The device is not the one that is handed over, or the kernel has no memory left.
@@ -268,8 +269,8 @@ fn os(operation: &'static str, device: &str) -> impl Fn(io::Error) -> PortError 
     move |source| PortError::os(operation, device, "CAP_NET_RAW", source)
 }
 
-/// Enslaves the device, unless the user does not want that or the kernel cannot do it, and then sets it up as well if
-/// `sets_up`.
+/// Enslaves the device, unless the user does not want that or the kernel cannot do it, and then sets it up as
+/// well if `sets_up`.
 fn shield_device(
     commons: &Commons,
     link: &Link,
@@ -334,7 +335,8 @@ fn address_warning(
     Some(format!("{} has the address {ip}/{size}: {consequence}", link.name))
 }
 
-/// Whether frames go around the queueing discipline called `qdisc`, while somebody listens to the device or not.
+/// Whether frames go around the queueing discipline called `qdisc`, while somebody listens to the device or
+/// not.
 fn bypasses(mode: QdiscMode, qdisc: &str, is_listened: bool) -> bool {
     match mode {
         QdiscMode::Auto => !is_listened && matches!(qdisc, "noqueue" | "noop" | ""),
@@ -361,8 +363,8 @@ struct SystemGuard {
     index: u32,
     device: String,
     was_up: bool,
-    /// Dropping this puts the device back: not while another process, which has handed the device over, uses the device
-    /// still, nor after [`Guard::leave_shield`].
+    /// Dropping this puts the device back: not while another process, which has handed the device over, uses
+    /// the device still, nor after [`Guard::leave_shield`].
     puts_back: bool,
     mode: QdiscMode,
     /// The device's queueing discipline when it was last described.

@@ -3,8 +3,9 @@
 //! To resize the rings of a port, a control thread opens a new ring for each queue. The new rings let no frame
 //! in; opening them takes some 10 ms in the kernel and disturbs nobody. The worker that owns a queue then shuts
 //! its old ring and opens the new one to frames, and goes on receiving from the old ring until that is empty. A
-//! frame that arrives in the microsecond between the two steps is lost; frames of other ports are not concerned.
-//! Flows stay with their queue and in order, because the kernel spreads them over the new rings as over the old.
+//! frame that arrives in the microsecond between the two steps is lost; frames of other ports are not
+//! concerned. Flows stay with their queue and in order, because the kernel spreads them over the new rings as
+//! over the old.
 
 use super::os;
 use super::ring_size::RingSize;

@@ -55,8 +55,8 @@ impl RingRx {
         socket::set_option(fd, socket::PACKET_VNET_HDR, 1)?;
         socket::set_option(fd, socket::PACKET_IGNORE_OUTGOING, 1)?;
         socket::set_option(fd, socket::PACKET_RESERVE, HEADROOM as i32)?;
-        // Frames larger than a slot wait in the socket's receive buffer, which is too small for them in a process
-        // that may not enlarge it (`CAP_NET_ADMIN` in the first user namespace).
+        // Frames larger than a slot wait in the socket's receive buffer, which is too small for them in a
+        // process that may not enlarge it (`CAP_NET_ADMIN` in the first user namespace).
         let has_room = socket::force_receive_buffer(fd, LARGE_WAITING).is_ok();
         let size = if has_room { size } else { size.without_room_beside(options) };
         if !size.is_whole() {
@@ -155,8 +155,8 @@ impl RxQueue for RingRx {
                 successor.set_open(true)?;
                 socket::change_over(own).map_err(filter_error)
             }
-            // The port has several queues, or this one is a successor itself: between the two calls a frame can arrive
-            // that neither queue takes.
+            // The port has several queues, or this one is a successor itself: between the two calls a frame can
+            // arrive that neither queue takes.
             _ => {
                 self.set_open(false)?;
                 let opened = successor.set_open(true);

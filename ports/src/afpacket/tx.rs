@@ -9,9 +9,10 @@
 //! takes, but not everything (how many tags a frame may have), and the switch learns late of a change. So a
 //! large frame that is refused is cut and sent again, and frames like it are cut for a while (`Refused`).
 //!
-//! A packet socket has one priority, by which the queueing discipline of the device chooses a class for what is sent. So frames
-//! with priorities are sent in groups, and the socket's priority is changed between two of these, which takes a system call. That
-//! works with every kernel; a priority that is told with each frame takes Linux 6.14.
+//! A packet socket has one priority, by which the queueing discipline of the device chooses a class for what is
+//! sent. So frames with priorities are sent in groups, and the socket's priority is changed between two of
+//! these, which takes a system call. That works with every kernel; a priority that is told with each frame
+//! takes Linux 6.14.
 //!
 //! `calls` has the system calls.
 
@@ -41,7 +42,8 @@ pub(crate) struct PacketTx {
     priority: u32,
     /// The kernel has refused a priority, and the log has it.
     is_priority_refused: bool,
-    /// Scratch memory: the frames of a call with their priorities and their places in the queue, and those of one priority.
+    /// Scratch memory: the frames of a call with their priorities and their places in the queue, and those of
+    /// one priority.
     by_priority: Vec<(u32, u32, FrameId)>,
     of_one_priority: Vec<FrameId>,
 }

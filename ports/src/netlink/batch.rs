@@ -26,8 +26,8 @@ pub(crate) enum Request {
     Look(u32),
     /// Change a device: [`Reply::Done`].
     Change(LinkChange),
-    /// Have the bridge that the device with this interface number is in neither learn from it, nor flood to it, nor
-    /// forward from it to other such devices: [`Reply::Done`].
+    /// Have the bridge that the device with this interface number is in neither learn from it, nor flood to it,
+    /// nor forward from it to other such devices: [`Reply::Done`].
     Isolate(u32),
     /// The addresses of the device with this interface number: [`Reply::Addresses`].
     Addresses(u32),

@@ -8,8 +8,8 @@ use netlink_packet_route::link::{
     LinkMessage, State,
 };
 
-/// [`Link::gso_max_size`] of a device that takes frames of any size. No frame of a port is larger than 64 KiB and its
-/// link header.
+/// [`Link::gso_max_size`] of a device that takes frames of any size. No frame of a port is larger than 64 KiB
+/// and its link header.
 const GSO_MAX_SIZE: u32 = 1 << 17;
 
 /// A network device as the kernel described it.

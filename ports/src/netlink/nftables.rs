@@ -1,8 +1,8 @@
 //! Chains of nftables that drop whatever a device receives (nft(8), family `netdev`, hook `ingress`).
 //!
-//! A packet socket sees a frame before the hook, the bridge or the stack that the device belongs to after it. The
-//! chains lie in a table that belongs to this socket: nobody else can change the table, and the kernel removes it with
-//! the socket, however the process ends.
+//! A packet socket sees a frame before the hook, the bridge or the stack that the device belongs to after it.
+//! The chains lie in a table that belongs to this socket: nobody else can change the table, and the kernel
+//! removes it with the socket, however the process ends.
 
 use super::{Failure, NetlinkError, RECEIVE_SIZE};
 use netlink_packet_core::{NLA_F_NESTED, NLM_F_ACK, NLM_F_CREATE, NLM_F_REQUEST, NLMSG_ERROR};
@@ -71,7 +71,8 @@ impl DropTable {
     /// An empty table in the calling thread's network namespace.
     ///
     /// # Errors
-    /// The kernel has no nftables, or none of which tables have owners (before Linux 5.12), or the privilege is missing.
+    /// The kernel has no nftables, or none of which tables have owners (before Linux 5.12), or the privilege is
+    /// missing.
     pub fn make() -> Result<Self, NetlinkError> {
         let make = || {
             let mut socket = Socket::new(NETLINK_NETFILTER)?;

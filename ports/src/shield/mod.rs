@@ -10,8 +10,9 @@
 //!
 //! Somebody may set the bridge up, delete it or take a device out of it. `watch` puts that right, which takes a
 //! moment. In that moment a second lock holds: a chain of nftables drops what the device receives
-//! (`netlink/nftables`). Where the kernel has no such chains, the ports of the bridge neither learn, nor flood, nor
-//! reach each other. Elsewhere they are left as they are, because isolating a thousand ports takes a second.
+//! (`netlink/nftables`). Where the kernel has no such chains, the ports of the bridge neither learn, nor flood,
+//! nor reach each other. Elsewhere they are left as they are, because isolating a thousand ports takes a
+//! second.
 
 mod watch;
 
@@ -166,8 +167,9 @@ fn changes_of(commons: &Commons, leaving: &[Leaving]) -> Vec<LinkChange> {
     leaving.iter().zip(commons.ask(looks)).filter_map(change).collect()
 }
 
-/// Deletes the bridge, which frees its devices, if all of these are of this process and leave. To free a thousand one
-/// by one takes longer, and their bridge would be deleted in any case. Returns whether it was deleted.
+/// Deletes the bridge, which frees its devices, if all of these are of this process and leave. To free a
+/// thousand one by one takes longer, and their bridge would be deleted in any case. Returns whether it was
+/// deleted.
 fn delete_bridge_of(control: &mut Control, leaving: &[Leaving]) -> bool {
     let indexes: BTreeSet<u32> = leaving.iter().map(|leaving| leaving.enslaved.index).collect();
     let Some(bridge) = control.bridge else { return false };
@@ -219,14 +221,15 @@ fn user_of(control: &mut Control, index: u32) -> String {
     }
 }
 
-/// The requests that put a device into the bridge. The first is the change, and its reply says whether the device is in.
+/// The requests that put a device into the bridge. The first is the change, and its reply says whether the
+/// device is in.
 fn requests(change: LinkChange, isolates: bool) -> Vec<Request> {
     let isolate = isolates.then_some(Request::Isolate(change.index));
     std::iter::once(Request::Change(change)).chain(isolate).collect()
 }
 
-/// Counts one more device of this process in the bridge, which is made if it does not exist, and returns it with the
-/// interface number of the bridge. To be undone by [`leave`].
+/// Counts one more device of this process in the bridge, which is made if it does not exist, and returns it
+/// with the interface number of the bridge. To be undone by [`leave`].
 fn enter(control: &mut Control, index: u32) -> Result<(Enslaved, u32), PortError> {
     let bridge = match control.bridge {
         Some(bridge) => bridge,

@@ -1,8 +1,8 @@
 //! Puts right what somebody did to the shield.
 //!
-//! The monitor of the switch tells what it hears of devices and addresses. Whatever is not as it should be is put
-//! right before the call returns, and noted for the log ([`take_notes`]). What cannot be put right leaves the ports
-//! exposed, as [`crate::Port::shield`] tells, and is tried again by [`look_after`].
+//! The monitor of the switch tells what it hears of devices and addresses. Whatever is not as it should be is
+//! put right before the call returns, and noted for the log ([`take_notes`]). What cannot be put right leaves
+//! the ports exposed, as [`crate::Port::shield`] tells, and is tried again by [`look_after`].
 
 use super::{BRIDGE, find_or_make, requests};
 use crate::commons::{Commons, Control};
@@ -10,8 +10,8 @@ use crate::lock::Lock;
 use crate::netlink::{Link, LinkChange, Netlink, NetlinkError, Reply, Request};
 use std::sync::atomic::Ordering;
 
-/// Hears that a device of the namespace with this inode is new or has changed. Puts the bridge right if the device is the
-/// bridge, and takes the device out of the bridge if it is there and no switch has it.
+/// Hears that a device of the namespace with this inode is new or has changed. Puts the bridge right if the
+/// device is the bridge, and takes the device out of the bridge if it is there and no switch has it.
 pub fn link_changed(namespace: u64, link: &Link) {
     with_bridge(namespace, |control, bridge| {
         if link.index == bridge {
@@ -54,8 +54,8 @@ fn put_right_if_bridge(namespace: u64, index: u32) {
     });
 }
 
-/// Calls `f` with the interface number of the bridge, if this process has devices in the shield of the namespace with
-/// this inode.
+/// Calls `f` with the interface number of the bridge, if this process has devices in the shield of the
+/// namespace with this inode.
 fn with_bridge(namespace: u64, f: impl FnOnce(&mut Control, u32)) {
     let Some(commons) = Commons::find(namespace) else { return };
     let mut control = commons.control();
@@ -64,15 +64,16 @@ fn with_bridge(namespace: u64, f: impl FnOnce(&mut Control, u32)) {
     }
 }
 
-/// What was put right in the namespace with this inode since the last call, and what could not be: lines for the log.
+/// What was put right in the namespace with this inode since the last call, and what could not be: lines for
+/// the log.
 pub fn take_notes(namespace: u64) -> Vec<String> {
     Commons::find(namespace)
         .map(|commons| std::mem::take(&mut commons.control().notes))
         .unwrap_or_default()
 }
 
-/// Frees the devices in the shield that no living process has, and returns their names: a switch that was killed has
-/// left them. `netlink` is a socket in the namespace with this inode.
+/// Frees the devices in the shield that no living process has, and returns their names: a switch that was
+/// killed has left them. `netlink` is a socket in the namespace with this inode.
 ///
 /// # Errors
 /// The kernel refused to list or free devices.
@@ -112,8 +113,8 @@ fn free_stranger(netlink: &mut Netlink, namespace: u64, link: &Link) -> Result<b
 }
 
 impl Control {
-    /// Looks at the bridge as the kernel has it and makes it as it should be. If it had to be made anew, or a device
-    /// was left out of it, the devices of this process are put back into it.
+    /// Looks at the bridge as the kernel has it and makes it as it should be. If it had to be made anew, or a
+    /// device was left out of it, the devices of this process are put back into it.
     pub(crate) fn put_right(&mut self) {
         let was_in_order = !self.is_out_of_order;
         let result = match self.put_bridge_right() {
@@ -130,8 +131,8 @@ impl Control {
         }
     }
 
-    /// As [`Control::put_right`], and looks at the devices of this process even if the bridge is in order: somebody may
-    /// have taken one out of the bridge.
+    /// As [`Control::put_right`], and looks at the devices of this process even if the bridge is in order:
+    /// somebody may have taken one out of the bridge.
     pub(crate) fn put_back(&mut self) {
         self.is_out_of_order = true;
         self.put_right();

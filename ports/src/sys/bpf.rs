@@ -1,5 +1,5 @@
-//! eBPF programs and maps that somebody else has loaded (bpf(2)): the memory of maps, links to devices, filters of
-//! sockets, and runs of a program on a frame.
+//! eBPF programs and maps that somebody else has loaded (bpf(2)): the memory of maps, links to devices, filters
+//! of sockets, and runs of a program on a frame.
 
 use super::check;
 use super::packet::set;
@@ -37,8 +37,8 @@ pub(crate) enum Direction {
     Egress,
 }
 
-/// Attaches a program of the type `BPF_PROG_TYPE_SCHED_CLS` to a device in the calling thread's network namespace, before
-/// all others there. The program stays until the descriptor that is returned is closed.
+/// Attaches a program of the type `BPF_PROG_TYPE_SCHED_CLS` to a device in the calling thread's network
+/// namespace, before all others there. The program stays until the descriptor that is returned is closed.
 ///
 /// # Errors
 /// `EINVAL` from a kernel older than Linux 6.6, `EPERM` without `CAP_NET_ADMIN`.
@@ -59,7 +59,8 @@ pub(crate) fn attach(
         pad: 0,
         expected_revision: 0,
     };
-    // SAFETY: the request is valid for reads of the size given during the call; the kernel takes what is behind for zero.
+    // SAFETY: the request is valid for reads of the size given during the call; the kernel takes what is behind
+    // for zero.
     let fd = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw const request, size_of::<LinkTcx>())
     };
@@ -93,12 +94,12 @@ struct SkBuff {
     cb: [u32; 5],
 }
 
-/// Runs a program of the type `BPF_PROG_TYPE_SCHED_CLS` once, on this thread, on a packet with the bytes of `frame`. The program
-/// finds `cb` in the control block. What it sends is really sent.
+/// Runs a program of the type `BPF_PROG_TYPE_SCHED_CLS` once, on this thread, on a packet with the bytes of
+/// `frame`. The program finds `cb` in the control block. What it sends is really sent.
 ///
 /// # Errors
-/// `EINVAL` if the frame is shorter than an Ethernet header, or does not fit into a page with what the kernel adds. The program
-/// has not run then.
+/// `EINVAL` if the frame is shorter than an Ethernet header, or does not fit into a page with what the kernel
+/// adds. The program has not run then.
 pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8], cb: [u32; 2]) -> io::Result<()> {
     let context = SkBuff { before: [0; 12], cb: [cb[0], cb[1], 0, 0, 0] };
     let mut request = TestRun {
@@ -110,15 +111,16 @@ pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8], cb: [u32; 2]) -> io::Re
         ctx_in: &raw const context as u64,
         ..TestRun::default()
     };
-    // SAFETY: the request, the frame and the context are valid for reads of the sizes given during the call, and the request, in
-    // which the kernel leaves the result, for writes.
+    // SAFETY: the request, the frame and the context are valid for reads of the sizes given during the call,
+    // and the request, in which the kernel leaves the result, for writes.
     let done = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut request, size_of::<TestRun>())
     };
     check(done as libc::c_int).map(drop)
 }
 
-/// Makes a program of the type `BPF_PROG_TYPE_SOCKET_FILTER` the filter of a socket, in place of the one that it has.
+/// Makes a program of the type `BPF_PROG_TYPE_SOCKET_FILTER` the filter of a socket, in place of the one that
+/// it has.
 pub(crate) fn set_filter(socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_BPF, &program.as_raw_fd())
 }
@@ -127,8 +129,8 @@ pub(crate) fn set_filter(socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io:
 const MEMBARRIER_CMD_QUERY: libc::c_long = 0;
 const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
 
-/// Waits until no processor runs an eBPF program any more that it ran when the call began (`synchronize_rcu`), which
-/// takes some 10 ms.
+/// Waits until no processor runs an eBPF program any more that it ran when the call began (`synchronize_rcu`),
+/// which takes some 10 ms.
 ///
 /// # Errors
 /// `EINVAL` where [`can_wait_for_programs`] says no.
@@ -136,8 +138,8 @@ pub fn wait_for_programs() -> io::Result<()> {
     membarrier(MEMBARRIER_CMD_GLOBAL).map(drop)
 }
 
-/// Whether [`wait_for_programs`] can wait. It cannot on a machine with processors that the scheduler's clock leaves alone
-/// (`nohz_full`).
+/// Whether [`wait_for_programs`] can wait. It cannot on a machine with processors that the scheduler's clock
+/// leaves alone (`nohz_full`).
 ///
 /// # Errors
 /// `ENOSYS` if the kernel has no membarrier(2).
@@ -152,7 +154,8 @@ fn membarrier(command: libc::c_long) -> io::Result<libc::c_long> {
     Ok(done)
 }
 
-/// The memory of an array map (`BPF_MAP_TYPE_ARRAY` with `BPF_F_MMAPABLE`), which eBPF programs read and write at any time.
+/// The memory of an array map (`BPF_MAP_TYPE_ARRAY` with `BPF_F_MMAPABLE`), which eBPF programs read and write
+/// at any time.
 #[derive(Debug)]
 pub struct SharedWords {
     base: NonNull<AtomicU64>,
@@ -190,8 +193,8 @@ impl SharedWords {
     #[inline]
     pub fn at(&self, index: usize) -> &AtomicU64 {
         assert!(index < self.words, "word {index} of {}", self.words);
-        // SAFETY: the word lies in the mapping, which begins at a page and lives as long as `self`; every bit pattern is a
-        // value.
+        // SAFETY: the word lies in the mapping, which begins at a page and lives as long as `self`; every bit
+        // pattern is a value.
         unsafe { self.base.add(index).as_ref() }
     }
 }

@@ -1,6 +1,7 @@
 //! Datagrams of IP sockets, many in one system call, with what the outer headers say or are to say.
 //!
-//! The kernel tells and takes TOS, TTL, addresses and segment sizes as control messages (cmsg(3), ip(7), ipv6(7), udp(7)).
+//! The kernel tells and takes TOS, TTL, addresses and segment sizes as control messages (cmsg(3), ip(7),
+//! ipv6(7), udp(7)).
 
 use super::{check, packet};
 use std::io;
@@ -115,14 +116,14 @@ pub(crate) fn bound_port(fd: BorrowedFd<'_>) -> io::Result<u16> {
     Ok(read_address(&storage).port())
 }
 
-/// Chooses a route to an address, without sending anything. The address from which the socket sent so far is forgotten, unless
-/// somebody has bound the socket to it.
+/// Chooses a route to an address, without sending anything. The address from which the socket sent so far is
+/// forgotten, unless somebody has bound the socket to it.
 ///
 /// # Errors
 /// There is no route.
 pub(crate) fn connect(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
-    // The kernel looks up the route of a connected socket for the address that it has chosen before: in vain if the host has lost it.
-    // SAFETY: all zero is a valid address, of the family `AF_UNSPEC`.
+    // The kernel looks up the route of a connected socket for the address that it has chosen before: in vain if
+    // the host has lost it. SAFETY: all zero is a valid address, of the family `AF_UNSPEC`.
     let nowhere: libc::sockaddr = unsafe { zeroed() };
     let size = size_of::<libc::sockaddr>() as libc::socklen_t;
     // SAFETY: the pointer is to an address of this size, which lives during the call.
@@ -228,8 +229,8 @@ impl DatagramReceiver {
         }
         let count = headers.len() as libc::c_uint;
         let none = std::ptr::null_mut();
-        // SAFETY: each header was just set to point to a buffer, an address and control memory, with their sizes, all of
-        // which are borrowed during the call.
+        // SAFETY: each header was just set to point to a buffer, an address and control memory, with their
+        // sizes, all of which are borrowed during the call.
         let count = check(unsafe {
             libc::recvmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, libc::MSG_DONTWAIT, none)
         })?;
@@ -260,8 +261,8 @@ impl DatagramReceiver {
 /// # Safety
 /// `message` is one that the kernel has filled in, and its control memory is valid.
 unsafe fn read_control(message: &libc::msghdr, datagram: &mut Received) {
-    // SAFETY: by this function's contract. The macros keep within the length that the kernel has written, and the kernel
-    // writes data of the type that belongs to level and type; data may be unaligned.
+    // SAFETY: by this function's contract. The macros keep within the length that the kernel has written, and
+    // the kernel writes data of the type that belongs to level and type; data may be unaligned.
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(message);
         while let Some(header) = next.as_ref() {
@@ -322,8 +323,8 @@ impl DatagramSender {
         Self(Messages::new(count))
     }
 
-    /// Sends the first of `messages`, whose bytes are in `bytes`, in order, as many as the kernel takes at once without
-    /// waiting. Returns how many it took.
+    /// Sends the first of `messages`, whose bytes are in `bytes`, in order, as many as the kernel takes at once
+    /// without waiting. Returns how many it took.
     ///
     /// # Errors
     /// The kernel's reason to refuse the very first one.
@@ -354,8 +355,9 @@ impl DatagramSender {
         }
         let count = count as libc::c_uint;
         let flags = libc::MSG_DONTWAIT;
-        // SAFETY: the first `count` headers were just set to point to bytes, an address and control messages, with their
-        // sizes, all of which are borrowed during the call. The kernel does not write through the vectors.
+        // SAFETY: the first `count` headers were just set to point to bytes, an address and control messages,
+        // with their sizes, all of which are borrowed during the call. The kernel does not write through the
+        // vectors.
         let sent =
             check(unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags) })?;
         Ok(sent as usize)
@@ -420,8 +422,8 @@ impl ControlWriter<'_> {
         // SAFETY: these two only calculate.
         let (space, len) = unsafe { (libc::CMSG_SPACE(size), libc::CMSG_LEN(size)) };
         assert!(self.size + space as usize <= CONTROL_SIZE);
-        // SAFETY: a header with its data takes `space` bytes, which are in the memory from `size` on. `size` is a sum of
-        // such spaces, so that the header is aligned; the data is written unaligned.
+        // SAFETY: a header with its data takes `space` bytes, which are in the memory from `size` on. `size` is
+        // a sum of such spaces, so that the header is aligned; the data is written unaligned.
         unsafe {
             let at = self.control.0.as_mut_ptr().add(self.size);
             let header = at.cast::<libc::cmsghdr>();

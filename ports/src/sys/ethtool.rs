@@ -47,7 +47,8 @@ pub(crate) fn feature_names(fd: BorrowedFd<'_>, device: &str) -> io::Result<Vec<
 
 /// The features that are on at a device of the socket's network namespace.
 pub(crate) fn active_features(fd: BorrowedFd<'_>, device: &str) -> io::Result<Bits> {
-    // Command, number of groups, and for each group of 32 features: available, requested, active, never changed.
+    // Command, number of groups, and for each group of 32 features: available, requested, active, never
+    // changed.
     let mut request = [0; 2 + 4 * WORDS];
     request[..2].copy_from_slice(&[ETHTOOL_GFEATURES, WORDS as u32]);
     // SAFETY: the kernel writes the two words and at most as many groups as the second word says.

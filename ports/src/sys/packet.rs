@@ -96,12 +96,12 @@ fn join(fd: BorrowedFd<'_>, kind: u32, group: Option<u32>) -> io::Result<u32> {
 }
 
 /// Prepares that frames of a device arrive at `new` instead of at `old`: they still arrive at `old` until
-/// [`change_over`]. Both sockets hear the same device. The kernel takes `old` off the device for an instant, in which it
-/// adds it to a group: a frame that comes just then arrives at neither.
+/// [`change_over`]. Both sockets hear the same device. The kernel takes `old` off the device for an instant, in
+/// which it adds it to a group: a frame that comes just then arrives at neither.
 ///
 /// # Errors
-/// `EEXIST` if `old` shares the frames with other sockets, or has taken another one's place like this; otherwise what the
-/// kernel says. Frames arrive as before.
+/// `EEXIST` if `old` shares the frames with other sockets, or has taken another one's place like this;
+/// otherwise what the kernel says. Frames arrive as before.
 pub(crate) fn pair(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
     if get(old, libc::SOL_PACKET, libc::PACKET_FANOUT, 0u32)? != 0 {
         return Err(io::Error::from_raw_os_error(libc::EEXIST));
@@ -111,8 +111,8 @@ pub(crate) fn pair(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
     join(new, PACKET_FANOUT_CBPF, Some(group)).map(drop)
 }
 
-/// Has the frames of a device arrive at the second socket of a [`pair`] from now on, of which `old` is the first. The kernel
-/// changes between two frames: none arrives at both or at neither.
+/// Has the frames of a device arrive at the second socket of a [`pair`] from now on, of which `old` is the
+/// first. The kernel changes between two frames: none arrives at both or at neither.
 pub(crate) fn change_over(old: BorrowedFd<'_>) -> io::Result<()> {
     // Once the first has been closed, the second is the only member, whatever number the program says.
     set_constant_program(old, libc::SOL_PACKET, PACKET_FANOUT_DATA, 1)

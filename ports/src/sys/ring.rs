@@ -90,8 +90,8 @@ impl RxRing {
         Self::map(fd, geometry)
     }
 
-    /// Maps the ring of a socket that has a ring of this geometry already, which another process may have mapped, too. Two
-    /// processes must not read the same ring at the same time.
+    /// Maps the ring of a socket that has a ring of this geometry already, which another process may have
+    /// mapped, too. Two processes must not read the same ring at the same time.
     pub(crate) fn map(fd: BorrowedFd<'_>, geometry: Geometry) -> io::Result<Self> {
         if geometry.slot_size as usize <= SLOT_HEADER
             || !geometry.slot_size.is_multiple_of(16)
@@ -130,7 +130,8 @@ impl RxRing {
         self.next
     }
 
-    /// Goes on at this slot, where another process that had mapped the ring has stopped. No slot may be on loan.
+    /// Goes on at this slot, where another process that had mapped the ring has stopped. No slot may be on
+    /// loan.
     pub(crate) fn go_on_at(&mut self, slot: u32) {
         debug_assert_eq!(self.lent, 0);
         self.next = slot % self.geometry.slots();

@@ -54,13 +54,15 @@ impl BfdTap {
         Arc::new(Self { is_open: AtomicBool::new(false), filter: Mutex::default(), inbox })
     }
 
-    /// Opens the tap for the control packets that a filter names, or closes it. Others are frames as all others.
+    /// Opens the tap for the control packets that a filter names, or closes it. Others are frames as all
+    /// others.
     pub fn set(&self, filter: Option<BfdFilter>) {
         *self.filter.lock().unwrap_or_else(PoisonError::into_inner) = filter.unwrap_or_default();
         self.is_open.store(filter.is_some(), Ordering::Relaxed);
     }
 
-    /// Takes a frame that came for port number `port` with the key `key`, if it is a control packet and the tap is open for it.
+    /// Takes a frame that came for port number `port` with the key `key`, if it is a control packet and the tap
+    /// is open for it.
     #[inline]
     pub(crate) fn takes(&self, port: u16, key: u64, frame: &[u8]) -> bool {
         self.is_open.load(Ordering::Relaxed) && self.take(port, key, frame)
@@ -80,7 +82,8 @@ impl BfdTap {
     }
 }
 
-/// The control packet in an Ethernet frame; `None` if the frame has none, or came from farther than one hop (RFC 5881 §5).
+/// The control packet in an Ethernet frame; `None` if the frame has none, or came from farther than one hop
+/// (RFC 5881 §5).
 pub fn bfd_packet(frame: &[u8]) -> Option<&[u8]> {
     let ethernet = EthernetFrame::new_checked(frame).ok()?;
     if ethernet.ethertype() != eth_type::IPV4 {

@@ -26,7 +26,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The MTU of a tunnel port before anything is known of the way: that of an Ethernet underlay without the headers of VXLAN.
+/// The MTU of a tunnel port before anything is known of the way: that of an Ethernet underlay without the
+/// headers of VXLAN.
 const FIRST_MTU: u32 = 1450;
 
 /// Which sockets an endpoint has.
@@ -106,12 +107,14 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 }
 
 impl Endpoints {
-    /// The devices of the switch's ports, through which no tunnel may lead. They are for the caller to keep up to date.
+    /// The devices of the switch's ports, through which no tunnel may lead. They are for the caller to keep up
+    /// to date.
     pub fn devices(&self) -> &OwnDevices {
         &self.devices
     }
 
-    /// The control packets of BFD that tunnel ports receive and whose tap is open, for one taker: a second call returns `None`.
+    /// The control packets of BFD that tunnel ports receive and whose tap is open, for one taker: a second call
+    /// returns `None`.
     pub fn take_bfd(&self) -> Option<Receiver<BfdReceived>> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -120,7 +123,8 @@ impl Endpoints {
     /// another process may have the UDP port: the one that this process takes over from.
     ///
     /// # Errors
-    /// The UDP port is taken, the network namespace does not exist, or the kernel refuses the sockets; nothing was changed.
+    /// The UDP port is taken, the network namespace does not exist, or the kernel refuses the sockets; nothing
+    /// was changed.
     pub fn open_port(
         &self,
         target: &TunnelTarget,
@@ -303,7 +307,8 @@ impl Endpoint {
             _ => refused(id, "open the sockets of", source),
         };
         if kind.is_over_udp() && !shares_port {
-            // The sockets share the port among themselves, and would share it with those of any other process of the user.
+            // The sockets share the port among themselves, and would share it with those of any other process
+            // of the user.
             drop(receiving(kind, is_v6, udp_port, false).map_err(failed)?);
         }
         let count = if kind.is_over_udp() { workers } else { 1 };
@@ -352,8 +357,8 @@ fn in_netns<T: Send + 'static>(
 }
 
 impl Membership {
-    /// Has frames that are for this port reach it, under the number that the switch has given the port. Returns the receive
-    /// queues of its endpoints, as far as workers do not have them yet.
+    /// Has frames that are for this port reach it, under the number that the switch has given the port. Returns
+    /// the receive queues of its endpoints, as far as workers do not have them yet.
     pub fn admit(&mut self, port: u16) -> Vec<EndpointQueues> {
         self.admitted = Some(port);
         self.tell_endpoints();
@@ -396,8 +401,8 @@ impl Membership {
         }
     }
 
-    /// Lets no frame reach the port any more. Returns the numbers of endpoints that no port uses now: their receive queues are to
-    /// be taken from the workers.
+    /// Lets no frame reach the port any more. Returns the numbers of endpoints that no port uses now: their
+    /// receive queues are to be taken from the workers.
     pub fn leave(&mut self) -> Vec<u16> {
         let mut open = lock(&self.open);
         for id in self.ids.drain(..) {

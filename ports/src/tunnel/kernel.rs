@@ -1,8 +1,9 @@
 //! What eBPF programs need to know to put frames into a tunnel and to take them out (crate `kernelcache`).
 //!
-//! The programs do what the sockets of the port would do, without netfilter and IPsec: for VXLAN and Geneve over IPv4, in the
-//! network namespace of the switch. Their datagrams have no UDP checksum, because the kernel lets no program ask for the checksums of
-//! the packets that a large frame is cut into (RFC 7348 §5 and RFC 8926 §3.3 allow that; the packet inside keeps its own).
+//! The programs do what the sockets of the port would do, without netfilter and IPsec: for VXLAN and Geneve
+//! over IPv4, in the network namespace of the switch. Their datagrams have no UDP checksum, because the kernel
+//! lets no program ask for the checksums of the packets that a large frame is cut into (RFC 7348 §5 and RFC
+//! 8926 §3.3 allow that; the packet inside keeps its own).
 
 use super::devices::TunnelGroup;
 use super::path::{Asking, Obstacle};
@@ -47,7 +48,8 @@ pub struct KernelWay {
 /// The outer headers of frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrapping {
-    /// The outer headers. The sizes and the UDP source port are 0, and the sum of the IPv4 header's words is in place of the checksum.
+    /// The outer headers. The sizes and the UDP source port are 0, and the sum of the IPv4 header's words is in
+    /// place of the checksum.
     pub header: [u8; WRAP_SIZE],
     /// The UDP source ports that a hash of the packet inside chooses from, [`WRAP_PORTS`] at most.
     pub source_ports: Vec<u16>,
@@ -173,8 +175,8 @@ impl KernelTunnel {
         })
     }
 
-    /// The outer headers by which programs know received frames with the key `id`, as their table has them: the addresses, and the
-    /// rest.
+    /// The outer headers by which programs know received frames with the key `id`, as their table has them: the
+    /// addresses, and the rest.
     pub fn outer_words(&self, id: u64, source: Ipv4Addr, destination: Ipv4Addr) -> (u64, u64) {
         let word = |address: Ipv4Addr| u64::from(u32::from_ne_bytes(address.octets()));
         let addresses = word(source) | word(destination) << 32;

@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Datagrams that one message has at most (the limit of older kernels).
 const MAX_GROUP: usize = 64;
-/// Bytes that one message has at most: with the headers in front they stay below 65,536, beyond which the kernel would cut
-/// them itself.
+/// Bytes that one message has at most: with the headers in front they stay below 65,536, beyond which the
+/// kernel would cut them itself.
 const MAX_GROUP_SIZE: usize = 65_000;
 /// A queue tells senders at most [`MAX_ANSWERS`] times in this interval that their packets are too long.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
@@ -262,8 +262,8 @@ impl TunnelTx {
                 let from = work.datagrams.len();
                 match self.wrap(work, batch.frame_mut(ids[place]), key, path, place) {
                     Wrapped::Ready => {
-                        // To cut large frames is what each of them needs here, and no reason to keep its sender waiting, unless
-                        // the segments are tiny.
+                        // To cut large frames is what each of them needs here, and no reason to keep its sender
+                        // waiting, unless the segments are tiny.
                         let made = work.datagrams.len() - from;
                         segments += if made > MAX_GROUP { made } else { 0 };
                         self.group(work, from, key, path);
@@ -360,7 +360,8 @@ impl TunnelTx {
         Wrapped::Ready
     }
 
-    /// Makes messages of the datagrams from `from` on, which belong to one frame, or lets them join the last message.
+    /// Makes messages of the datagrams from `from` on, which belong to one frame, or lets them join the last
+    /// message.
     fn group(&self, work: &mut Work, from: usize, key: &TunnelKey, path: Path) {
         let joins = self.kind.is_over_udp() && self.has_checksum && path.sends_groups();
         let Work { datagrams, messages, members, .. } = work;
@@ -393,8 +394,8 @@ impl TunnelTx {
         }
     }
 
-    /// Sends the messages that are ready. Frames that the kernel finds too long come into `work.again`, but for the second
-    /// time.
+    /// Sends the messages that are ready. Frames that the kernel finds too long come into `work.again`, but for
+    /// the second time.
     fn send_messages(
         &self,
         work: &mut Work,

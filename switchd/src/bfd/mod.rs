@@ -9,8 +9,8 @@
 //! A peer that was never heard counts as down only five seconds after its session began, so that switches that
 //! start, or whose `bfd` is switched on one after the other, go on meanwhile.
 //!
-//! While another program prepares to take over, sessions go on sending, and tell the switch nothing. The other program goes on
-//! with what the switch was told last.
+//! While another program prepares to take over, sessions go on sending, and tell the switch nothing. The other
+//! program goes on with what the switch was told last.
 
 mod frame;
 mod session;
@@ -53,7 +53,8 @@ pub(crate) struct WatchedPort {
     pub(crate) mac: [u8; 6],
     /// How the session is to be.
     pub(crate) config: BfdConfig,
-    /// Whether the port has the state of its session: not at the beginning, and not if the port was changed meanwhile.
+    /// Whether the port has the state of its session: not at the beginning, and not if the port was changed
+    /// meanwhile.
     pub(crate) is_told: bool,
 }
 
@@ -156,7 +157,8 @@ impl Sessions {
         }
     }
 
-    /// Deals with the sessions that have received something, and with all if one of them has something to do at the time `now`.
+    /// Deals with the sessions that have received something, and with all if one of them has something to do at
+    /// the time `now`.
     fn poll(&mut self, switch: &Switch, now: Duration) {
         let Self { running, touched, next, .. } = self;
         if now < *next {
@@ -217,7 +219,8 @@ impl Sessions {
                         }
                         None => Session::new(port.config, self.free_number(seed), seed, now),
                     };
-                    // Who is down although the session has just begun here was up, or was waited for, in the other program.
+                    // Who is down although the session has just begun here was up, or was waited for, in the
+                    // other program.
                     let was_up = is_peer_down || session.state() == BfdState::Up;
                     let (began, told) = (now, None);
                     let running = Running { session, began, was_up, is_peer_down, told, port };

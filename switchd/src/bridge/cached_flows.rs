@@ -88,8 +88,8 @@ pub struct CachedFlowReasons {
     pub reasons: Vec<Reason>,
     /// The rules that the reasons name.
     pub rules: WonRules,
-    /// The rules have changed since the flow was cached: today its packets go another way, which its worker finds
-    /// out with the next one.
+    /// The rules have changed since the flow was cached: today its packets go another way, which its worker
+    /// finds out with the next one.
     pub has_changed: bool,
 }
 

@@ -1,18 +1,18 @@
 //! Tells subscribers what happens to bridges.
 //!
-//! The policy tells [`Events`], its observer, of every change while the change is made. A thread of its own makes
-//! events of changes and puts them into the subscribers' queues. A change never waits for this: the queue to the thread
-//! and the queues to the subscribers are bounded, and a change or an event that finds no room is counted as lost.
-//! Without a subscriber the policy gathers neither rules, groups nor hosts.
+//! The policy tells [`Events`], its observer, of every change while the change is made. A thread of its own
+//! makes events of changes and puts them into the subscribers' queues. A change never waits for this: the queue
+//! to the thread and the queues to the subscribers are bounded, and a change or an event that finds no room is
+//! counted as lost. Without a subscriber the policy gathers neither rules, groups nor hosts.
 //!
 //! Connections come another way, because strangers make hundreds of thousands of them a second: they gather in
 //! a queue of their own ([`CtEvents`]) while a subscriber wants them, whose bell puts a note into the queue of
 //! changes. So connections that are too many displace no event of another kind.
 //!
-//! The last counters of a rule are known some time after it was removed: workers finish their batches, and cached flows
-//! hand over what they have counted. So before the thread tells of removed rules, it settles the counters
-//! ([`Switch::settle`](crate::switch::Switch::settle)). It does that once for all transactions that have gathered, and
-//! leaves some milliseconds until the next time.
+//! The last counters of a rule are known some time after it was removed: workers finish their batches, and
+//! cached flows hand over what they have counted. So before the thread tells of removed rules, it settles the
+//! counters ([`Switch::settle`](crate::switch::Switch::settle)). It does that once for all transactions that
+//! have gathered, and leaves some milliseconds until the next time.
 
 use super::event::{Event, Kinds, PortUpdate, What};
 use super::subscription::{Interest, Queue, Subscription};

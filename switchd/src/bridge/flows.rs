@@ -12,8 +12,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Makes the rules of a bridge those of a list, all at once. Rules that are there already, and do the same, keep
-/// their counters.
+/// Makes the rules of a bridge those of a list, all at once. Rules that are there already, and do the same,
+/// keep their counters.
 ///
 /// The list is gone through twice: first [`keep`](Self::keep) for each rule, then
 /// [`delete_others`](Self::delete_others), so that a full table has room, and then [`add`](Self::add) for each.

@@ -33,8 +33,8 @@ pub enum HostError {
     Unknown(MacKey),
 }
 
-/// The hosts of a bridge: first the switch's own machine, then the hosts that were given, by VLAN and address, then those
-/// that were learned, the one unused for longest first.
+/// The hosts of a bridge: first the switch's own machine, then the hosts that were given, by VLAN and address,
+/// then those that were learned, the one unused for longest first.
 pub fn list(switch: OnBridge<'_>) -> Vec<KnownHost> {
     // A host whose frames are forwarded by caches is as young as the latest of these frames.
     switch.settle();
@@ -58,8 +58,8 @@ pub fn given(switch: OnBridge<'_>) -> Vec<(MacKey, OfPort)> {
     hosts.map(|(key, entry)| (key, entry.port)).collect()
 }
 
-/// The switch's own host behind its ports, in the VLAN of the frames that it sends without a tag. It does not age, and
-/// is in the other VLANs of its port, too.
+/// The switch's own host behind its ports, in the VLAN of the frames that it sends without a tag. It does not
+/// age, and is in the other VLANs of its port, too.
 fn own_hosts(switch: OnBridge<'_>) -> Vec<KnownHost> {
     if switch.is_lenient() {
         return Vec::new();

@@ -1,8 +1,9 @@
 //! The files and folders that the process can use, enforced by landlock where the kernel has it.
 //!
-//! Landlock looks at a file when it is opened. What is open already, pipes, sockets and files of `nsfs` (namespaces) stay
-//! usable. A rule belongs to a file or folder, not to a path: the rule of a file that is replaced by another of the same
-//! name is lost. So a file that may be replaced (the configuration, the program) is allowed by its folder.
+//! Landlock looks at a file when it is opened. What is open already, pipes, sockets and files of `nsfs`
+//! (namespaces) stay usable. A rule belongs to a file or folder, not to a path: the rule of a file that is
+//! replaced by another of the same name is lost. So a file that may be replaced (the configuration, the
+//! program) is allowed by its folder.
 
 use anyhow::Context;
 use control::record::Enforcement;
@@ -16,14 +17,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The version of landlock whose rights are handled. A kernel with an older version handles those that it knows.
-/// Version 5 (Linux 6.10) is the first that controls `ioctl(2)` on devices.
+/// The version of landlock whose rights are handled. A kernel with an older version handles those that it
+/// knows. Version 5 (Linux 6.10) is the first that controls `ioctl(2)` on devices.
 const VERSION: ABI = ABI::V5;
 
 /// The folder of the service's configuration, which may have files for TLS that a command names later.
 const SERVICE_FOLDER: &str = "/etc/switchd";
 
-/// What getaddrinfo(3) reads, and the folder to which `/etc/resolv.conf` often leads: the files there are replaced.
+/// What getaddrinfo(3) reads, and the folder to which `/etc/resolv.conf` often leads: the files there are
+/// replaced.
 const RESOLVER_FILES: [&str; 7] = [
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -57,8 +59,8 @@ impl Places<'_> {
         folder_of(self.socket)
     }
 
-    /// Makes the folders of the socket and of the state, for `user` if it is another. Landlock can allow only what exists,
-    /// and `user` could not make them.
+    /// Makes the folders of the socket and of the state, for `user` if it is another. Landlock can allow only
+    /// what exists, and `user` could not make them.
     ///
     /// # Errors
     /// A folder cannot be made, or cannot be given to `user`.
@@ -86,7 +88,8 @@ fn folder_of(path: &Path) -> PathBuf {
     path.parent().unwrap_or(&path).to_owned()
 }
 
-/// Makes `user` the owner of a folder and of the files in it, as far as they belong to the user of this process.
+/// Makes `user` the owner of a folder and of the files in it, as far as they belong to the user of this
+/// process.
 fn give(folder: &Path, user: &User) -> std::io::Result<()> {
     let own = geteuid().as_raw();
     let found = fs::symlink_metadata(folder)?;
@@ -104,8 +107,8 @@ fn give(folder: &Path, user: &User) -> std::io::Result<()> {
     Ok(chown(folder, Some(user.uid), Some(user.gid))?)
 }
 
-/// Restricts this thread, the threads that it starts and the programs that they start to the files and folders that a
-/// switch uses.
+/// Restricts this thread, the threads that it starts and the programs that they start to the files and folders
+/// that a switch uses.
 ///
 /// # Errors
 /// The kernel has landlock and refuses.
@@ -143,8 +146,8 @@ pub(super) fn restrict(places: &Places<'_>) -> anyhow::Result<Enforcement> {
     for folder in ["/proc", "/sys"] {
         rules.allow(Path::new(folder), read)?;
     }
-    // Names of users are for the log. The file of the names is replaced when a user is added, so the folder would have to be
-    // allowed; root could read the passwords there as well.
+    // Names of users are for the log. The file of the names is replaced when a user is added, so the folder
+    // would have to be allowed; root could read the passwords there as well.
     let names_of_users: &[&str] =
         if geteuid().is_root() { &["/etc/passwd", "/etc/group"] } else { &["/etc"] };
     let files = ["/dev/tty", "/etc/machine-id", "/etc/ld.so.cache", "/dev/urandom"];
@@ -170,8 +173,8 @@ pub(super) fn restrict(places: &Places<'_>) -> anyhow::Result<Enforcement> {
 struct Rules(RulesetCreated);
 
 impl Rules {
-    /// Allows uses of a file, or of a folder and everything below it. A path that cannot be reached would be of no
-    /// use without landlock either, and is left out.
+    /// Allows uses of a file, or of a folder and everything below it. A path that cannot be reached would be of
+    /// no use without landlock either, and is left out.
     fn allow(&mut self, path: &Path, uses: BitFlags<AccessFs>) -> anyhow::Result<()> {
         let Ok(found) = fs::metadata(path) else { return Ok(()) };
         let uses = if found.is_dir() { uses } else { uses & AccessFs::from_file(VERSION) };
@@ -181,8 +184,8 @@ impl Rules {
         Ok(())
     }
 
-    /// Allows to start the program of this process again: its folder, because an update replaces the file, and the folders
-    /// of the libraries and of the loader, which starts it.
+    /// Allows to start the program of this process again: its folder, because an update replaces the file, and
+    /// the folders of the libraries and of the loader, which starts it.
     fn allow_program(&mut self, read: BitFlags<AccessFs>) -> anyhow::Result<()> {
         let started = read | AccessFs::Execute;
         if let Ok(program) = std::env::current_exe() {
@@ -197,7 +200,8 @@ impl Rules {
     }
 }
 
-/// The files that have executable code in a process, of the text of `/proc/PID/maps`: the program and its libraries.
+/// The files that have executable code in a process, of the text of `/proc/PID/maps`: the program and its
+/// libraries.
 fn mapped_files(maps: &str) -> impl Iterator<Item = &Path> {
     // "7f..-7f.. r-xp 00026000 fe:00 1234    /usr/lib/x86_64-linux-gnu/libc.so.6"
     let code = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|m| m.contains('x')));

@@ -6,8 +6,8 @@
 //! | `CAP_NET_ADMIN` | devices: the shield, links, TAP devices, receive buffers beyond the system's limit |
 //! | `CAP_SYS_ADMIN` | `setns(2)` into the namespace of a port `netns:NAMESPACE/NAME`; not with `--netns off` |
 //!
-//! Another user than root keeps them, too, and passes them on to the programs that the process starts (as ambient
-//! capabilities), so that a successor has them.
+//! Another user than root keeps them, too, and passes them on to the programs that the process starts (as
+//! ambient capabilities), so that a successor has them.
 
 use anyhow::{Context, bail};
 use caps::{CapSet, Capability, CapsHashSet};
@@ -27,8 +27,8 @@ pub(super) fn find(name: &str) -> anyhow::Result<User> {
     Ok(found.ok_or_else(|| UserError(name.to_owned()))?)
 }
 
-/// Becomes `user`, joins `socket_group`, and gives up all capabilities but those of the table above. `None` stays the user
-/// that the process has.
+/// Becomes `user`, joins `socket_group`, and gives up all capabilities but those of the table above. `None`
+/// stays the user that the process has.
 ///
 /// # Errors
 /// The kernel refuses: another user needs `CAP_SETUID` and `CAP_SETGID`.

@@ -7,9 +7,10 @@
 //! 3. `files`: landlock allows the files and folders that the switch uses;
 //! 4. `system_calls`: seccomp allows the system calls that the switch uses.
 //!
-//! Threads and the programs that the process starts inherit all of this. A successor (another process of the same switch
-//! that takes over from this one) is inside the confinement already. Landlock and seccomp cannot be replaced, only
-//! stacked, so the successor must not enforce them again: [`hand_over`] tells the successor through its environment.
+//! Threads and the programs that the process starts inherit all of this. A successor (another process of the
+//! same switch that takes over from this one) is inside the confinement already. Landlock and seccomp cannot be
+//! replaced, only stacked, so the successor must not enforce them again: [`hand_over`] tells the successor
+//! through its environment.
 
 mod files;
 mod identity;
@@ -60,9 +61,11 @@ impl fmt::Display for Sandbox {
 pub struct Plan<'a> {
     /// The user to become (`--user`); `None` stays the user of the process.
     pub user: Option<&'a str>,
-    /// The group of the control socket (`--socket-group`), which the process joins so that it can give the socket away.
+    /// The group of the control socket (`--socket-group`), which the process joins so that it can give the
+    /// socket away.
     pub socket_group: Option<nix::unistd::Gid>,
-    /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps `CAP_SYS_ADMIN`.
+    /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps
+    /// `CAP_SYS_ADMIN`.
     pub enters_namespaces: bool,
     /// Whether eBPF programs that are loaded already are attached to devices, and run, later.
     pub uses_programs: bool,
@@ -87,7 +90,8 @@ impl Plan<'_> {
     /// Gives up what the plan does not keep. The caller is the only thread of the process.
     ///
     /// # Errors
-    /// The user does not exist, a folder cannot be made, or the kernel refuses. What has been given up by then remains so.
+    /// The user does not exist, a folder cannot be made, or the kernel refuses. What has been given up by then
+    /// remains so.
     pub fn enforce(&self) -> anyhow::Result<()> {
         if let Some(inherited) = inherited() {
             stable_mac::set_namespace(inherited.namespace);
@@ -113,7 +117,8 @@ impl Plan<'_> {
     }
 }
 
-/// The confinement that is in force. In a process that has not called [`Plan::enforce`], such as a test, nothing is.
+/// The confinement that is in force. In a process that has not called [`Plan::enforce`], such as a test,
+/// nothing is.
 pub(crate) fn record() -> ConfinementRecord {
     let unconfined = || identity::describe(Enforcement::Off, Enforcement::Off);
     IN_FORCE.get().cloned().unwrap_or_else(unconfined)

@@ -1,16 +1,17 @@
 //! The system calls that the process can make, enforced by seccomp.
 //!
-//! The list allows what the switch, the standard library and libc use, and their relatives that do no harm, so that
-//! another version of libc works. It leaves out what changes the machine (`mount`, `reboot`, modules, clocks, keys), what
-//! looks into other processes (`ptrace`, `process_vm_readv`), and large surfaces without use here (`io_uring`,
-//! `perf_event_open`, `userfaultfd`). Of `bpf` it allows the two commands that attach and run programs which were loaded before,
-//! in a switch with a kernel cache.
+//! The list allows what the switch, the standard library and libc use, and their relatives that do no harm, so
+//! that another version of libc works. It leaves out what changes the machine (`mount`, `reboot`, modules,
+//! clocks, keys), what looks into other processes (`ptrace`, `process_vm_readv`), and large surfaces without
+//! use here (`io_uring`, `perf_event_open`, `userfaultfd`). Of `bpf` it allows the two commands that attach and
+//! run programs which were loaded before, in a switch with a kernel cache.
 //!
-//! Another call fails with `EPERM`, which the operation that wanted it reports: the switch goes on, and the operator reads
-//! which operation failed. To learn the call, `--sandbox log` lets all calls through, and the kernel logs the others.
+//! Another call fails with `EPERM`, which the operation that wanted it reports: the switch goes on, and the
+//! operator reads which operation failed. To learn the call, `--sandbox log` lets all calls through, and the
+//! kernel logs the others.
 //!
-//! The kernel remembers which calls are allowed whatever their arguments are (since Linux 5.11), and does not run the
-//! filter for these: so the calls that carry frames have no conditions.
+//! The kernel remembers which calls are allowed whatever their arguments are (since Linux 5.11), and does not
+//! run the filter for these: so the calls that carry frames have no conditions.
 
 use control::record::Enforcement;
 use nix::libc;
@@ -100,9 +101,9 @@ const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u64;
 
-/// Restricts all threads of the process, and the programs that they start. With `is_logged` the other calls work, and the
-/// kernel logs them. `enters_namespaces` allows to enter network namespaces, and `uses_programs` to attach eBPF programs
-/// that were loaded before, and to run them.
+/// Restricts all threads of the process, and the programs that they start. With `is_logged` the other calls
+/// work, and the kernel logs them. `enters_namespaces` allows to enter network namespaces, and `uses_programs`
+/// to attach eBPF programs that were loaded before, and to run them.
 ///
 /// # Errors
 /// The kernel has no seccomp or refuses.
@@ -115,7 +116,8 @@ pub(super) fn restrict(
         true => SeccompAction::Log,
         false => SeccompAction::Errno(libc::EPERM as u32),
     };
-    // The flags of clone3(2) are in memory, where no filter can look. libc does without the call if the kernel has none.
+    // The flags of clone3(2) are in memory, where no filter can look. libc does without the call if the kernel
+    // has none.
     let no_clone3 = SeccompAction::Errno(libc::ENOSYS as u32);
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     apply(SeccompFilter::new(
@@ -150,8 +152,8 @@ fn apply(filter: SeccompFilter) -> anyhow::Result<()> {
     Ok(apply_filter_all_threads(&BpfProgram::try_from(filter)?)?)
 }
 
-/// The rule that an argument of a call, counted from 0, compares so with `value`. The kernel takes the lower 32 bits of
-/// these arguments.
+/// The rule that an argument of a call, counted from 0, compares so with `value`. The kernel takes the lower 32
+/// bits of these arguments.
 fn rule(argument: u8, compare: SeccompCmpOp, value: u64) -> anyhow::Result<SeccompRule> {
     let length = SeccompCmpArgLen::Dword;
     let condition = SeccompCondition::new(argument, length, compare, value)?;

@@ -24,8 +24,8 @@ pub(super) type PacketInBurst = Bounded<25, 1_000_000_000>;
 pub struct Controller {
     /// Where it is.
     pub target: ControllerTarget,
-    /// Milliseconds of silence before an echo request; the connection ends after as much silence again. 0 is off.
-    /// Default 5000.
+    /// Milliseconds of silence before an echo request; the connection ends after as much silence again. 0 is
+    /// off. Default 5000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inactivity_probe: Option<InactivityProbe>,
     /// The most milliseconds between two attempts to connect. Default 8000.
@@ -42,8 +42,8 @@ pub struct Controller {
     pub connection_mode: Option<ConnectionMode>,
 }
 
-/// Whether the way to a controller leads through the bridge itself. The switch adds no rules for such a way, so both modes
-/// mean the same.
+/// Whether the way to a controller leads through the bridge itself. The switch adds no rules for such a way, so
+/// both modes mean the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionMode {
@@ -66,7 +66,8 @@ impl Controller {
         }
     }
 
-    /// The silence after which the controller is asked whether it is there, 1 second at least; `None` never asks.
+    /// The silence after which the controller is asked whether it is there, 1 second at least; `None` never
+    /// asks.
     pub fn probe_interval(&self) -> Option<Duration> {
         match self.inactivity_probe.map_or(5000, Bounded::get) {
             0 => None,

@@ -31,8 +31,8 @@ pub enum ControllerPlace {
         /// The TCP port of the host, not 0.
         port: u16,
     },
-    /// `unix:PATH`: the bridge connects to a Unix socket. A path without a slash at its beginning is in the folder of the
-    /// bridge's own sockets.
+    /// `unix:PATH`: the bridge connects to a Unix socket. A path without a slash at its beginning is in the
+    /// folder of the bridge's own sockets.
     Unix(PathBuf),
     /// `ptcp:[PORT][:IP]` or `pssl:[PORT][:IP]`: the bridge waits for connections.
     Listen {

@@ -139,8 +139,8 @@ pub(super) fn check_name(name: &str) -> Result<(), PortTextError> {
     if is_device_name(name) { Ok(()) } else { Err(PortTextError::Name { name: name.to_owned() }) }
 }
 
-/// Whether a network device can have this name, and our syntax can write it. A `%` asks the kernel to choose a name
-/// (`tap%d`), so that no device has one.
+/// Whether a network device can have this name, and our syntax can write it. A `%` asks the kernel to choose a
+/// name (`tap%d`), so that no device has one.
 pub(super) fn is_device_name(name: &str) -> bool {
     (1..=15).contains(&name.len())
         && name != "."

@@ -1,7 +1,7 @@
 //! The command line and the file together: the command line adds to the file.
 //!
-//! Where both give a value, it must be the same. An option of a port that the command line leaves out may have any
-//! value in the file.
+//! Where both give a value, it must be the same. An option of a port that the command line leaves out may have
+//! any value in the file.
 
 use super::{
     AllowedVersions, Bridge, Controller, DEFAULT_BRIDGE, DatapathId, Desired, DesiredError,
@@ -16,8 +16,8 @@ pub struct CommandLine {
     pub settings: Settings,
     /// The files of `--private-key`, `--certificate` and `--ca-cert`; `None` without these options.
     pub ssl: Option<SslFiles>,
-    /// The values of `--bridge`, each with the options behind it. Options before the first `--bridge` are in an entry
-    /// without a name.
+    /// The values of `--bridge`, each with the options behind it. Options before the first `--bridge` are in an
+    /// entry without a name.
     pub bridges: Vec<BridgeWords>,
 }
 

@@ -371,7 +371,8 @@ impl Bridge {
         self.fail_mode.unwrap_or_default()
     }
 
-    /// Whether it has controllers that it connects to. Those that it only waits for do not count, as in Open vSwitch.
+    /// Whether it has controllers that it connects to. Those that it only waits for do not count, as in Open
+    /// vSwitch.
     pub fn has_controllers(&self) -> bool {
         self.controllers.iter().any(|controller| controller.target.is_active())
     }
@@ -381,15 +382,15 @@ impl Bridge {
         !self.has_controllers() && self.fail_mode() == FailMode::Standalone
     }
 
-    /// Whether its rules end when it becomes as `after`: because its first controller comes, its last one goes, or what it
-    /// does without one changes.
+    /// Whether its rules end when it becomes as `after`: because its first controller comes, its last one goes,
+    /// or what it does without one changes.
     pub fn loses_rules(&self, after: &Self) -> bool {
         self.has_controllers() != after.has_controllers()
             || !after.has_controllers() && self.fail_mode() != after.fail_mode()
     }
 
-    /// Whether `after` has other controllers, or other settings of connections to them. What an OpenFlow peer can change of a
-    /// bridge does not count: the thread that serves the peer would wait for itself.
+    /// Whether `after` has other controllers, or other settings of connections to them. What an OpenFlow peer
+    /// can change of a bridge does not count: the thread that serves the peer would wait for itself.
     pub fn has_other_openflow(&self, after: &Self) -> bool {
         (&self.controllers, self.fail_mode(), &self.protocols)
             != (&after.controllers, after.fail_mode(), &after.protocols)

@@ -147,7 +147,8 @@ impl Desired {
         Ok(())
     }
 
-    /// Adds a peer to an overlay: a port with the options of the overlay's first one. Returns the name of the port.
+    /// Adds a peer to an overlay: a port with the options of the overlay's first one. Returns the name of the
+    /// port.
     ///
     /// # Errors
     /// The bridge has no such overlay, or the overlay has that peer, or as many as it can have.
@@ -179,7 +180,8 @@ impl Desired {
         Ok(port)
     }
 
-    /// Gives all ports of an overlay other options. An option with an empty value gets its default. `vni` is the key of all ports.
+    /// Gives all ports of an overlay other options. An option with an empty value gets its default. `vni` is
+    /// the key of all ports.
     ///
     /// # Errors
     /// The bridge has no such overlay, an option belongs to one peer, or a port cannot be so.

@@ -4,10 +4,9 @@
 //! refused: VLANs out of range, words that contradict each other. Only `trunks` beside an access
 //! port's `tag` is taken and has no effect, because scripts leave it there.
 //!
-//! The same words stand behind a port on the command line, in `add-port` and in `set-port`. There are
-//! three settings: how the port takes part in VLANs, which takes several words, whether it is
-//! protected, and its storm limit. `set-port` replaces each setting of which it has a word, and all of them if it has
-//! none.
+//! The same words stand behind a port on the command line, in `add-port` and in `set-port`. There are three
+//! settings: how the port takes part in VLANs, which takes several words, whether it is protected, and its
+//! storm limit. `set-port` replaces each setting of which it has a word, and all of them if it has none.
 
 use super::word::Word;
 use flow::verdict::DEFAULT_STORM_LIMIT;
@@ -289,8 +288,8 @@ impl PortSettings {
         draft.finish()
     }
 
-    /// These settings after the change that `text` asks for: a setting of which the text has no word stays as it
-    /// is. A text without words sets everything to its default.
+    /// These settings after the change that `text` asks for: a setting of which the text has no word stays as
+    /// it is. A text without words sets everything to its default.
     ///
     /// # Errors
     /// As [`PortSettings::from_pairs`].

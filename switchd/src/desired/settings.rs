@@ -1,7 +1,7 @@
 //! Settings of the whole switch. The same type is the command line's options and the file's `[switch]`.
 //!
-//! An option that was not given is `None`. Its default stands in [`Settings::defaults`] and nowhere else; `--help`
-//! shows these values, too.
+//! An option that was not given is `None`. Its default stands in [`Settings::defaults`] and nowhere else;
+//! `--help` shows these values, too.
 
 use super::bounded::Bounded;
 use super::memory_size::MemorySize;
@@ -21,8 +21,8 @@ pub type MacAgeing = Bounded<1, 86_400>;
 /// The most hosts that the MAC table of a bridge has (`--mac-entries`).
 pub type MacEntries = Bounded<10, 1_000_000>;
 
-/// The settings of the switch, as the command line or a file gives them. `None`: the option is not given and has its
-/// default.
+/// The settings of the switch, as the command line or a file gives them. `None`: the option is not given and
+/// has its default.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
@@ -50,13 +50,13 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac_entries: Option<MacEntries>,
-    /// Memory for the receive rings of all ports together, which is divided among them. A port with ",slots=" or
-    /// ",slot-size=" has a ring of that size instead
+    /// Memory for the receive rings of all ports together, which is divided among them. A port with ",slots="
+    /// or ",slot-size=" has a ring of that size instead
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ring_memory: Option<MemorySize>,
-    /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off. There are more as
-    /// soon as there are more established connections
+    /// Entries of each worker's signature cache, four bytes each, rounded up to a power of two; 0 turns it off.
+    /// There are more as soon as there are more established connections
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub emc_entries: Option<Bounded<0, { 1 << 22 }>>,
@@ -64,8 +64,8 @@ pub struct Settings {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow_limit: Option<Bounded<0, 1_000_000>>,
-    /// The most new flows a second from each port while cached traffic has to be protected from them; a tenth of it
-    /// may come at once. The switch drops the other frames with reason upcall_budget. "off" sets no limit
+    /// The most new flows a second from each port while cached traffic has to be protected from them; a tenth
+    /// of it may come at once. The switch drops the other frames with reason upcall_budget. "off" sets no limit
     #[arg(long, value_name = "N|off")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upcall_limit: Option<Upcalls>,

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Files for TLS in PEM format (ovs-vsctl(8), `set-ssl`), with absolute paths. They are read for each connection, so a
-/// certificate that is renewed needs no command.
+/// Files for TLS in PEM format (ovs-vsctl(8), `set-ssl`), with absolute paths. They are read for each
+/// connection, so a certificate that is renewed needs no command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "SslFilesDraft")]
 pub struct SslFiles {

@@ -1,7 +1,7 @@
 //! How the tables of a bridge behave, apart from their rules.
 //!
-//! The keys are the columns that Open vSwitch's database has in `Flow_Table`, and what controllers set with OpenFlow. There
-//! is no `prefixes`: the classifier finds out by itself which prefixes are worth looking at.
+//! The keys are the columns that Open vSwitch's database has in `Flow_Table`, and what controllers set with
+//! OpenFlow. There is no `prefixes`: the classifier finds out by itself which prefixes are worth looking at.
 
 use flow::action::Subfield;
 use flow::table_mod::{OverflowPolicy, TableMiss, TableSettings, VacancyThresholds};

@@ -44,8 +44,8 @@ pub(super) const GENEVE_KEYS: &[&str] =
 /// The options of GRE.
 pub(super) const GRE_KEYS: &[&str] = tunnel_keys!();
 
-/// The sockets, and thus UDP source ports, that a worker sends from, unless somebody wants another number. With more of them,
-/// fewer frames can be sent as a group.
+/// The sockets, and thus UDP source ports, that a worker sends from, unless somebody wants another number. With
+/// more of them, fewer frames can be sent as a group.
 const SOURCE_PORTS: u8 = 8;
 
 /// A tunnel port that somebody wants.
@@ -57,7 +57,8 @@ pub struct Tunnel {
     pub egress: TunnelEgress,
     /// The name of the overlay that the port belongs to; `None` for a tunnel by itself.
     pub overlay: Option<String>,
-    /// How ARP and neighbour discovery for hosts behind the port are kept from being flooded; `None` if they are flooded.
+    /// How ARP and neighbour discovery for hosts behind the port are kept from being flooded; `None` if they
+    /// are flooded.
     pub suppression: Option<Suppression>,
     /// How the remote end is watched by BFD; `None` if it is not.
     pub bfd: Option<BfdConfig>,
@@ -79,8 +80,8 @@ impl Tunnel {
         }
     }
 
-    /// Whether one tunnel can become the other one while its sockets stay open: they differ in what is decided before a frame gets
-    /// to the sockets.
+    /// Whether one tunnel can become the other one while its sockets stay open: they differ in what is decided
+    /// before a frame gets to the sockets.
     pub(super) fn has_sockets_of(&self, other: &Self) -> bool {
         self.target == other.target
     }

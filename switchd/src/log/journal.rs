@@ -1,8 +1,8 @@
-//! Entries of the systemd journal, in its own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), so that each field of an
-//! event can be searched: `journalctl PRIORITY=4`, `journalctl CODE_MODULE=switchd::monitor`.
+//! Entries of the systemd journal, in its own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), so that each field
+//! of an event can be searched: `journalctl PRIORITY=4`, `journalctl CODE_MODULE=switchd::monitor`.
 //!
-//! An entry is a datagram of `KEY=VALUE` lines. The crate tracing-journald is not used because it sends on the thread that
-//! logs, which would wait for a journal that is stuck.
+//! An entry is a datagram of `KEY=VALUE` lines. The crate tracing-journald is not used because it sends on the
+//! thread that logs, which would wait for a journal that is stuck.
 
 use super::Lines;
 use nix::sys::stat::fstat;

@@ -1,7 +1,9 @@
-//! The messages of a bundle, decoded in pieces: flow mods that stand together are one piece, every other message is one.
+//! The messages of a bundle, decoded in pieces: flow mods that stand together are one piece, every other
+//! message is one.
 //!
-//! A large bundle is decoded by a thread of its own, while the thread that commits the bundle applies the pieces before. The
-//! pieces that wait are few, because decoded flow mods take ten times the memory of their messages.
+//! A large bundle is decoded by a thread of its own, while the thread that commits the bundle applies the
+//! pieces before. The pieces that wait are few, because decoded flow mods take ten times the memory of their
+//! messages.
 
 use crossbeam::channel::{self, Receiver, Sender};
 use flow::flow_mod::FlowMod;
@@ -35,8 +37,8 @@ pub(super) enum Piece {
 /// A message of a bundle that cannot be decoded: its number, and why.
 pub(super) type Undecoded = (usize, ErrorCode);
 
-/// Shows `apply` the messages of a bundle, piece by piece and in their order, until it returns an error. `apply` gives back the
-/// lists of flow mods that it has seen, to be filled again.
+/// Shows `apply` the messages of a bundle, piece by piece and in their order, until it returns an error.
+/// `apply` gives back the lists of flow mods that it has seen, to be filled again.
 ///
 /// # Errors
 /// Those of `apply`, which is told of a message that cannot be decoded.

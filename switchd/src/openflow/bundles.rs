@@ -1,7 +1,8 @@
 //! Bundles: messages that take effect together or not at all (OpenFlow 1.4.0 §6.8).
 //!
-//! A bundle keeps its messages as they came. A commit decodes and prepares them one after the other in one transaction of
-//! the policy, and publishes that: no frame sees a part of a bundle. Port mods are checked before, and carried out behind it.
+//! A bundle keeps its messages as they came. A commit decodes and prepares them one after the other in one
+//! transaction of the policy, and publishes that: no frame sees a part of a bundle. Port mods are checked
+//! before, and carried out behind it.
 
 use super::bundle_pieces::{Piece, each_piece};
 use super::{port_mods, refuse};
@@ -19,7 +20,8 @@ use std::time::{Duration, Instant};
 const MAX_BUNDLES: usize = 16;
 /// How many bytes of messages the bundles of one connection have at most.
 const MAX_BYTES: usize = 64 << 20;
-/// How many bytes of [`MAX_BYTES`] a message takes beside its own: what its place in the list and its allocation cost.
+/// How many bytes of [`MAX_BYTES`] a message takes beside its own: what its place in the list and its
+/// allocation cost.
 const MESSAGE_COST: usize = 48;
 
 /// How long a bundle may be open without a message about it, as in Open vSwitch.
@@ -55,7 +57,8 @@ struct Bundle {
 
 /// A commit that failed.
 pub(super) struct FailedCommit {
-    /// The message that added the refused message to the bundle, and why that was refused; `None` if no message was.
+    /// The message that added the refused message to the bundle, and why that was refused; `None` if no message
+    /// was.
     pub(super) message: Option<(Vec<u8>, ErrorCode)>,
     /// What the commit itself is answered.
     pub(super) code: ErrorCode,
@@ -68,7 +71,8 @@ impl From<ErrorCode> for FailedCommit {
 }
 
 impl Bundles {
-    /// Carries out a request about a bundle, which `bytes` has as it came. The reply is sent if there is no error.
+    /// Carries out a request about a bundle, which `bytes` has as it came. The reply is sent if there is no
+    /// error.
     pub(super) fn control(
         &mut self,
         on: &OnBridge<'_>,
@@ -250,8 +254,8 @@ impl Bundle {
         decoded.collect()
     }
 
-    /// The failure of a commit because of a message. The error that peers get quotes the message which added it to the bundle,
-    /// as in Open vSwitch.
+    /// The failure of a commit because of a message. The error that peers get quotes the message which added it
+    /// to the bundle, as in Open vSwitch.
     fn failed(&self, id: u32, message: &[u8], code: ErrorCode, encoding: Encoding) -> FailedCommit {
         let xid = MessageHeader::read(message).map_or(0, |header| header.xid);
         let add = OfMessage::BundleAdd { id, flags: self.flags, message: message.to_vec() };

@@ -1,4 +1,5 @@
-//! One connection: reads messages, has them carried out, and writes the replies and what the switch says on its own.
+//! One connection: reads messages, has them carried out, and writes the replies and what the switch says on its
+//! own.
 
 use super::controller_states::ControllerState;
 use super::dial;
@@ -33,8 +34,8 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Terms<'a> {
     /// The versions of OpenFlow that may be spoken.
     pub(super) versions: Vec<OfVersion>,
-    /// The silence after which the peer is asked whether it is there; the connection ends after as much silence again.
-    /// `None` never asks.
+    /// The silence after which the peer is asked whether it is there; the connection ends after as much silence
+    /// again. `None` never asks.
     pub(super) probe_interval: Option<Duration>,
     /// How long the peer may take for its HELLO; `None` sets no limit of its own.
     pub(super) hello_patience: Option<Duration>,
@@ -158,7 +159,8 @@ struct Woken {
 /// The sending side of a connection.
 pub(super) struct Wire<'a> {
     transport: &'a mut dyn Transport,
-    /// What the thread lends to others while it sleeps; `None` while it is lent, and before it is needed for the first time.
+    /// What the thread lends to others while it sleeps; `None` while it is lent, and before it is needed for
+    /// the first time.
     second: Option<SecondStream>,
     member: &'a Member,
     pub(super) session: Session,
@@ -189,8 +191,8 @@ impl Wire<'_> {
         Ok(())
     }
 
-    /// Sends, soon, messages that the switch says on its own and that wait: in front of the reply to a barrier, which comes behind
-    /// whatever the requests before the barrier caused.
+    /// Sends, soon, messages that the switch says on its own and that wait: in front of the reply to a barrier,
+    /// which comes behind whatever the requests before the barrier caused.
     pub(super) fn send_waiting(&mut self) {
         for message in self.member.outbox().take_quietly() {
             self.session.send(&message, 0);
@@ -310,8 +312,8 @@ impl Wire<'_> {
         next
     }
 
-    /// Waits until there is something to read or to tell, or until `deadline`. `under_way` receives what became of the latest
-    /// packet-out of the peer that is under way; `None` if none is.
+    /// Waits until there is something to read or to tell, or until `deadline`. `under_way` receives what became
+    /// of the latest packet-out of the peer that is under way; `None` if none is.
     fn wait(
         &mut self,
         deadline: Option<Instant>,
@@ -359,7 +361,8 @@ impl Wire<'_> {
         Ok(Woken { has_ended, is_readable, heard_at })
     }
 
-    /// Lets others write to the peer and listen to it, if nothing is left to be sent. Returns at what the thread has to sleep then.
+    /// Lets others write to the peer and listen to it, if nothing is left to be sent. Returns at what the
+    /// thread has to sleep then.
     fn lend_line(&mut self, under_way: Option<Receiver<Injected>>) -> Option<Readiness> {
         let encoding = self.session.encoding().filter(|_| self.session.unsent().is_empty())?;
         let stream = match self.second.take() {
@@ -372,8 +375,8 @@ impl Wire<'_> {
         Some(readiness)
     }
 
-    /// Lets nobody else write to the peer any more, nor listen to it. What the peer has not taken of the last message is sent next.
-    /// Returns when somebody else has heard the peer the last time; `None` if nobody has.
+    /// Lets nobody else write to the peer any more, nor listen to it. What the peer has not taken of the last
+    /// message is sent next. Returns when somebody else has heard the peer the last time; `None` if nobody has.
     fn take_line_back(&mut self) -> Option<Instant> {
         let back = self.member.line().take_back();
         if let Some(stream) = back.stream {
@@ -383,8 +386,9 @@ impl Wire<'_> {
         back.heard_at
     }
 
-    /// Writes what waits to be sent. Waits for the peer, but neither longer than its patience nor beyond the connection's end.
-    /// Flow monitors look at changes meanwhile: they pause, and the journal is not kept for them.
+    /// Writes what waits to be sent. Waits for the peer, but neither longer than its patience nor beyond the
+    /// connection's end. Flow monitors look at changes meanwhile: they pause, and the journal is not kept for
+    /// them.
     fn flush(&mut self) -> io::Result<()> {
         let mut until = Instant::now() + WRITE_PATIENCE;
         let mut is_woken = false;

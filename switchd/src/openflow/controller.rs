@@ -8,8 +8,8 @@
 //!            └── HELLO ──► connected ── lost ───────┘
 //! ```
 //!
-//! The pause is one second after a connection that lasted longer than the pause before, else twice the pause before, and
-//! `max_backoff` at most, as in Open vSwitch (`disconnect` in lib/rconn.c).
+//! The pause is one second after a connection that lasted longer than the pause before, else twice the pause
+//! before, and `max_backoff` at most, as in Open vSwitch (`disconnect` in lib/rconn.c).
 
 use super::connection::{self, Terms};
 use super::controller_states::ControllerState;
@@ -66,7 +66,8 @@ impl Drop for ControllerLink {
     }
 }
 
-/// How many bytes of a packet that no rule matches a controller gets that has said nothing (`OFP_DEFAULT_MISS_SEND_LEN`).
+/// How many bytes of a packet that no rule matches a controller gets that has said nothing
+/// (`OFP_DEFAULT_MISS_SEND_LEN`).
 pub(super) const DEFAULT_MISS_SEND_LEN: u16 = 128;
 
 /// What the thread of a controller knows.

@@ -33,8 +33,8 @@ impl From<io::Error> for DialError {
     }
 }
 
-/// Looks up the addresses of a name. The system's function waits for servers as long as it likes and cannot be interrupted,
-/// so it runs in a thread of its own; there is never more than one for a resolver.
+/// Looks up the addresses of a name. The system's function waits for servers as long as it likes and cannot be
+/// interrupted, so it runs in a thread of its own; there is never more than one for a resolver.
 #[derive(Default)]
 pub(super) struct Resolver {
     pending: Option<Pending>,
@@ -50,8 +50,8 @@ impl Resolver {
     /// The addresses of a name, with a port.
     ///
     /// # Errors
-    /// The name has no address, no answer came in time, or `end` is readable. An answer that comes later is that of the
-    /// next call.
+    /// The name has no address, no answer came in time, or `end` is readable. An answer that comes later is
+    /// that of the next call.
     pub(super) fn resolve(
         &mut self,
         name: &str,
@@ -144,7 +144,8 @@ fn one(
 /// Connects to a Unix socket, which nobody else may be able to exchange.
 ///
 /// # Errors
-/// Another user could exchange the path, no process listens there, or the queue of the listening socket is full.
+/// Another user could exchange the path, no process listens there, or the queue of the listening socket is
+/// full.
 pub(super) fn unix(path: &Path) -> Result<UnixStream, DialError> {
     let not_trusted = |error: control::trust::PathError| io::Error::other(error.to_string());
     let trust = Trust::of_process().map_err(not_trusted)?;

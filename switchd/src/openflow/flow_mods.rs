@@ -1,8 +1,8 @@
 //! Flow mods outside of bundles. Those that follow one another in what was received are carried out together.
 //!
-//! Each flow mod counts for itself: it is refused with an error of its own, and the ones in front of it and behind it are carried
-//! out. Together they cost less, because a transaction costs as much as an addition. Everything is committed before another
-//! message is handled.
+//! Each flow mod counts for itself: it is refused with an error of its own, and the ones in front of it and
+//! behind it are carried out. Together they cost less, because a transaction costs as much as an addition.
+//! Everything is committed before another message is handled.
 
 use super::connection::Wire;
 use super::hub::Member;
@@ -17,17 +17,18 @@ use std::sync::Arc;
 /// How many flow mods are carried out together at most.
 pub(super) const TOGETHER: usize = 64;
 
-/// Puts the flow mods that are next in what was received into `taken`, as many as are carried out together. None if another
-/// message is next, or the rest of a message has not come.
+/// Puts the flow mods that are next in what was received into `taken`, as many as are carried out together.
+/// None if another message is next, or the rest of a message has not come.
 pub(super) fn take(wire: &mut Wire<'_>, taken: &mut Vec<TakenFlowMod>) {
-    // A monitor of the peer tells of a flow mod of the peer by the flow mod's transaction id, of which a transaction has one.
+    // A monitor of the peer tells of a flow mod of the peer by the flow mod's transaction id, of which a
+    // transaction has one.
     let most = if wire.has_monitors() { 1 } else { TOGETHER };
     taken.clear();
     wire.session.take_flow_mods(most, taken);
 }
 
-/// Carries out the flow mods of a peer, and refuses those that cannot be carried out. Returns whether something may have
-/// changed.
+/// Carries out the flow mods of a peer, and refuses those that cannot be carried out. Returns whether something
+/// may have changed.
 pub(super) fn carry_out(
     on: &OnBridge<'_>,
     member: &Arc<Member>,

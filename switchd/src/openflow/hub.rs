@@ -1,7 +1,8 @@
 //! The connections of one bridge, and what the switch says to them on its own.
 //!
-//! A connection is a [`Member`] of its bridge's [`Hub`] while it lives. Messages that nobody asked for are put into the members'
-//! [outboxes](super::outbox::Outbox), which are bounded, and never waited for: a peer that does not read delays nobody.
+//! A connection is a [`Member`] of its bridge's [`Hub`] while it lives. Messages that nobody asked for are put
+//! into the members' [outboxes](super::outbox::Outbox), which are bounded, and never waited for: a peer that
+//! does not read delays nobody.
 
 use super::hubs::Hubs;
 use super::journal::{Author, Journal, Place, Subject};
@@ -92,8 +93,9 @@ pub(super) struct MemberSettings {
     pub(super) role: ControllerRole,
     /// The number by which actions name the peer (`NXT_SET_CONTROLLER_ID`); 0 if the peer has asked for none.
     pub(super) controller_id: u16,
-    /// Whether the switch has connected to the peer. The other way round, the peer gets no messages that nobody asked for before
-    /// it has set a `miss_send_len` other than 0, or has chosen among the messages, as in Open vSwitch.
+    /// Whether the switch has connected to the peer. The other way round, the peer gets no messages that nobody
+    /// asked for before it has set a `miss_send_len` other than 0, or has chosen among the messages, as in Open
+    /// vSwitch.
     pub(super) is_primary: bool,
     /// What the peer has set by `OFPT_SET_CONFIG`; 0 before, until it chooses among the messages.
     pub(super) miss_send_len: u16,
@@ -118,8 +120,8 @@ impl MemberSettings {
 }
 
 impl Hub {
-    /// The hub of a bridge, to which the packets for the bridge's controllers go from now on. `None` if there is no such
-    /// bridge.
+    /// The hub of a bridge, to which the packets for the bridge's controllers go from now on. `None` if there
+    /// is no such bridge.
     pub(super) fn of_bridge(switch: &Switch, bridge: &str) -> Option<Arc<Self>> {
         let bridge = switch.on(bridge)?.bridge().id();
         let policy = Arc::clone(switch.policy());
@@ -191,8 +193,9 @@ impl Hub {
         self.members.lock().clone()
     }
 
-    /// Gives a member a role. Whoever was master before becomes a slave if the member becomes the master. `generation` is the
-    /// id of the election, with which a controller shows that it knows the newest one; `None` if the request has none.
+    /// Gives a member a role. Whoever was master before becomes a slave if the member becomes the master.
+    /// `generation` is the id of the election, with which a controller shows that it knows the newest one;
+    /// `None` if the request has none.
     ///
     /// # Errors
     /// The generation is stale, and nobody's role has changed.
@@ -238,7 +241,8 @@ impl Hub {
         &self.journal
     }
 
-    /// A place in the journal, behind everything that has happened so far. Give it back with [`Hub::end_place`].
+    /// A place in the journal, behind everything that has happened so far. Give it back with
+    /// [`Hub::end_place`].
     pub(super) fn begin_place(&self, member: &Arc<Member>, subject: Subject) -> Arc<Place> {
         // First, so that the policy tells of what happens behind the place.
         self.hubs.count_listener(true);
@@ -256,7 +260,8 @@ impl Hub {
         self.hubs.count_listener(is_more);
     }
 
-    /// Waits until the counters of the rules are final that transactions up to entry `number` of the journal removed.
+    /// Waits until the counters of the rules are final that transactions up to entry `number` of the journal
+    /// removed.
     pub(super) fn settle_behind(&self, number: u64, on: &OnBridge<'_>) {
         // Those who wait for another connection's settling find it done, mostly.
         let mut settled = self.settled.lock();
@@ -282,14 +287,14 @@ impl Hub {
         self.resumption.lock().begin(self.changed(), Instant::now())
     }
 
-    /// Has connections wait with the ends of their pauses for a moment while changes come, because another one looks at all
-    /// rules.
+    /// Has connections wait with the ends of their pauses for a moment while changes come, because another one
+    /// looks at all rules.
     pub(super) fn look_goes_on(&self) {
         self.resumption.lock().look_goes_on(Instant::now());
     }
 
-    /// Has connections wait with the ends of their pauses while changes come, because a look at all rules took `time` of the
-    /// processor.
+    /// Has connections wait with the ends of their pauses while changes come, because a look at all rules took
+    /// `time` of the processor.
     pub(super) fn rest_behind(&self, time: Duration) {
         self.resumption.lock().rest_behind(time, Instant::now());
     }
@@ -352,8 +357,9 @@ impl Hub {
         }
     }
 
-    /// A change as controllers hear of it. A port that is added has its place first and its device a moment later, if there is one, and
-    /// comes for controllers with the device, as in Open vSwitch: before, it has no address. `None` if they hear nothing.
+    /// A change as controllers hear of it. A port that is added has its place first and its device a moment
+    /// later, if there is one, and comes for controllers with the device, as in Open vSwitch: before, it has no
+    /// address. `None` if they hear nothing.
     fn without_opening(&self, change: &PortChange) -> Option<PortChange> {
         let waits = |port: &PortInfo| {
             let has_queues = matches!(port.attachment, Attachment::Queues(_));
@@ -377,8 +383,8 @@ impl Hub {
         }
     }
 
-    /// Tells every connection that wants to know how full the tables are that a change has made nearly full, or not so any
-    /// more. Versions before OpenFlow 1.4 have no message for that.
+    /// Tells every connection that wants to know how full the tables are that a change has made nearly full, or
+    /// not so any more. Versions before OpenFlow 1.4 have no message for that.
     pub(super) fn tell_vacancies(&self, changes: &[VacancyChange]) {
         for change in changes {
             let reason = match change.event {
@@ -404,8 +410,8 @@ impl Hub {
         }
     }
 
-    /// Tells the other connections that want to know of a group mod or meter mod that `source` has sent and the switch has
-    /// carried out.
+    /// Tells the other connections that want to know of a group mod or meter mod that `source` has sent and the
+    /// switch has carried out.
     pub(super) fn forward(&self, source: &Arc<Member>, xid: u32, request: &OfMessage) {
         let is_meter = !matches!(request, OfMessage::GroupMod(_));
         for member in self.members().iter().filter(|member| !Arc::ptr_eq(member, source)) {
@@ -464,15 +470,16 @@ impl Member {
         &self.packet_in_limit
     }
 
-    /// Sends a message that the peer has not asked for, and without which it would believe what is not so. A peer that leaves too
-    /// many of them unread is disconnected.
+    /// Sends a message that the peer has not asked for, and without which it would believe what is not so. A
+    /// peer that leaves too many of them unread is disconnected.
     pub(super) fn tell_surely(&self, message: OfMessage) {
         if self.outbox.put_surely(Arc::new(message)).is_err() {
             self.close();
         }
     }
 
-    /// Tells a peer that was the master that another one is. Versions before OpenFlow 1.3 have no message for that.
+    /// Tells a peer that was the master that another one is. Versions before OpenFlow 1.3 have no message for
+    /// that.
     fn tell_role(&self, generation: u64) {
         let version = self.settings().encoding.map(|encoding| encoding.version);
         if version >= Some(OfVersion::OpenFlow13) {

@@ -1,7 +1,9 @@
-//! The hubs of all bridges, as the policy's observer: rules and ports that change are told to the hub of their bridge.
+//! The hubs of all bridges, as the policy's observer: rules and ports that change are told to the hub of their
+//! bridge.
 //!
-//! A change wakes no connection itself. A thread wakes those that want to know: the first time at once, and then in
-//! intervals that grow with their number, so that a flood of changes does not become a flood of wakeups.
+//! A change wakes no connection itself. A thread wakes those that want to know: the first time at once, and
+//! then in intervals that grow with their number, so that a flood of changes does not become a flood of
+//! wakeups.
 
 use super::hub::Hub;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
@@ -24,7 +26,8 @@ const INTERVAL_EACH: Duration = Duration::from_micros(100);
 #[derive(Debug)]
 pub(crate) struct Hubs {
     of_bridges: Mutex<HashMap<BridgeId, Weak<Hub>>>,
-    /// How many want to hear of changes: places in the journals of all hubs, and connections that watch how full tables are.
+    /// How many want to hear of changes: places in the journals of all hubs, and connections that watch how
+    /// full tables are.
     listeners: AtomicUsize,
     /// Whether the thread has been asked to wake connections, and has not begun.
     is_asked: AtomicBool,

@@ -1,8 +1,10 @@
-//! What transactions did to the rules of one bridge, in their order, for connections that tell their peers of it.
+//! What transactions did to the rules of one bridge, in their order, for connections that tell their peers of
+//! it.
 //!
-//! The policy's observer appends, and every connection that wants to tell something has a [`Place`], from which it reads at
-//! its own pace. An entry is what the policy hands out, without copies of rules, and is forgotten once every place is
-//! behind it. The journal is bounded: the connection whose place is the oldest in a full journal is closed.
+//! The policy's observer appends, and every connection that wants to tell something has a [`Place`], from which
+//! it reads at its own pace. An entry is what the policy hands out, without copies of rules, and is forgotten
+//! once every place is behind it. The journal is bounded: the connection whose place is the oldest in a full
+//! journal is closed.
 
 use super::hub::Member;
 use super::views::Tellings;
@@ -16,11 +18,13 @@ use std::time::Duration;
 
 /// The largest number of transactions in a journal: about 100 MB if each changed one rule.
 const MAX_ENTRIES: usize = 1 << 19;
-/// The largest number of steps that the transactions of a journal have together: four for each rule that a table can have.
+/// The largest number of steps that the transactions of a journal have together: four for each rule that a
+/// table can have.
 const MAX_STEPS: usize = 1 << 22;
 /// How many entries a connection that [rests](Place::rest) leaves unread before it is woken to go past them.
 const MAX_UNREAD: u64 = 1024;
-/// How many steps the transactions of a journal have together when connections that rest are woken to go past them.
+/// How many steps the transactions of a journal have together when connections that rest are woken to go past
+/// them.
 const MANY_STEPS: usize = MAX_STEPS / 16;
 
 /// What transactions did to the rules of one bridge.
@@ -131,8 +135,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Says whether the connection need not be woken for now, unless rules are removed. A connection that has rested looks into
-    /// the journal itself.
+    /// Says whether the connection need not be woken for now, unless rules are removed. A connection that has
+    /// rested looks into the journal itself.
     pub(super) fn rest(&self, rests: bool) {
         self.rests.store(rests, Ordering::Relaxed);
     }
@@ -184,8 +188,8 @@ impl Journal {
         log.trim();
     }
 
-    /// The next entries for a place, at most `count`, and no more than have `steps` steps together, unless the first one alone
-    /// has more. They count as read.
+    /// The next entries for a place, at most `count`, and no more than have `steps` steps together, unless the
+    /// first one alone has more. They count as read.
     pub(super) fn take(&self, place: &Place, count: usize, steps: u64) -> Vec<Arc<Entry>> {
         let mut log = self.log.lock();
         let mut next = place.next.lock();
@@ -213,7 +217,8 @@ impl Journal {
         log.end() - (*place.next.lock()).min(log.end())
     }
 
-    /// The number of steps of the entries that a place has not taken: about the number of rules that have changed since.
+    /// The number of steps of the entries that a place has not taken: about the number of rules that have
+    /// changed since.
     pub(super) fn lag_steps(&self, place: &Place) -> u64 {
         let log = self.log.lock();
         let next = *place.next.lock();

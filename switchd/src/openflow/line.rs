@@ -1,18 +1,20 @@
-//! The way to a peer and back while its connection's thread sleeps: whoever has a packet for the peer may write it there, and may
-//! take the packet-outs with which the peer answers.
+//! The way to a peer and back while its connection's thread sleeps: whoever has a packet for the peer may write
+//! it there, and may take the packet-outs with which the peer answers.
 //!
-//! To wake the thread takes longer than to encode a packet-in and to write it, or to decode a packet-out. So a thread that is
-//! about to sleep lends its line ([`Line::lend`]), and takes it back before it sends or receives anything again
-//! ([`Line::take_back`]).
+//! To wake the thread takes longer than to encode a packet-in and to write it, or to decode a packet-out. So a
+//! thread that is about to sleep lends its line ([`Line::lend`]), and takes it back before it sends or receives
+//! anything again ([`Line::take_back`]).
 //!
-//! **Writing.** Messages keep their order: nobody writes here while messages wait in the outbox, and the thread lends nothing
-//! while it has something left to send. Writing never waits. If the peer takes only a part of a message, the rest stays here: the
-//! thread is called, and sends the rest before everything else. Nobody else writes until then.
+//! **Writing.** Messages keep their order: nobody writes here while messages wait in the outbox, and the thread
+//! lends nothing while it has something left to send. Writing never waits. If the peer takes only a part of a
+//! message, the rest stays here: the thread is called, and sends the rest before everything else. Nobody else
+//! writes until then.
 //!
-//! **Listening.** What the peer sends wakes the thread, unless somebody listens ([`Line::listen`]): the thread sleeps at an epoll
-//! set whose one member is the stream, and the set is silent meanwhile. Whoever listens looks often, and carries packet-outs out
-//! with the line locked, so that the thread cannot overtake them. Behind that they are taken from the stream, as this may wake the
-//! peer, which takes long. If something else comes, nobody listens any more, and the thread finds it in the stream.
+//! **Listening.** What the peer sends wakes the thread, unless somebody listens ([`Line::listen`]): the thread
+//! sleeps at an epoll set whose one member is the stream, and the set is silent meanwhile. Whoever listens
+//! looks often, and carries packet-outs out with the line locked, so that the thread cannot overtake them.
+//! Behind that they are taken from the stream, as this may wake the peer, which takes long. If something else
+//! comes, nobody listens any more, and the thread finds it in the stream.
 
 use super::outbox::Outbox;
 use super::transport::SecondEnd;
@@ -33,8 +35,8 @@ use std::time::Instant;
 const LOOK_SIZE: usize = 1 << 14;
 /// How many packet-outs are carried out at a look. The thread goes on with the others.
 const FEW: usize = 4;
-/// How often nobody listens to a peer that has sent something else than a packet-out. To leave that to the thread takes longer than if
-/// the thread had been woken at once.
+/// How often nobody listens to a peer that has sent something else than a packet-out. To leave that to the
+/// thread takes longer than if the thread had been woken at once.
 const UNHEARD: u32 = 64;
 
 /// The line of one connection: lent, or with the connection's thread.
@@ -68,7 +70,8 @@ pub(super) struct Way {
     pub(super) encoding: Encoding,
     /// Whether the next byte of the peer begins a message. Otherwise only the thread can read.
     pub(super) is_between_messages: bool,
-    /// Receives what became of the latest packet-out of the peer that is under way, in front of everything that comes now.
+    /// Receives what became of the latest packet-out of the peer that is under way, in front of everything that
+    /// comes now.
     pub(super) under_way: Option<Receiver<Injected>>,
 }
 
@@ -127,7 +130,8 @@ pub(super) struct TakenBack {
     pub(super) heard_at: Option<Instant>,
 }
 
-/// A message cannot be written past the connection's thread: the thread is awake, somebody else writes, or messages wait.
+/// A message cannot be written past the connection's thread: the thread is awake, somebody else writes, or
+/// messages wait.
 #[derive(Debug, thiserror::Error)]
 #[error("messages have to go through the outbox")]
 pub(super) struct NotFree;
@@ -149,8 +153,8 @@ impl Line {
         }
     }
 
-    /// Writes a message that nobody asked for, if the thread sleeps and nothing waits in front of the message. `admits` is asked
-    /// just before: if it returns false, the message is not sent, and that is no error.
+    /// Writes a message that nobody asked for, if the thread sleeps and nothing waits in front of the message.
+    /// `admits` is asked just before: if it returns false, the message is not sent, and that is no error.
     ///
     /// # Errors
     /// The line is not free. Nothing was written, and `admits` was not called.
@@ -205,9 +209,9 @@ impl Line {
         self.0.lock().end_listening();
     }
 
-    /// Gives packet-outs that the peer has sent to `carry_out`, which returns whether it has carried a packet-out out. Whatever else
-    /// the peer has sent is left to the thread, which it wakes. Waits for nobody, and does not block. Returns whether the caller
-    /// still listens.
+    /// Gives packet-outs that the peer has sent to `carry_out`, which returns whether it has carried a
+    /// packet-out out. Whatever else the peer has sent is left to the thread, which it wakes. Waits for nobody,
+    /// and does not block. Returns whether the caller still listens.
     pub(super) fn look(&self, mut carry_out: impl FnMut(PacketOut, OfVersion) -> bool) -> bool {
         let Some(mut lent) = self.0.try_lock() else { return true };
         let lent = &mut *lent;

@@ -108,16 +108,17 @@ impl Outbox {
         Ok(())
     }
 
-    /// Says that the thread is about to sleep until the descriptor is readable, or for another reason. False if the thread was
-    /// called: then it must not sleep. [`wake_up`](Self::wake_up) ends the sleep.
+    /// Says that the thread is about to sleep until the descriptor is readable, or for another reason. False if
+    /// the thread was called: then it must not sleep. [`wake_up`](Self::wake_up) ends the sleep.
     pub(super) fn fall_asleep(&self) -> bool {
         self.state.compare_exchange(AWAKE, ASLEEP, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Says that the thread sleeps no more, if it has [fallen asleep](Self::fall_asleep). `is_readable` says that the descriptor
-    /// is. Returns whether the thread was called meanwhile.
+    /// Says that the thread sleeps no more, if it has [fallen asleep](Self::fall_asleep). `is_readable` says
+    /// that the descriptor is. Returns whether the thread was called meanwhile.
     pub(super) fn wake_up(&self, is_readable: bool) -> bool {
-        // Whoever calls writes the descriptor soon, if not yet: then the next sleep ends without need, and finds it readable.
+        // Whoever calls writes the descriptor soon, if not yet: then the next sleep ends without need, and
+        // finds it readable.
         if is_readable {
             let _ = self.ready.read();
         }

@@ -1,11 +1,11 @@
 //! Packet-ins: packets that the rules give to controllers, and those that controllers send back to be resumed.
 //!
-//! The [`Hub`] of a bridge takes the packets that workers leave ([`PuntTaker`]), and puts a message into the outbox of each
-//! member that wants it. Workers learn in advance what members want ([`Hub::publish`]), so that a packet nobody wants is
-//! neither copied nor counted as sent.
+//! The [`Hub`] of a bridge takes the packets that workers leave ([`PuntTaker`]), and puts a message into the
+//! outbox of each member that wants it. Workers learn in advance what members want ([`Hub::publish`]), so that
+//! a packet nobody wants is neither copied nor counted as sent.
 //!
-//! A packet that waits for a controller leaves its state here, under a number that the packet-in carries. So a controller
-//! cannot choose how a packet goes on, and a number that is unknown, or too old, is refused.
+//! A packet that waits for a controller leaves its state here, under a number that the packet-in carries. So a
+//! controller cannot choose how a packet goes on, and a number that is unknown, or too old, is refused.
 
 use super::hub::{Hub, Member, MemberSettings, Served};
 use super::line::NotFree;
@@ -32,8 +32,8 @@ const MIN_FRAME: usize = 14;
 /// About how many bytes a packet-in has in memory beside its packet.
 const OVERHEAD: usize = 1200;
 
-/// How much room the states may take that wait for a controller, before the older half of them is forgotten, in units of
-/// [`Continuation::room`], which are about a kilobyte. A usual state takes one.
+/// How much room the states may take that wait for a controller, before the older half of them is forgotten, in
+/// units of [`Continuation::room`], which are about a kilobyte. A usual state takes one.
 const ROOM: usize = 4096;
 
 impl PuntTaker for Hub {
@@ -81,8 +81,8 @@ impl PuntTaker for Hub {
     }
 }
 
-/// The packet-in that tells of a packet. `continuation` is what a controller sends back to have a paused packet go on; it is
-/// empty for others.
+/// The packet-in that tells of a packet. `continuation` is what a controller sends back to have a paused packet
+/// go on; it is empty for others.
 fn packet_in(
     packet: Vec<u8>,
     meta: &ControllerMeta,
@@ -154,8 +154,8 @@ impl Hub {
     }
 }
 
-/// What the latest packet-in told beside the packet. The packets of a flow have it in common, and it takes longer to find out than
-/// everything else in a packet-in.
+/// What the latest packet-in told beside the packet. The packets of a flow have it in common, and it takes
+/// longer to find out than everything else in a packet-in.
 #[derive(Debug, Default)]
 pub(super) struct ToldMeta(Option<(Arc<ControllerMeta>, Match)>);
 
@@ -206,7 +206,8 @@ fn wanted_reasons(settings: &MemberSettings) -> Reasons {
     reasons
 }
 
-/// The states of packets that wait for a controller, by their numbers. The older ones are forgotten when there are many.
+/// The states of packets that wait for a controller, by their numbers. The older ones are forgotten when there
+/// are many.
 #[derive(Debug)]
 pub(super) struct Paused {
     young: HashMap<u32, Arc<Continuation>>,

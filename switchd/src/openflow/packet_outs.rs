@@ -1,8 +1,9 @@
-//! Packet-outs of peers: whether they can be sent, those that are under way, and those that a worker carries out itself.
+//! Packet-outs of peers: whether they can be sent, those that are under way, and those that a worker carries
+//! out itself.
 //!
-//! A connection's thread hands a packet-out to the first worker, and does not wait before the peer says something else. A worker
-//! that has given a packet to a controller can listen for the answer itself ([`Answering`]), because to wake the thread takes
-//! longer than everything else that is done with a packet.
+//! A connection's thread hands a packet-out to the first worker, and does not wait before the peer says
+//! something else. A worker that has given a packet to a controller can listen for the answer itself
+//! ([`Answering`]), because to wake the thread takes longer than everything else that is done with a packet.
 
 use super::hub::Member;
 use super::refuse;
@@ -32,8 +33,8 @@ pub(super) fn check(
     packet_out::check(bridge, packet, true).map_err(|error| refuse::packet_out(&error))
 }
 
-/// Packet-outs that the peer has sent one behind the other, and that are under way. Nobody waits for them before the peer
-/// sends a message of another type.
+/// Packet-outs that the peer has sent one behind the other, and that are under way. Nobody waits for them
+/// before the peer sends a message of another type.
 #[derive(Default)]
 pub(super) struct PacketOuts {
     /// Receives what became of the latest one, which is the last one to be sent; `None` if none is under way.

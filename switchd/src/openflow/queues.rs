@@ -1,7 +1,8 @@
 //! Queues of ports, of which the switch has none: every port sends in the order in which frames come.
 //!
-//! Open vSwitch says the same of a port without QoS: requests for all queues get an empty list, and one queue does not exist.
-//! A request for the description of one queue has two errors there, for ports with a network device and for others.
+//! Open vSwitch says the same of a port without QoS: requests for all queues get an empty list, and one queue
+//! does not exist. A request for the description of one queue has two errors there, for ports with a network
+//! device and for others.
 
 use crate::switch::OnBridge;
 use flow::types::OfPort;

@@ -1,19 +1,19 @@
 //! When the pauses of a bridge's flow monitors may end.
 //!
-//! A pause ends with a look at all rules, and the peer reads what the look finds. A flood of changes lets a hundred monitors
-//! pause, over and over again, and their looks would take both processors from the connection that makes the changes. So while
-//! changes come, one monitor looks after the other, and all of them together have a part of a processor. Once no change has come
-//! for a moment, they look as soon as they can.
+//! A pause ends with a look at all rules, and the peer reads what the look finds. A flood of changes lets a
+//! hundred monitors pause, over and over again, and their looks would take both processors from the connection
+//! that makes the changes. So while changes come, one monitor looks after the other, and all of them together
+//! have a part of a processor. Once no change has come for a moment, they look as soon as they can.
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
-/// While changes come, nobody looks for this many times as long as the last look took of the processor. The peer, and the
-/// kernel between the two, take about as long again: together they have a tenth of a processor.
+/// While changes come, nobody looks for this many times as long as the last look took of the processor. The
+/// peer, and the kernel between the two, take about as long again: together they have a tenth of a processor.
 const REST: u32 = 20;
-/// The shortest time from the beginning of a pause, or from the end of a look, to the next look while changes come. A monitor that
-/// goes on beside a flood of changes has to pause again soon.
+/// The shortest time from the beginning of a pause, or from the end of a look, to the next look while changes
+/// come. A monitor that goes on beside a flood of changes has to pause again soon.
 const SHORTEST_REST: Duration = Duration::from_millis(200);
 /// The shortest time between the beginnings of two looks.
 const STEP: Duration = Duration::from_millis(1);
@@ -43,7 +43,8 @@ impl Resumption {
         self.rest = self.rest.max(Some(now + SHORTEST_REST));
     }
 
-    /// Whether a pause may end at `now`, if the latest change came at `changed`. If so, the next one may after a short time.
+    /// Whether a pause may end at `now`, if the latest change came at `changed`. If so, the next one may after
+    /// a short time.
     pub(super) fn begin(&mut self, changed: Instant, now: Instant) -> bool {
         let is_time = self.at(changed).is_none_or(|at| at <= now);
         if is_time {

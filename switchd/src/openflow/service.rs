@@ -107,8 +107,8 @@ impl BridgeService {
         Ok(())
     }
 
-    /// Serves the controllers that are wanted now, and those only. A controller that stays keeps its connection, unless it
-    /// has proved who it is by other files than `ssl`.
+    /// Serves the controllers that are wanted now, and those only. A controller that stays keeps its
+    /// connection, unless it has proved who it is by other files than `ssl`.
     pub(super) fn follow(&mut self, bridge: &Bridge, ssl: Option<&SslFiles>) {
         if self.context.ssl().as_ref() != ssl {
             *self.context.ssl.lock() = ssl.cloned();
@@ -159,8 +159,8 @@ impl BridgeService {
     }
 }
 
-/// The time without a controller after which a bridge stands alone; `None` if it never does. Each controller must have had
-/// the time to be probed, to fail to answer, and to be connected again.
+/// The time without a controller after which a bridge stands alone; `None` if it never does. Each controller
+/// must have had the time to be probed, to fail to answer, and to be connected again.
 fn patience(bridge: &Bridge) -> Option<Duration> {
     let active = bridge.controllers.iter().filter(|controller| controller.target.is_active());
     let probes = active.map(|controller| controller.probe_interval().unwrap_or(DEFAULT_PROBE));

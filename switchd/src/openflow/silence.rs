@@ -1,4 +1,5 @@
-//! How long the peer of a connection may be silent, and what follows from that: a question whether it is there, and the end.
+//! How long the peer of a connection may be silent, and what follows from that: a question whether it is there,
+//! and the end.
 
 use super::connection::{Terms, Wire};
 use super::controller_states::ControllerState;

@@ -225,8 +225,8 @@ impl Transport for Snooped {
     }
 }
 
-/// The second end of a transport whose messages can be snooped. While somebody snoops, nothing can be written, and nothing seems to
-/// have come, because whoever uses this end has no time for copies.
+/// The second end of a transport whose messages can be snooped. While somebody snoops, nothing can be written,
+/// and nothing seems to have come, because whoever uses this end has no time for copies.
 struct SnoopedSecond {
     inner: Box<dyn SecondEnd>,
     snoopers: Arc<Snoopers>,
@@ -356,7 +356,8 @@ mod tests {
         let mut second = first.second().unwrap();
         let message = [4, 2, 0, 11, 0, 0, 0, 2, 7, 8, 9];
         first.write_all(&message).unwrap();
-        // The peer takes a part of the message, and the first writer sends the rest when somebody has begun to read.
+        // The peer takes a part of the message, and the first writer sends the rest when somebody has begun to
+        // read.
         second.write_all(&message[..5]).unwrap();
         let snooper = snoopers.join().unwrap();
         assert_eq!(second.write(&message[5..]).unwrap_err().kind(), ErrorKind::WouldBlock);

@@ -1,5 +1,5 @@
-//! What a bridge with `fail_mode=standalone` does while none of its controllers is connected: it forwards as a learning
-//! switch until one is back.
+//! What a bridge with `fail_mode=standalone` does while none of its controllers is connected: it forwards as a
+//! learning switch until one is back.
 //!
 //! ```text
 //!            no controller for three probe intervals
@@ -9,9 +9,9 @@
 //!            a controller has agreed on a version
 //! ```
 //!
-//! A bridge that begins to stand alone loses all rules, as in Open vSwitch, and has one named [`RULE_NAME`] instead. The rule
-//! goes before the first message of the controller is carried out. The name of the rule alone says that the bridge stands
-//! alone, so a switch that was restarted knows it as well.
+//! A bridge that begins to stand alone loses all rules, as in Open vSwitch, and has one named [`RULE_NAME`]
+//! instead. The rule goes before the first message of the controller is carried out. The name of the rule alone
+//! says that the bridge stands alone, so a switch that was restarted knows it as well.
 
 use crate::log_limit::{EVENTS, limited};
 use crate::switch::Switch;
@@ -26,7 +26,8 @@ use tracing::{info, warn};
 /// The name of the rule that a bridge has while it stands alone.
 pub(super) const RULE_NAME: &str = "fail-open";
 
-/// The controllers of a bridge that are connected, and the thread that acts when there are none. Dropping it ends the thread.
+/// The controllers of a bridge that are connected, and the thread that acts when there are none. Dropping it
+/// ends the thread.
 pub(super) struct Attendance {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,

@@ -1,4 +1,5 @@
-//! How tables behave, as controllers set it and ask for it. What they set is wanted state, as what the file says is.
+//! How tables behave, as controllers set it and ask for it. What they set is wanted state, as what the file
+//! says is.
 
 use super::connection::Wire;
 use crate::desired::TableList;
@@ -63,8 +64,8 @@ pub(super) fn rename(on: &OnBridge<'_>, wanted: &[TableFeatures]) -> Result<(), 
     if tables.len() < wanted.len() {
         return Err(ErrorCode::FeaturesDuplicate);
     }
-    // As in Open vSwitch: the first table says what the request does. A request that replaces the features of all tables
-    // would disable those that it leaves out.
+    // As in Open vSwitch: the first table says what the request does. A request that replaces the features of
+    // all tables would disable those that it leaves out.
     let can_be = match wanted.first().map(|table| table.command) {
         Some(FeaturesCommand::Replace) => tables.len() == TableId::COUNT,
         Some(FeaturesCommand::Modify) => true,

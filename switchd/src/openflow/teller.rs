@@ -1,8 +1,8 @@
 //! What one connection tells of rules: those that are gone, and what its flow monitors see.
 //!
-//! Both come from the [journal](super::journal) of the bridge, read by the connection's own thread. Rules that are gone are told
-//! while the peer reads; nothing is lost for a peer that reads, however much was deleted at once, because rules stay in
-//! the journal until then. Monitors are [`Monitors`]'s business.
+//! Both come from the [journal](super::journal) of the bridge, read by the connection's own thread. Rules that
+//! are gone are told while the peer reads; nothing is lost for a peer that reads, however much was deleted at
+//! once, because rules stay in the journal until then. Monitors are [`Monitors`]'s business.
 
 use super::hub::{Hub, Member};
 use super::journal::{Entry, Place, Subject};
@@ -109,8 +109,8 @@ impl Teller {
         }
     }
 
-    /// The next messages about rules that are gone; `None` if nothing is left to tell. Waits until the counters of these
-    /// rules are final: call it without a lock.
+    /// The next messages about rules that are gone; `None` if nothing is left to tell. Waits until the counters
+    /// of these rules are final: call it without a lock.
     pub(super) fn next_removed(
         &mut self,
         on: &OnBridge<'_>,

@@ -1,8 +1,8 @@
 //! TLS for connections to controllers: who we are, whom we believe, and the stream.
 //!
-//! Both sides show a certificate. A controller is believed if its certificate, or one that the controller sends along, is signed by
-//! one of the CA file; the name in it does not matter, as in Open vSwitch. An error says whether the private key, the
-//! certificate or the CA file is wrong.
+//! Both sides show a certificate. A controller is believed if its certificate, or one that the controller sends
+//! along, is signed by one of the CA file; the name in it does not matter, as in Open vSwitch. An error says
+//! whether the private key, the certificate or the CA file is wrong.
 
 use super::transport::Transport;
 use crate::desired::SslFiles;
@@ -348,7 +348,8 @@ impl Read for TlsTransport {
         loop {
             match self.connection.reader().read(buffer) {
                 Err(error) if is_for_now(&error) => {}
-                // A peer that ends TCP without ending TLS has ended all the same: messages have lengths of their own.
+                // A peer that ends TCP without ending TLS has ended all the same: messages have lengths of
+                // their own.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 done => return done,
             }

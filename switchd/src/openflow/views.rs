@@ -1,7 +1,8 @@
 //! What equal monitors of several connections tell: encoded once for all of them.
 //!
-//! A [`View`] is what the monitors of a connection look at, and in which form. Connections with equal views share one, so that the
-//! first of them that tells of a transaction leaves the messages with the journal's entry, for the others to send.
+//! A [`View`] is what the monitors of a connection look at, and in which form. Connections with equal views
+//! share one, so that the first of them that tells of a transaction leaves the messages with the journal's
+//! entry, for the others to send.
 
 use flow::flow_mod::FlowMod;
 use openflow::{Encoding, MonitorFlags};
@@ -9,7 +10,8 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// How many bytes of messages are left with the entries of a journal at most. What is beyond is encoded for each connection.
+/// How many bytes of messages are left with the entries of a journal at most. What is beyond is encoded for
+/// each connection.
 const MAX_KEPT: usize = 16 << 20;
 /// For how many views an entry has messages at most.
 const MAX_VIEWS: usize = 8;
@@ -65,8 +67,9 @@ impl Views {
         })
     }
 
-    /// What monitors with this view tell of the transaction whose messages `tellings` are. `tell` encodes these, and says whether
-    /// rules were missed; nobody calls it twice for a view as long as there is room for the messages.
+    /// What monitors with this view tell of the transaction whose messages `tellings` are. `tell` encodes
+    /// these, and says whether rules were missed; nobody calls it twice for a view as long as there is room for
+    /// the messages.
     pub(super) fn told(
         &self,
         tellings: &Tellings,

@@ -14,8 +14,8 @@ use tracing::warn;
 /// The number of states that are stored.
 const MAX_ENTRIES: usize = 10;
 
-/// The bytes that the states of a switch without `--state` have together, at most. The newest state is kept whatever its
-/// size.
+/// The bytes that the states of a switch without `--state` have together, at most. The newest state is kept
+/// whatever its size.
 const MAX_MEMORY: usize = 64 << 20;
 
 /// The first line of a state's file, without the [`HistoryEntry`] behind it. For TOML the line is a comment.
@@ -58,8 +58,8 @@ struct StoredState {
 }
 
 impl History {
-    /// The history of the state directory `state`, or an empty one in memory. A file that cannot be read is left out, and
-    /// the log says so.
+    /// The history of the state directory `state`, or an empty one in memory. A file that cannot be read is
+    /// left out, and the log says so.
     ///
     /// # Errors
     /// The directory of the history cannot be made or read.

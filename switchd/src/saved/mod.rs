@@ -53,7 +53,8 @@ pub struct SavedTables {
     pub groups: Option<BTreeMap<u32, SavedGroup>>,
     /// The meters by their numbers.
     pub meters: Option<BTreeMap<u32, SavedMeter>>,
-    /// The rules, sorted by table, priority (the highest one first) and match. No two rules agree in all of these.
+    /// The rules, sorted by table, priority (the highest one first) and match. No two rules agree in all of
+    /// these.
     pub flows: Option<Vec<SavedFlow>>,
     /// The ports of the static hosts, by the addresses of the hosts.
     pub hosts: Option<BTreeMap<MacKey, OfPort>>,
@@ -127,8 +128,8 @@ impl SavedTables {
 }
 
 impl SavedFlow {
-    /// The place of the rule, of which a bridge has one rule at most: table, priority and match. Rules of a table are
-    /// sorted from the highest priority to the lowest.
+    /// The place of the rule, of which a bridge has one rule at most: table, priority and match. Rules of a
+    /// table are sorted from the highest priority to the lowest.
     fn place(&self) -> (TableId, Reverse<u16>, &str) {
         let (start, end) = self.matching;
         (self.table, Reverse(self.priority), &self.line[start as usize..end as usize])

@@ -13,8 +13,8 @@ use flowtable::policy::mac_table::MacKey;
 use std::collections::BTreeMap;
 
 impl SavedSwitch {
-    /// Reads a file that [`SavedSwitch::write`] or a user has written. `file` is the name of the file, for messages, and
-    /// `step` is called now and then while a long file is read.
+    /// Reads a file that [`SavedSwitch::write`] or a user has written. `file` is the name of the file, for
+    /// messages, and `step` is called now and then while a long file is read.
     ///
     /// # Errors
     /// The first mistake of the file, and where it is.

@@ -98,9 +98,9 @@ pub(crate) fn replace_tables(
             return Ok(());
         }
     }
-    // Two groups of which each shall refer to the other one instead of being referred to are a loop while one has changed and
-    // the other one has not. The second attempt removes all groups first. The refused transaction ends before, because
-    // the tables take one transaction at a time.
+    // Two groups of which each shall refer to the other one instead of being referred to are a loop while one
+    // has changed and the other one has not. The second attempt removes all groups first. The refused
+    // transaction ends before, because the tables take one transaction at a time.
     drop(change);
     let mut change = TableTransaction { bridge: name, transaction: bridge.begin(), now, step };
     change.replace(bridge, tables)?;

@@ -1,8 +1,8 @@
 //! A change that is taken back unless somebody confirms it.
 //!
-//! With a state directory, the state before the change is in a file, `DIR/trial`, from before the change begins until the
-//! change is kept or confirmed. A switch that finds the file at its start begins with that state. So a crash in the middle
-//! of a change, and a crash before the confirmation, take the change back.
+//! With a state directory, the state before the change is in a file, `DIR/trial`, from before the change begins
+//! until the change is kept or confirmed. A switch that finds the file at its start begins with that state. So
+//! a crash in the middle of a change, and a crash before the confirmation, take the change back.
 
 use crate::state::{StateError, remove_file, replace_file};
 use serde::{Deserialize, Serialize};
@@ -67,8 +67,8 @@ impl Trial {
         Some(self.until?.saturating_duration_since(Instant::now()))
     }
 
-    /// The state before a change that was neither kept nor confirmed when the last switch ended, and who has made the
-    /// change; `None` if there is none.
+    /// The state before a change that was neither kept nor confirmed when the last switch ended, and who has
+    /// made the change; `None` if there is none.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -169,8 +169,8 @@ pub(super) fn sort(flows: &mut [SavedFlow]) {
 }
 
 impl SavedFlow {
-    /// A rule. `origin` is the number of its line in a file, from 1, and 0 for a rule of a switch; `buffer` saves an
-    /// allocation for each rule.
+    /// A rule. `origin` is the number of its line in a file, from 1, and 0 for a rule of a switch; `buffer`
+    /// saves an allocation for each rule.
     pub(super) fn new(rule: &FlowLine<'_>, origin: u32, buffer: &mut String) -> Self {
         buffer.clear();
         let matching = rule.write_saved(buffer);

@@ -1,8 +1,8 @@
 //! Reads the rules of a request in batches. If there are many, a thread of its own reads them while another one
 //! applies those that were read before.
 //!
-//! Reading needs no lock and applying needs no text, so a long file keeps two processors busy. A few batches are in
-//! memory at a time, and their allocations are used again.
+//! Reading needs no lock and applying needs no text, so a long file keeps two processors busy. A few batches
+//! are in memory at a time, and their allocations are used again.
 
 use super::ineffective::IneffectiveParts;
 use super::lines::Lines;
@@ -49,8 +49,8 @@ pub(super) struct BatchReader<'a, 's> {
 }
 
 impl<'a, 's> BatchReader<'a, 's> {
-    /// Rules of these lines, in the dialect of `mods`. Each rule that is read is told to `added`, and its actions to
-    /// `ineffective`.
+    /// Rules of these lines, in the dialect of `mods`. Each rule that is read is told to `added`, and its
+    /// actions to `ineffective`.
     pub(super) fn new(
         lines: Lines<'a>,
         mods: &'a FlowMods,
@@ -83,8 +83,8 @@ impl<'a, 's> BatchReader<'a, 's> {
         Ok(batch)
     }
 
-    /// A sample of the rules that have not been read yet, and an estimate of their number. `None` if they are few.
-    /// What is wrong with any of them is told when its turn comes.
+    /// A sample of the rules that have not been read yet, and an estimate of their number. `None` if they are
+    /// few. What is wrong with any of them is told when its turn comes.
     pub(super) fn sample(&self) -> Option<(Vec<FlowMod>, usize)> {
         if self.lines.size() < MUCH {
             return None;

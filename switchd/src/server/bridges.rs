@@ -33,7 +33,8 @@ pub(super) fn only(switch: &Switch) -> Result<OnBridge<'_>, Box<Refusal>> {
 
 fn no_bridge(switch: &Switch, name: &str) -> Box<Refusal> {
     let refusal = Refusal::new(Reason::NotFound, format!("there is no bridge \"{name}\""));
-    // Without quotes, the shell passes on a rule with blanks as several words, and the first of them is taken for a bridge.
+    // Without quotes, the shell passes on a rule with blanks as several words, and the first of them is taken
+    // for a bridge.
     let hint = match parse_match(name, &ParseContext::default()) {
         Ok(_) => format!("{}; a rule with blanks has to be in quotes", known(switch)),
         Err(_) => known(switch),
@@ -48,8 +49,8 @@ fn known(switch: &Switch) -> String {
     }
 }
 
-/// Adds a bridge. `datapath_id` is 16 hexadecimal digits; `None` derives the id from a MAC address. `persist` says whether
-/// the bridge's rules, groups, static hosts and ports are kept.
+/// Adds a bridge. `datapath_id` is 16 hexadecimal digits; `None` derives the id from a MAC address. `persist`
+/// says whether the bridge's rules, groups, static hosts and ports are kept.
 pub(super) fn add(
     switch: &Switch,
     name: &str,

@@ -33,8 +33,8 @@ pub(super) fn carry_out(
     }
 }
 
-/// Whether an operation has to wait while another program prepares to take over: it changes something that was handed over,
-/// or sends a packet.
+/// Whether an operation has to wait while another program prepares to take over: it changes something that was
+/// handed over, or sends a packet.
 fn needs_gate(operation: &Operation) -> bool {
     operation.changes_state()
         || matches!(
@@ -43,7 +43,8 @@ fn needs_gate(operation: &Operation) -> bool {
         )
 }
 
-/// Waits until what an operation has changed is kept. A slow disk counts as progress: the client goes on waiting.
+/// Waits until what an operation has changed is kept. A slow disk counts as progress: the client goes on
+/// waiting.
 fn kept(switch: &Switch, operation: &Operation, progress: &Progress) -> Result<(), Box<Refusal>> {
     if !operation.changes_state() {
         return Ok(());

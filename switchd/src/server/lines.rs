@@ -7,7 +7,8 @@ use flow::text::strip_comment;
 /// The largest number of lines in a sample.
 const SAMPLE: usize = 1024;
 const JUMP: usize = 389;
-/// The number of bytes after a place of a sample within which a line has to begin and end; a longer line is left out.
+/// The number of bytes after a place of a sample within which a line has to begin and end; a longer line is
+/// left out.
 const NEAR: usize = 2048;
 
 /// The lines of a request's text that say something.
@@ -19,8 +20,8 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// The lines of a file, or, unless `is_file`, the one line of a single rule, which may be empty. `name` is what the
-    /// client calls the text.
+    /// The lines of a file, or, unless `is_file`, the one line of a single rule, which may be empty. `name` is
+    /// what the client calls the text.
     pub(super) fn new(
         text: &'a [u8],
         is_file: bool,
@@ -35,8 +36,9 @@ impl<'a> Lines<'a> {
         self.text.len()
     }
 
-    /// A sample of the lines that have not been read yet, from all over the text, in no particular order, comments and
-    /// empty lines included. It takes the same time for every text, because long lines are left out.
+    /// A sample of the lines that have not been read yet, from all over the text, in no particular order,
+    /// comments and empty lines included. It takes the same time for every text, because long lines are left
+    /// out.
     pub(super) fn sample(&self) -> impl Iterator<Item = &'a str> {
         // A number without a common factor jumps to and fro, and meets each place once.
         let places = (0..SAMPLE).map(|n| n * JUMP % SAMPLE * self.text.len() / SAMPLE);

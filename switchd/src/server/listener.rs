@@ -1,8 +1,8 @@
 //! The control socket: where it is made, who may use it, and what happens to one that is there already.
 //!
-//! The folder of the socket has to be [trusted](control::trust). A [lock file](crate::lock_file) beside the socket says
-//! that a daemon lives, whatever became of the socket, so that two daemons that start together do not remove each
-//! other's socket.
+//! The folder of the socket has to be [trusted](control::trust). A [lock file](crate::lock_file) beside the
+//! socket says that a daemon lives, whatever became of the socket, so that two daemons that start together do
+//! not remove each other's socket.
 
 use crate::lock_file::{LockFile, LockFileError};
 use control::OsError;
@@ -116,8 +116,9 @@ impl Listener {
         }
     }
 
-    /// Lets more users than the owner use the socket: sets the mode of the socket to `mode`, and its group to `group`
-    /// unless it is `None`. If these users could not reach the socket, its folder lets them pass, but not list the folder.
+    /// Lets more users than the owner use the socket: sets the mode of the socket to `mode`, and its group to
+    /// `group` unless it is `None`. If these users could not reach the socket, its folder lets them pass, but
+    /// not list the folder.
     ///
     /// # Errors
     /// The socket or the folder belongs to another user, or this process is not a member of the group.

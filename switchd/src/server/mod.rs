@@ -1,12 +1,12 @@
 //! The control server: listens on a Unix socket and carries out requests.
 //!
-//! Every session has a thread of its own, and there is a limit to their number, beyond which clients
-//! wait in order (`sessions`). A session holds no
-//! lock of the switch while it reads or writes its socket: a client that is slow or hostile delays
-//! nobody, uses a bounded amount of memory and loses its session when it stops reading.
+//! Every session has a thread of its own, and there is a limit to their number, beyond which clients wait in
+//! order (`sessions`). A session holds no lock of the switch while it reads or writes its socket: a client that
+//! is slow or hostile delays nobody, uses a bounded amount of memory and loses its session when it stops
+//! reading.
 //!
-//! Decisions are not made here. A request is parsed, handed to [`Switch`] or
-//! its policy, and the result is put into words.
+//! Decisions are not made here. A request is parsed, handed to [`Switch`] or its policy, and the result is put
+//! into words.
 
 mod answer;
 mod batches;
@@ -74,8 +74,8 @@ impl Server {
         Self::new(Shared::new(switch, listener, None)?)
     }
 
-    /// As [`Server::start`], for a switch that can be restarted: `program` is the program file to be started, and `openflow`
-    /// ends before the new program listens for OpenFlow itself.
+    /// As [`Server::start`], for a switch that can be restarted: `program` is the program file to be started,
+    /// and `openflow` ends before the new program listens for OpenFlow itself.
     ///
     /// # Errors
     /// As [`Server::start`].
@@ -99,8 +99,8 @@ impl Server {
         Ok(Self { shared, stop, thread: Some(thread) })
     }
 
-    /// Waits for a while until all requests are answered. Another program has taken over, so that none of them changes
-    /// anything any more.
+    /// Waits for a while until all requests are answered. Another program has taken over, so that none of them
+    /// changes anything any more.
     pub(crate) fn finish_answers(&self) {
         let until = Instant::now() + LAST_ANSWERS;
         while self.shared.is_working() && Instant::now() < until {

@@ -28,8 +28,8 @@ impl Peer {
         &self.user
     }
 
-    /// Writes into the log that the client asked for a change, and whether it was made. Other requests are not logged. The
-    /// lines of one user are limited together.
+    /// Writes into the log that the client asked for a change, and whether it was made. Other requests are not
+    /// logged. The lines of one user are limited together.
     pub(super) fn tell(&self, request: &Request, result: &Result<Reply, Box<Refusal>>) {
         let operation = &request.operation;
         if !operation.changes_state() && !matches!(operation, Operation::Log { filter: Some(_) }) {

@@ -1,9 +1,9 @@
 //! Progress: how a client that waits learns that the switch has not come to a standstill.
 //!
-//! The thread that accepts sessions sends a frame of kind [`Working`](Kind::Working) to each client that waits, about
-//! once a second, but only if some session has made a step since the last time. A transaction of minutes counts its
-//! steps, so its client waits for it, and so do the clients whose own transactions have to wait for this one. If the
-//! switch hangs no frame is sent, and the clients give up.
+//! The thread that accepts sessions sends a frame of kind [`Working`](Kind::Working) to each client that waits,
+//! about once a second, but only if some session has made a step since the last time. A transaction of minutes
+//! counts its steps, so its client waits for it, and so do the clients whose own transactions have to wait for
+//! this one. If the switch hangs no frame is sent, and the clients give up.
 
 use control::frame::{self, Kind};
 use nix::sys::socket::{MsgFlags, send};
@@ -30,8 +30,8 @@ impl Progress {
     }
 }
 
-/// Where a session writes its frames. Each [`write_all`](Write::write_all) has whole frames, so that a sign of life fits
-/// in between.
+/// Where a session writes its frames. Each [`write_all`](Write::write_all) has whole frames, so that a sign of
+/// life fits in between.
 #[derive(Debug)]
 pub(super) struct Outlet<'a> {
     stream: &'a UnixStream,
@@ -70,8 +70,8 @@ impl Write for Outlet<'_> {
     }
 }
 
-/// Sends a frame of kind [`Working`](Kind::Working), without waiting for the client. The caller makes sure that nobody
-/// else writes.
+/// Sends a frame of kind [`Working`](Kind::Working), without waiting for the client. The caller makes sure that
+/// nobody else writes.
 pub(super) fn send_sign_of_life(stream: &UnixStream) {
     let mut bytes = Vec::with_capacity(frame::HEADER_SIZE);
     if frame::encode(&mut bytes, Kind::Working, b"").is_err() {

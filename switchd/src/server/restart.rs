@@ -10,8 +10,8 @@ use control::{Reason, Refusal, Reply};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Restarts the switch and answers. If another program has taken over, this one ends, whether its answer can be written or
-/// not.
+/// Restarts the switch and answers. If another program has taken over, this one ends, whether its answer can be
+/// written or not.
 pub(super) fn answer(shared: &Shared, to: &mut Sender<'_>) -> Result<(), StreamError> {
     let result = restart(shared);
     let answered = to.put_json(Kind::Reply, &result).and_then(|()| to.flush());

@@ -1,4 +1,5 @@
-//! The changes that a record of the journal consists of, and their JSON. Rules have a form of bytes, too (`rule_bytes`).
+//! The changes that a record of the journal consists of, and their JSON. Rules have a form of bytes, too
+//! (`rule_bytes`).
 
 use super::error::StateError;
 use crate::desired::Desired;
@@ -20,7 +21,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change<'a> {
-    /// The parts of matches. The packed matches behind this change name them by their numbers, which are places in this list.
+    /// The parts of matches. The packed matches behind this change name them by their numbers, which are places
+    /// in this list.
     MatchParts(Cow<'a, [Subfield]>),
     /// The bridges and ports that the command line and the configuration file named at the start of the switch.
     Configured(Cow<'a, Desired>),
@@ -57,14 +59,15 @@ pub struct RulePlace<'a> {
     pub table: TableId,
     /// The rule's priority.
     pub priority: u16,
-    /// The rule's match, [packed](flow::packed) with the list of parts of this version. The JSON has the match in the words of
-    /// OpenFlow 1.5, which has words for the matches of every version.
+    /// The rule's match, [packed](flow::packed) with the list of parts of this version. The JSON has the match
+    /// in the words of OpenFlow 1.5, which has words for the matches of every version.
     #[serde(rename = "match", with = "match_text", default, skip_serializing_if = "is_empty")]
     pub matching: Cow<'a, [u8]>,
 }
 
-/// A rule without its counters and ages. The place of the rule is not one field of type [`RulePlace`]: serde cannot read
-/// numbers of more than 64 bits in a structure with a flattened field, and actions have such numbers.
+/// A rule without its counters and ages. The place of the rule is not one field of type [`RulePlace`]: serde
+/// cannot read numbers of more than 64 bits in a structure with a flattened field, and actions have such
+/// numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptRule<'a> {
     /// The rule's table.
@@ -83,8 +86,8 @@ pub struct KeptRule<'a> {
     /// Seconds after which the rule expires; 0 means never.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hard_timeout: u16,
-    /// The time when the rule expires because of its `hard_timeout`, in seconds since 1970 (UTC); `None` for a rule without
-    /// a `hard_timeout`.
+    /// The time when the rule expires because of its `hard_timeout`, in seconds since 1970 (UTC); `None` for a
+    /// rule without a `hard_timeout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
     /// The rule's rank when a full table evicts rules.
@@ -211,7 +214,8 @@ impl<'a> KeptRule<'a> {
         RulePlace { table: self.table, priority: self.priority, matching: self.matching.clone() }
     }
 
-    /// The request that adds the rule to a bridge; `None` if the rule has expired, unless its timeouts are to be whole.
+    /// The request that adds the rule to a bridge; `None` if the rule has expired, unless its timeouts are to
+    /// be whole.
     ///
     /// # Errors
     /// The match cannot be read.

@@ -23,8 +23,8 @@ impl StateDirectory {
     /// Locks the directory, and makes it if it does not exist.
     ///
     /// # Errors
-    /// The directory cannot be made or opened, another user than root owns it or can make files in it, or another switch
-    /// has locked it.
+    /// The directory cannot be made or opened, another user than root owns it or can make files in it, or
+    /// another switch has locked it.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let trust = Trust::of_process().map_err(StateError::directory)?;
         trust.private_folder(path, Missing::Create).map_err(StateError::directory)?;
@@ -33,8 +33,8 @@ impl StateDirectory {
         Ok(Self { path: path.to_owned(), lock })
     }
 
-    /// The directory that another program has locked, whose lock this program takes over. `lock` is a descriptor of the lock
-    /// file.
+    /// The directory that another program has locked, whose lock this program takes over. `lock` is a
+    /// descriptor of the lock file.
     ///
     /// # Errors
     /// The lock is not the other program's any more.
@@ -64,9 +64,10 @@ impl StateDirectory {
         Contents::read(&self.journal())
     }
 
-    /// Returns the state that the contents of the journal keep, and the journal to append to. If the end of the journal is
-    /// torn, a line in the log says so, a copy of the file is left beside the journal, and no journal is returned: the
-    /// caller has to make a new one. No journal is returned either if an older version has written it.
+    /// Returns the state that the contents of the journal keep, and the journal to append to. If the end of the
+    /// journal is torn, a line in the log says so, a copy of the file is left beside the journal, and no
+    /// journal is returned: the caller has to make a new one. No journal is returned either if an older version
+    /// has written it.
     ///
     /// # Errors
     /// A whole record has bytes that are not a change, or the copy cannot be made.
@@ -94,7 +95,8 @@ impl StateDirectory {
     }
 }
 
-/// Writes a file of the state directory anew. After a crash or a power cut the file is the old one or the new one.
+/// Writes a file of the state directory anew. After a crash or a power cut the file is the old one or the new
+/// one.
 ///
 /// # Errors
 /// The file cannot be written. The old one is still there.
@@ -109,8 +111,8 @@ pub(crate) fn replace_file(path: &Path, contents: &[u8]) -> Result<(), StateErro
     sync_directory(path)
 }
 
-/// Removes a file of the state directory, so that it is not there after a power cut either. A file that is not there is no
-/// error.
+/// Removes a file of the state directory, so that it is not there after a power cut either. A file that is not
+/// there is no error.
 ///
 /// # Errors
 /// The file cannot be removed.

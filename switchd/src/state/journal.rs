@@ -12,8 +12,8 @@
 //! ([`rule_bytes`](super::rule_bytes)). The first record says which parts of matches the numbers in these bytes
 //! mean. In format 1 rules are lines of JSON, too.
 //!
-//! A write that was cut off leaves an incomplete record at the end of the file. The reader ignores an incomplete record, and
-//! tells its caller.
+//! A write that was cut off leaves an incomplete record at the end of the file. The reader ignores an
+//! incomplete record, and tells its caller.
 
 use super::change::Change;
 use super::error::StateError;
@@ -61,8 +61,8 @@ pub(super) struct Torn {
 }
 
 impl Journal {
-    /// Replaces the journal at `path` by a new one with the records that `fill` writes. The old journal stays in place until
-    /// the new one is on the disk.
+    /// Replaces the journal at `path` by a new one with the records that `fill` writes. The old journal stays
+    /// in place until the new one is on the disk.
     ///
     /// # Errors
     /// A file could not be written. The journal at `path` is either the old one or the new one.
@@ -121,8 +121,8 @@ impl Journal {
     }
 }
 
-/// Writes a journal with the records that `fill` writes into an empty file, which `path` names in errors. Returns the file,
-/// and its size in bytes.
+/// Writes a journal with the records that `fill` writes into an empty file, which `path` names in errors.
+/// Returns the file, and its size in bytes.
 pub(super) fn write(
     file: File,
     path: &Path,
@@ -233,7 +233,8 @@ impl Contents {
     /// Takes the bytes of the journal at `path`.
     ///
     /// # Errors
-    /// The bytes do not begin with the title of a journal, or the title names a format that this version does not know.
+    /// The bytes do not begin with the title of a journal, or the title names a format that this version does
+    /// not know.
     pub(super) fn new(path: &Path, bytes: Vec<u8>) -> Result<Self, StateError> {
         let not_a_journal = || StateError::NotAJournal(path.to_owned());
         let (title, _) = line(&bytes).ok_or_else(not_a_journal)?;
@@ -253,8 +254,8 @@ impl Contents {
         self.format == FORMAT
     }
 
-    /// Calls `visit` with the changes of each whole record, in their order. Returns the incomplete record at the end, if
-    /// there is one.
+    /// Calls `visit` with the changes of each whole record, in their order. Returns the incomplete record at
+    /// the end, if there is one.
     ///
     /// # Errors
     /// `visit` refused the changes of a record. The error has the offset of the record.
@@ -279,8 +280,8 @@ impl Contents {
     }
 }
 
-/// The changes of the record at the beginning of `bytes`, and the size of the record in bytes; `None` if the record is
-/// incomplete.
+/// The changes of the record at the beginning of `bytes`, and the size of the record in bytes; `None` if the
+/// record is incomplete.
 fn record(bytes: &[u8]) -> Option<(&[u8], usize)> {
     let (head, rest) = line(bytes)?;
     let (size, crc) = head.strip_prefix("record ")?.split_once(' ')?;

@@ -26,28 +26,28 @@ pub enum StateSync {
     /// Before the command that makes the change ends.
     #[default]
     Always,
-    /// At most a second later. A power cut loses the changes of the last second. If only the process ends, no change is
-    /// lost.
+    /// At most a second later. A power cut loses the changes of the last second. If only the process ends, no
+    /// change is lost.
     Interval,
 }
 
-/// The largest number of steps of transactions that wait in the queue. The keeper does not queue a transaction beyond it;
-/// the thread then writes the journal anew from the tables.
+/// The largest number of steps of transactions that wait in the queue. The keeper does not queue a transaction
+/// beyond it; the thread then writes the journal anew from the tables.
 const MAX_BACKLOG: usize = 2_000_000;
 /// The largest number of messages of a batch.
 const BATCH: usize = 1024;
 /// A batch with as many bytes of records takes no further message.
 const BATCH_SIZE: usize = 8 << 20;
-/// The time from a write that failed to the next one, and with [`StateSync::Interval`] from a change until it is on the
-/// disk.
+/// The time from a write that failed to the next one, and with [`StateSync::Interval`] from a change until it
+/// is on the disk.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The time between two signs that somebody still waits for the disk.
 const WAIT_STEP: Duration = Duration::from_millis(500);
 /// A journal that has as many bytes more than four times what it would have if it were new is written anew.
 const SMALL: u64 = 4 << 20;
 
-/// The observer of a policy whose changes are kept. It puts each change into a queue, and never waits for the disk. See
-/// the [module](super).
+/// The observer of a policy whose changes are kept. It puts each change into a queue, and never waits for the
+/// disk. See the [module](super).
 #[derive(Debug)]
 pub struct Keeper {
     intake: Sender<Intake>,
@@ -72,7 +72,8 @@ enum Intake {
     Wanted(Box<Desired>),
     /// The command line and the file name these bridges and ports from now on.
     Configured(Box<Desired>),
-    /// The tables have been restored. Changes behind this message go into the journal, changes before it do not.
+    /// The tables have been restored. Changes behind this message go into the journal, changes before it do
+    /// not.
     Begin(Box<Beginning>),
     /// The sender gets an answer once all messages before this one are written.
     Wait(Sender<Result<(), StateError>>),
@@ -91,8 +92,8 @@ pub struct Beginning {
     pub journal: Option<Journal>,
     /// The size in bytes that a new journal would have, estimated.
     pub new_size: u64,
-    /// The names of the bridges that the journal has and the switch does not start with. Their records end here, so that a
-    /// later bridge of the same name does not get their rules.
+    /// The names of the bridges that the journal has and the switch does not start with. Their records end
+    /// here, so that a later bridge of the same name does not get their rules.
     pub gone: Vec<String>,
 }
 
@@ -126,7 +127,8 @@ impl Keeper {
     /// twice a second.
     ///
     /// # Errors
-    /// The journal could not be written. The changes are in force all the same, and the thread tries again every second.
+    /// The journal could not be written. The changes are in force all the same, and the thread tries again
+    /// every second.
     pub fn wait(&self, step: &dyn Fn()) -> Result<(), StateError> {
         let (sender, receiver) = channel::bounded(1);
         let _ = self.intake.send(Intake::Wait(sender));
@@ -173,7 +175,8 @@ impl Observer for Keeper {
     }
 }
 
-/// The thread that writes the journal. Dropping this value has the thread write all queued changes and waits for its end.
+/// The thread that writes the journal. Dropping this value has the thread write all queued changes and waits
+/// for its end.
 #[derive(Debug)]
 pub struct KeeperThread {
     intake: Sender<Intake>,
@@ -181,8 +184,8 @@ pub struct KeeperThread {
 }
 
 impl KeeperThread {
-    /// Starts the thread, which writes the changes of `policy` that `keeper` queues into the journal of `directory`. `epoch`
-    /// is the zero of the switch's clock.
+    /// Starts the thread, which writes the changes of `policy` that `keeper` queues into the journal of
+    /// `directory`. `epoch` is the zero of the switch's clock.
     ///
     /// # Errors
     /// No thread could be had.
@@ -338,8 +341,8 @@ impl Writer {
         self.desired = Some((configured, wanted));
     }
 
-    /// Whether the rules, groups and hosts of a bridge are kept. Those of a bridge that is not wanted any more are: their
-    /// records end with one that says so.
+    /// Whether the rules, groups and hosts of a bridge are kept. Those of a bridge that is not wanted any more
+    /// are: their records end with one that says so.
     fn keeps(&self, name: &str) -> bool {
         let wanted = self.desired.as_ref().and_then(|(_, wanted)| wanted.bridge(name).ok());
         wanted.is_none_or(|bridge| bridge.persist)
@@ -377,7 +380,8 @@ impl Writer {
         }
     }
 
-    /// Writes records. With `now`, the disk has all records afterwards, and a write that failed is tried again at once.
+    /// Writes records. With `now`, the disk has all records afterwards, and a write that failed is tried again
+    /// at once.
     fn write(&mut self, records: &[u8], now: bool) -> Result<(), StateError> {
         if self.desired.is_none() {
             return Ok(());
@@ -472,8 +476,8 @@ impl Writer {
     }
 }
 
-/// The bridges and ports that are kept of those that are wanted. Of a bridge that does not persist only the ports are kept
-/// that the configuration names, as it names them.
+/// The bridges and ports that are kept of those that are wanted. Of a bridge that does not persist only the
+/// ports are kept that the configuration names, as it names them.
 fn persistent(mut wanted: Desired, configured: &Desired) -> Desired {
     for bridge in wanted.bridges.iter_mut().filter(|bridge| !bridge.persist) {
         let ports = configured.bridge(&bridge.name).map(|bridge| bridge.ports.clone());

@@ -1,14 +1,15 @@
 //! The bridges and ports that a switch starts with: the kept ones, changed where the configuration has changed.
 //!
-//! The configuration is what the command line and the configuration file say. The merge compares it with the configuration
-//! of the last start:
+//! The configuration is what the command line and the configuration file say. The merge compares it with the
+//! configuration of the last start:
 //!
 //! - A bridge or port that is the same in both stays as commands have left it: changed, or taken away.
 //! - A bridge or port that is new or different in the configuration is taken from the configuration.
 //! - A bridge or port that the configuration does not name any more is taken away.
 //! - A bridge or port that the configuration never named stays: a command has added it.
 //!
-//! A configuration without bridges changes nothing. At the first start, such a configuration means one empty bridge.
+//! A configuration without bridges changes nothing. At the first start, such a configuration means one empty
+//! bridge.
 
 use super::error::StateError;
 use super::kept::Kept;
@@ -30,8 +31,8 @@ impl Kept<'_> {
         Ok(merge(self.configured.as_ref().unwrap_or(&Desired::default()), wanted, configured)?)
     }
 
-    /// The configuration that the next start has to compare with: `configured`, with the bridges of the last start if it
-    /// has none itself.
+    /// The configuration that the next start has to compare with: `configured`, with the bridges of the last
+    /// start if it has none itself.
     pub fn configuration(&self, configured: &Desired) -> Desired {
         configuration(self.configured.as_ref().unwrap_or(&Desired::default()), configured)
     }
@@ -77,8 +78,8 @@ pub(crate) fn merge(
     Ok(merged)
 }
 
-/// The configuration that the next one is to be compared with: `configured`, with the bridges of `before` if it has none
-/// itself.
+/// The configuration that the next one is to be compared with: `configured`, with the bridges of `before` if it
+/// has none itself.
 pub(crate) fn configuration(before: &Desired, configured: &Desired) -> Desired {
     if !configured.bridges.is_empty() {
         return configured.clone();
@@ -105,8 +106,8 @@ fn one<T: PartialEq + Clone>(kept: &T, then: Option<&T>, now: &T) -> T {
     if then.is_some_and(|then| then == now) { kept.clone() } else { now.clone() }
 }
 
-/// A bridge without ports. A setting is that of the configuration `now` if it differs from the one `then`, and the kept one
-/// otherwise. All controllers together are one setting.
+/// A bridge without ports. A setting is that of the configuration `now` if it differs from the one `then`, and
+/// the kept one otherwise. All controllers together are one setting.
 fn settings(kept: &Bridge, then: Option<&Bridge>, now: &Bridge) -> Bridge {
     Bridge {
         name: kept.name.clone(),

@@ -1,4 +1,5 @@
-//! State that survives the process: bridges, ports, rules, groups and static hosts, kept in a directory (`--state`).
+//! State that survives the process: bridges, ports, rules, groups and static hosts, kept in a directory
+//! (`--state`).
 //!
 //! ```text
 //! policy ─ Observed ─┐
@@ -6,18 +7,19 @@
 //! start: Journal → Kept → Desired, rules, groups and hosts of each bridge
 //! ```
 //!
-//! The [`Keeper`] observes the policy, and the reconciler tells it of changed bridges and ports. The keeper's thread makes a
-//! record of each transaction and appends the record to a `journal`. Before a session answers a command, it waits until
-//! the journal has the changes of the command ([`Keeper::wait`]). Changes of several sessions share one write.
+//! The [`Keeper`] observes the policy, and the reconciler tells it of changed bridges and ports. The keeper's
+//! thread makes a record of each transaction and appends the record to a `journal`. Before a session answers a
+//! command, it waits until the journal has the changes of the command ([`Keeper::wait`]). Changes of several
+//! sessions share one write.
 //!
-//! A [`Change`] gives the new state of one thing ("the rule at this place has these actions"), never a difference to the old
-//! state. Reading a change twice therefore does no harm. The thread relies on it when it writes the journal anew from
-//! the tables while other threads change them: a change that the tables had already is appended once more. The thread
-//! writes the journal anew at the first start, when the journal has grown, when too many changes waited in the queue,
-//! and after a write that failed.
+//! A [`Change`] gives the new state of one thing ("the rule at this place has these actions"), never a
+//! difference to the old state. Reading a change twice therefore does no harm. The thread relies on it when it
+//! writes the journal anew from the tables while other threads change them: a change that the tables had
+//! already is appended once more. The thread writes the journal anew at the first start, when the journal has
+//! grown, when too many changes waited in the queue, and after a write that failed.
 //!
-//! At the start [`Kept`] reads the records. `merge` merges the kept bridges and ports with those of the command line and the
-//! configuration file. Counters and learned hosts are not kept.
+//! At the start [`Kept`] reads the records. `merge` merges the kept bridges and ports with those of the command
+//! line and the configuration file. Counters and learned hosts are not kept.
 
 mod change;
 mod directory;

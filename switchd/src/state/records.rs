@@ -15,8 +15,8 @@ use std::time::Duration;
 /// A record with as many bytes gets no further rule: the next record begins.
 const RECORD_SIZE: usize = 1 << 20;
 
-/// Appends a record of a transaction's effects on the bridge called `name`. Returns false if the policy has freed some of
-/// the removed rules already, so that the record is not complete.
+/// Appends a record of a transaction's effects on the bridge called `name`. Returns false if the policy has
+/// freed some of the removed rules already, so that the record is not complete.
 pub(super) fn effects(
     out: &mut Vec<u8>,
     policy: &Policy,
@@ -54,7 +54,8 @@ pub(super) fn effects(
     is_complete
 }
 
-/// Whether a change of the MAC table can be about a static host. Only a user adds static hosts, and they do not age.
+/// Whether a change of the MAC table can be about a static host. Only a user adds static hosts, and they do not
+/// age.
 pub(super) fn may_be_static(change: &HostChange) -> bool {
     use flowtable::policy::mac_table::Forgetting::Flushed;
     matches!(change.what, HostEvent::Given { .. } | HostEvent::Forgotten { why: Flushed, .. })
@@ -82,8 +83,8 @@ pub(super) fn changes(out: &mut Vec<u8>, changes: &[Change<'_>]) {
     record.finish();
 }
 
-/// Writes records of all groups, meters, rules and static hosts of a bridge. Other threads may change them meanwhile; the policy
-/// tells the keeper of these changes, and the keeper appends further records.
+/// Writes records of all groups, meters, rules and static hosts of a bridge. Other threads may change them
+/// meanwhile; the policy tells the keeper of these changes, and the keeper appends further records.
 pub(super) fn everything(
     to: &mut Filling,
     bridge: Bridge<'_>,

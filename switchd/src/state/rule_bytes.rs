@@ -1,4 +1,5 @@
-//! Rules as bytes. Most changes of a journal are about rules, so these have a form that is quick to write and to read.
+//! Rules as bytes. Most changes of a journal are about rules, so these have a form that is quick to write and
+//! to read.
 //!
 //! ```text
 //! u8                      1: the bridge has this rule; 2: the bridge has no rule at this place
@@ -17,9 +18,10 @@
 //! actions                 up to the end: a byte for the kind of each action, and its arguments
 //! ```
 //!
-//! Numbers are little-endian. An action is 1 and the port of an `output` without a `max_len` (`u16`), 2 and the number of a `group` (`u32`), 3 and
-//! the table of a `goto_table` (`u8`), or 0, a size (`u32`), and as many bytes of the action's JSON.
-//! The form is part of the journal's format: a journal with another form gets another number of the format.
+//! Numbers are little-endian. An action is 1 and the port of an `output` without a `max_len` (`u16`), 2 and the
+//! number of a `group` (`u32`), 3 and the table of a `goto_table` (`u8`), or 0, a size (`u32`), and as many
+//! bytes of the action's JSON. The form is part of the journal's format: a journal with another form gets
+//! another number of the format.
 
 use super::change::{Change, KeptRule, RulePlace, seconds_since_1970};
 use flow::Match;
@@ -172,7 +174,8 @@ impl AddedRules {
         self.count += 1;
     }
 
-    /// The changes that `effects` made, as bytes; `None` if the transaction did anything but add the rules of these requests.
+    /// The changes that `effects` made, as bytes; `None` if the transaction did anything but add the rules of
+    /// these requests.
     pub(super) fn changes_of(&self, effects: &Effects) -> Option<&[u8]> {
         let is_all = !self.has_others && effects.additions() == Some(self.count);
         is_all.then_some(&self.bytes)
@@ -254,8 +257,8 @@ pub(super) fn is_rule(first: u8) -> bool {
     matches!(first, RULE | NO_RULE)
 }
 
-/// Takes the change about a rule off the front of `bytes`. `unpacker` knows the matches of the journal. `None` if these bytes
-/// are none.
+/// Takes the change about a rule off the front of `bytes`. `unpacker` knows the matches of the journal. `None`
+/// if these bytes are none.
 pub(super) fn take<'a>(bytes: &mut &'a [u8], unpacker: &Unpacker) -> Option<Change<'a>> {
     let [what] = *array(bytes)?;
     let mut from = take_sized(bytes)?;

@@ -1,4 +1,5 @@
-//! A journal in memory of everything that a switch has at one moment, for the program that takes over from this one.
+//! A journal in memory of everything that a switch has at one moment, for the program that takes over from this
+//! one.
 
 use super::change::Change;
 use super::error::StateError;
@@ -17,8 +18,8 @@ use std::time::Duration;
 /// The name of a snapshot in errors.
 const NAME: &str = "the state that is handed over";
 
-/// The bytes of a journal that has the configuration of the last start, the bridges and ports that are wanted, and all rules,
-/// groups and static hosts. Nobody may change them meanwhile.
+/// The bytes of a journal that has the configuration of the last start, the bridges and ports that are wanted,
+/// and all rules, groups and static hosts. Nobody may change them meanwhile.
 ///
 /// # Errors
 /// The kernel has no memory left.

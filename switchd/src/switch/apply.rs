@@ -35,7 +35,8 @@ pub(super) struct Revisions {
 }
 
 impl Revisions {
-    /// No change, and the history of a state directory. `configured` is what the command line and the file name.
+    /// No change, and the history of a state directory. `configured` is what the command line and the file
+    /// name.
     ///
     /// # Errors
     /// The history cannot be read.
@@ -104,7 +105,8 @@ pub enum ApplyError {
 }
 
 impl Switch {
-    /// What has to be done to make the switch as `wanted` says. Nothing is changed. `step` is called now and then.
+    /// What has to be done to make the switch as `wanted` says. Nothing is changed. `step` is called now and
+    /// then.
     ///
     /// # Errors
     /// Why [`Switch::apply`] would refuse.
@@ -115,8 +117,9 @@ impl Switch {
         Ok(plan(&before, &wanted))
     }
 
-    /// Makes the switch as `wanted` says, or leaves all as it is. Returns what was done. With `confirm`, the change is taken
-    /// back after that time unless [`Switch::confirm`] is called. `step` is called now and then.
+    /// Makes the switch as `wanted` says, or leaves all as it is. Returns what was done. With `confirm`, the
+    /// change is taken back after that time unless [`Switch::confirm`] is called. `step` is called now and
+    /// then.
     ///
     /// # Errors
     /// Another change waits to be confirmed, or the switch cannot be as it is wanted. All is as before then.
@@ -135,12 +138,13 @@ impl Switch {
         self.carry_out(&before, &wanted, author, confirm, Tolerance::MissingDevice, step)
     }
 
-    /// Changes what the configuration changes: `configured` is what the command line and the file say now, and is compared
-    /// with what they said before. What commands have changed and the configuration has not stays. Returns what was done.
+    /// Changes what the configuration changes: `configured` is what the command line and the file say now, and
+    /// is compared with what they said before. What commands have changed and the configuration has not stays.
+    /// Returns what was done.
     ///
     /// # Errors
-    /// A change waits to be confirmed, the configuration contradicts what commands have added, or a privilege is missing. All
-    /// is as before then.
+    /// A change waits to be confirmed, the configuration contradicts what commands have added, or a privilege
+    /// is missing. All is as before then.
     pub fn reconfigure(
         &self,
         configured: &Desired,
@@ -187,8 +191,8 @@ impl Switch {
         Ok(author)
     }
 
-    /// Takes back the change that waits to be confirmed. If none waits, returns to a state of the history, by default the
-    /// last one. Returns what was done.
+    /// Takes back the change that waits to be confirmed. If none waits, returns to a state of the history, by
+    /// default the last one. Returns what was done.
     ///
     /// # Errors
     /// A change waits and `to` names a state; the history has no such state; or the switch cannot be as it was.
@@ -238,8 +242,8 @@ impl Switch {
         self.revisions.history.lock().entries()
     }
 
-    /// Remembers the state before a change that somebody has made otherwise. A state that cannot be written is left out,
-    /// and the log says so.
+    /// Remembers the state before a change that somebody has made otherwise. A state that cannot be written is
+    /// left out, and the log says so.
     pub fn remember(&self, before: &SavedSwitch, author: &Author) {
         let lines = plan(before, &SavedSwitch::of(self));
         if lines.is_empty() {
@@ -317,8 +321,8 @@ impl Switch {
         Ok(wanted)
     }
 
-    /// Makes the switch as it is wanted, remembers the state before, and waits to be confirmed if that is wanted. The caller
-    /// holds the lock of changes.
+    /// Makes the switch as it is wanted, remembers the state before, and waits to be confirmed if that is
+    /// wanted. The caller holds the lock of changes.
     fn carry_out(
         &self,
         before: &SavedSwitch,
@@ -357,8 +361,8 @@ impl Switch {
         Ok(lines)
     }
 
-    /// Returns to the state before a change that was to be confirmed. The caller holds the lock of changes, and has taken
-    /// the trial out of its place.
+    /// Returns to the state before a change that was to be confirmed. The caller holds the lock of changes, and
+    /// has taken the trial out of its place.
     fn take_back(
         &self,
         mut trial: Trial,

@@ -33,8 +33,8 @@ impl Switch {
         slots.iter().filter_map(|slot| Some((slot.port_no()?.0, slot.bfd.clone()?))).collect()
     }
 
-    /// The sessions that another program is to go on with: bridge and name of the port, the session, and whether the remote
-    /// end counts as down.
+    /// The sessions that another program is to go on with: bridge and name of the port, the session, and
+    /// whether the remote end counts as down.
     pub(crate) fn give_sessions(&self) -> Vec<(String, String, GivenSession, bool)> {
         let slots = self.slots.lock();
         let given = slots.iter().filter_map(|slot| {

@@ -1,5 +1,5 @@
-//! The switch's side of a hand-over ([`crate::takeover`]): describes the ports, stops and starts the workers, and makes a
-//! switch of what another program hands over.
+//! The switch's side of a hand-over ([`crate::takeover`]): describes the ports, stops and starts the workers,
+//! and makes a switch of what another program hands over.
 
 use super::apply::Revisions;
 use super::reconcile::Tolerance;
@@ -70,8 +70,8 @@ pub(crate) struct Inheritance<'a> {
     pub(crate) kernel: KernelStart,
 }
 
-/// The ports of another program that this one has not taken over yet, by bridge and name. `None` when nothing is
-/// to be taken over.
+/// The ports of another program that this one has not taken over yet, by bridge and name. `None` when nothing
+/// is to be taken over.
 #[derive(Default)]
 pub(crate) struct TakenPorts(Mutex<Option<HashMap<(String, String), HandedPort>>>);
 
@@ -141,8 +141,8 @@ impl Switch {
         Ok((ports, fds))
     }
 
-    /// Descriptions of the receive queues of each port, in the order in which they were opened: the kernel shares flows
-    /// among them in this order.
+    /// Descriptions of the receive queues of each port, in the order in which they were opened: the kernel
+    /// shares flows among them in this order.
     fn describe_queues(
         &self,
         waiting: impl Fn(),
@@ -234,8 +234,8 @@ impl Switch {
         }
     }
 
-    /// Makes a switch of what another program hands over. The workers pause, and the devices belong to the other program
-    /// until [`Switch::own_ports`].
+    /// Makes a switch of what another program hands over. The workers pause, and the devices belong to the
+    /// other program until [`Switch::own_ports`].
     ///
     /// # Errors
     /// A device cannot be taken over, or a rule is refused. The other program's devices are as they were.
@@ -286,8 +286,8 @@ impl Switch {
         }
     }
 
-    /// The other program does not use the devices any more: they are this switch's, which puts them back at its end. Returns
-    /// the number of devices that a third program has locked in between.
+    /// The other program does not use the devices any more: they are this switch's, which puts them back at its
+    /// end. Returns the number of devices that a third program has locked in between.
     pub(crate) fn own_ports(&self) -> usize {
         self.slots.lock().iter_mut().filter_map(|slot| slot.port.as_mut()).for_each(|p| p.own());
         ::ports::take_promised_locks()

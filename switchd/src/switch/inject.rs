@@ -1,7 +1,7 @@
 //! Packets that somebody made by hand, and those that controllers have resumed.
 //!
-//! The first worker sends them, in their order and between two of its batches: it has a send queue of every port, and
-//! after it has answered, what the packet did is in every counter.
+//! The first worker sends them, in their order and between two of its batches: it has a send queue of every
+//! port, and after it has answered, what the packet did is in every counter.
 
 use super::OnBridge;
 use crate::bridge::packet_out;
@@ -11,21 +11,22 @@ use flow::packet_out::PacketOut;
 use flowtable::datapath::{Ingress, Resumed};
 
 impl OnBridge<'_> {
-    /// Sends a packet, and returns what became of it; `None` if the switch is about to end, or if the packet is too short to be
-    /// a frame.
+    /// Sends a packet, and returns what became of it; `None` if the switch is about to end, or if the packet is
+    /// too short to be a frame.
     pub(crate) fn inject(&self, packet: PacketOut) -> Option<Injected> {
         self.begin_to_inject(packet)?.recv().ok()
     }
 
-    /// Begins to send a packet, behind those that other calls have begun to send before. The channel receives what became of
-    /// the packet; it is closed without that if the switch ends. `None` as in [`inject`](Self::inject).
+    /// Begins to send a packet, behind those that other calls have begun to send before. The channel receives
+    /// what became of the packet; it is closed without that if the switch ends. `None` as in
+    /// [`inject`](Self::inject).
     pub(crate) fn begin_to_inject(&self, packet: PacketOut) -> Option<Receiver<Injected>> {
         let ingress = packet_out::ingress(self.bridge(), &packet)?;
         self.hand_in(ingress, HandedIn::PacketOut(packet))
     }
 
-    /// Goes on with a packet that has waited for a controller, and returns what became of it; `None` if the switch is about
-    /// to end.
+    /// Goes on with a packet that has waited for a controller, and returns what became of it; `None` if the
+    /// switch is about to end.
     pub(crate) fn resume(&self, resumed: Resumed) -> Option<Injected> {
         let ingress = packet_out::ingress_at(self.bridge(), resumed.state.in_port.get());
         self.hand_in(ingress, HandedIn::Resumed(resumed))?.recv().ok()

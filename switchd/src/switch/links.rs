@@ -147,9 +147,9 @@ impl Switch {
         None
     }
 
-    /// Closes the ports whose devices are in a network namespace that no longer has its name, and opens them in the
-    /// namespace that has the name now. The kernel sends no event about the end of a namespace. `now` is the inode number
-    /// of the namespace that has the name; `None` if there is none.
+    /// Closes the ports whose devices are in a network namespace that no longer has its name, and opens them in
+    /// the namespace that has the name now. The kernel sends no event about the end of a namespace. `now` is
+    /// the inode number of the namespace that has the name; `None` if there is none.
     pub(crate) fn leave_former_netns(&self, netns: &NetnsName, now: Option<u64>) {
         let mut slots = self.slots.lock();
         let is_elsewhere = |slot: &&mut PortSlot| {
@@ -166,9 +166,9 @@ impl Switch {
         self.open_again(retries);
     }
 
-    /// Looks at the devices of these ports again after they were opened: events about them were not heard before. The
-    /// kernel is asked without the lock on ports, once for all devices if there are several: each question waits
-    /// for its turn at the kernel's lock on devices.
+    /// Looks at the devices of these ports again after they were opened: events about them were not heard
+    /// before. The kernel is asked without the lock on ports, once for all devices if there are several: each
+    /// question waits for its turn at the kernel's lock on devices.
     pub(super) fn look_again(&self, ports: &[PortRef]) {
         let wanted: HashSet<PortRef> = ports.iter().copied().collect();
         let is_meant = |slot: &PortSlot| {

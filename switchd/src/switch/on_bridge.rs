@@ -93,7 +93,8 @@ impl<'a> OnBridge<'a> {
     /// Edits the overlays of this bridge and makes them so.
     ///
     /// # Errors
-    /// That of the edit, with nothing changed, or that of the first port that cannot be opened; such ports are not wanted then.
+    /// That of the edit, with nothing changed, or that of the first port that cannot be opened; such ports are
+    /// not wanted then.
     pub fn change_overlays(
         &self,
         edit: impl FnOnce(&mut Desired) -> Result<(), DesiredError>,

@@ -1,8 +1,8 @@
 //! The device of a port is opened in two steps, so that many ports start fast.
 //!
-//! First the device is made ready: it is shielded from the host's stack, and set up. Then its packet sockets are opened. For each
-//! change of a device the kernel looks at every packet socket of the namespace, so that whoever opens a thousand ports makes all
-//! of them ready before the first socket is there.
+//! First the device is made ready: it is shielded from the host's stack, and set up. Then its packet sockets
+//! are opened. For each change of a device the kernel looks at every packet socket of the namespace, so that
+//! whoever opens a thousand ports makes all of them ready before the first socket is there.
 
 use super::Switch;
 use super::handover::Taken;
@@ -20,7 +20,8 @@ pub(super) enum ReadyPort {
     Device(Ready),
     /// Another program hands the device over.
     Handed(Target, HandedPort),
-    /// The port is a tunnel. `shares_port`: another program, which does not hand its sockets over, may have them open.
+    /// The port is a tunnel. `shares_port`: another program, which does not hand its sockets over, may have
+    /// them open.
     Tunnel { tunnel: Box<TunnelTarget>, shares_port: bool },
 }
 
@@ -52,7 +53,8 @@ impl Switch {
         }
     }
 
-    /// Opens the device of a port of a bridge, with receive rings of this size unless its options say another one.
+    /// Opens the device of a port of a bridge, with receive rings of this size unless its options say another
+    /// one.
     ///
     /// # Errors
     /// The device has gone, or the kernel has no memory left. The device is as it was before it was made ready.

@@ -24,8 +24,8 @@ use flowtable::policy::PortRef;
 use flowtable::policy::ports::{Attachment, PatchCounters, PatchPort, PortInfo, TunnelEgress};
 use std::sync::Arc;
 
-/// A port that was taken from the workers. Dropping this value closes the port's sockets, which takes longer than a
-/// worker has, and gives its device back.
+/// A port that was taken from the workers. Dropping this value closes the port's sockets, which takes longer
+/// than a worker has, and gives its device back.
 pub(super) struct Closing {
     queues: Vec<Detached>,
     port: Option<Port>,
@@ -76,12 +76,12 @@ impl Switch {
         slots.insert(index, slot);
     }
 
-    /// Opens the device of a port that has a place, if it is ready ([`Switch::make_ready`]). A port whose device cannot be opened
-    /// gets the device later if `tolerance` covers the reason.
+    /// Opens the device of a port that has a place, if it is ready ([`Switch::make_ready`]). A port whose
+    /// device cannot be opened gets the device later if `tolerance` covers the reason.
     ///
     /// # Errors
-    /// The device cannot be opened, and `tolerance` does not cover the reason. The port has its place still, and is
-    /// not tried again.
+    /// The device cannot be opened, and `tolerance` does not cover the reason. The port has its place still,
+    /// and is not tried again.
     pub(super) fn open_installed(
         &self,
         at: PortRef,
@@ -107,8 +107,8 @@ impl Switch {
         Ok(())
     }
 
-    /// Gives a port its device, which was opened with receive rings of this size unless the port's options say another
-    /// one, or the state that says why it has none.
+    /// Gives a port its device, which was opened with receive rings of this size unless the port's options say
+    /// another one, or the state that says why it has none.
     pub(super) fn take_opened(
         &self,
         slot: &mut PortSlot,
@@ -342,8 +342,8 @@ impl Switch {
     }
 }
 
-/// The number by which workers know the receive queues of an endpoint of tunnels. Ports have numbers from the other end of the
-/// range.
+/// The number by which workers know the receive queues of an endpoint of tunnels. Ports have numbers from the
+/// other end of the range.
 fn endpoint_number(number: u16) -> PortNo {
     PortNo(u16::MAX - 1 - number)
 }

@@ -1,11 +1,12 @@
 //! The reconciler: makes the switch as it is wanted.
 //!
-//! Every change of bridges and ports is an edit of [`Desired`], whoever asks for it. The difference to the state that
-//! was wanted before is carried out here, step by step. An edit that contradicts the state is refused before the first
-//! step. Only opening a device can fail after that; then the port is taken out of the wanted state again.
+//! Every change of bridges and ports is an edit of [`Desired`], whoever asks for it. The difference to the
+//! state that was wanted before is carried out here, step by step. An edit that contradicts the state is
+//! refused before the first step. Only opening a device can fail after that; then the port is taken out of the
+//! wanted state again.
 //!
-//! Opening or closing a device takes milliseconds, and many devices at once take no longer. The lock on the wanted
-//! state is not held meanwhile, so that neither other changes nor readers of the state wait.
+//! Opening or closing a device takes milliseconds, and many devices at once take no longer. The lock on the
+//! wanted state is not held meanwhile, so that neither other changes nor readers of the state wait.
 
 use super::opening::ReadyPort;
 use super::ports::Closing;
@@ -171,8 +172,9 @@ impl Switch {
     /// Edits what is wanted and makes it so.
     ///
     /// # Errors
-    /// That of the edit, with nothing changed; or that of the first device that could not be opened and whose error
-    /// `tolerance` does not cover. The ports of such devices are not wanted any more then; everything else is done.
+    /// That of the edit, with nothing changed; or that of the first device that could not be opened and whose
+    /// error `tolerance` does not cover. The ports of such devices are not wanted any more then; everything
+    /// else is done.
     pub(super) fn reconcile<T, E: Into<StartError>>(
         &self,
         tolerance: Tolerance,
@@ -181,8 +183,8 @@ impl Switch {
         let mut desired = self.desired.lock();
         let mut wanted = desired.clone();
         let answer = edit(&mut wanted).map_err(Into::into)?;
-        // Before the steps: rules that are kept of a bridge that is not wanted any more do no harm, and a bridge that is
-        // wanted must not be found without its rules.
+        // Before the steps: rules that are kept of a bridge that is not wanted any more do no harm, and a
+        // bridge that is wanted must not be found without its rules.
         self.keep(&wanted);
         let settings = wanted.settings.resolved();
         let (mut closing, mut opening) = (Vec::new(), Vec::new());
@@ -346,7 +348,8 @@ impl Switch {
         opened
     }
 
-    /// Keeps what is wanted now, if this switch keeps state. The lock of `desired` puts changes into their order.
+    /// Keeps what is wanted now, if this switch keeps state. The lock of `desired` puts changes into their
+    /// order.
     fn keep(&self, desired: &Desired) {
         if let Some(keeper) = &self.keeper {
             keeper.want(desired);
@@ -363,16 +366,16 @@ impl Switch {
     }
 }
 
-/// What may be wrong with the device of a port that is to be opened. The port stays then, and gets its device later.
-/// Anything else is an error, and the port goes.
+/// What may be wrong with the device of a port that is to be opened. The port stays then, and gets its device
+/// later. Anything else is an error, and the port goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tolerance {
     /// Each device must be there and usable.
     Nothing,
     /// The device may be missing.
     MissingDevice,
-    /// The device may be missing or unusable. Only a privilege that this process lacks is an error: it would keep the
-    /// port waiting for ever.
+    /// The device may be missing or unusable. Only a privilege that this process lacks is an error: it would
+    /// keep the port waiting for ever.
     AllButPrivileges,
 }
 

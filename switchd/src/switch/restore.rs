@@ -9,8 +9,8 @@ use flowtable::policy::mac_table::MacKey;
 use tracing::warn;
 
 impl Switch {
-    /// Makes the bridges that are wanted, still without ports, and gives them the kept rules and groups. No frame can come in
-    /// before the rules are there.
+    /// Makes the bridges that are wanted, still without ports, and gives them the kept rules and groups. No
+    /// frame can come in before the rules are there.
     ///
     /// # Errors
     /// A match cannot be read, or the policy refuses a rule or a group.
@@ -57,8 +57,8 @@ impl Switch {
         });
     }
 
-    /// Gives the bridges their kept static hosts. The ports have been opened before: a port that cannot be opened is removed
-    /// again, and takes its hosts along.
+    /// Gives the bridges their kept static hosts. The ports have been opened before: a port that cannot be
+    /// opened is removed again, and takes its hosts along.
     pub(super) fn restore_hosts(&self, kept: &Kept<'_>) {
         for (name, kept) in &kept.bridges {
             let Some(bridge) = self.on(name) else { continue };
@@ -76,10 +76,12 @@ impl Switch {
         self.keeper.is_some()
     }
 
-    /// Returns once all changes that were made before the call are kept. Returns at once if this switch keeps no state.
+    /// Returns once all changes that were made before the call are kept. Returns at once if this switch keeps
+    /// no state.
     ///
     /// # Errors
-    /// The journal could not be written. The changes are in force all the same, and the keeper tries again every second.
+    /// The journal could not be written. The changes are in force all the same, and the keeper tries again
+    /// every second.
     pub fn wait_until_kept(&self) -> Result<(), StateError> {
         self.wait_until_kept_with(&|| {})
     }

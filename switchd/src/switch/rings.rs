@@ -1,10 +1,10 @@
 //! Receive rings are resized as ports come and go and as their traffic changes.
 //!
-//! The sizes follow a plan ([`crate::ring_budget`]) that is made whenever a port is added or removed, and
-//! twice a second. A new port begins with the size that the plan has for it. Rings that have to shrink for it do so
-//! some moments later, on a thread of their own ([`RingKeeper`]), so that adding a port does not wait for them; until
-//! then all rings together may exceed the budget. Rings grow when no port has come or gone for [`CALM`], and before
-//! another program takes the switch over: for some moments then nobody reads them.
+//! The sizes follow a plan ([`crate::ring_budget`]) that is made whenever a port is added or removed, and twice
+//! a second. A new port begins with the size that the plan has for it. Rings that have to shrink for it do so
+//! some moments later, on a thread of their own ([`RingKeeper`]), so that adding a port does not wait for them;
+//! until then all rings together may exceed the budget. Rings grow when no port has come or gone for [`CALM`],
+//! and before another program takes the switch over: for some moments then nobody reads them.
 
 use super::Switch;
 use crate::parallel;
@@ -105,9 +105,9 @@ impl Switch {
         open.iter_mut().zip(sizes).for_each(|(slot, size)| slot.ring = size);
     }
 
-    /// Gives ports that are in use the larger rings that the plan has for them, before another program takes the rings
-    /// over. Returns when workers read the new ones. A port with several queues keeps its rings, because it could lose a
-    /// frame.
+    /// Gives ports that are in use the larger rings that the plan has for them, before another program takes
+    /// the rings over. Returns when workers read the new ones. A port with several queues keeps its rings,
+    /// because it could lose a frame.
     pub(crate) fn fit_rings_to_traffic(&self) {
         self.note_activity();
         let rate =
@@ -132,8 +132,8 @@ impl Switch {
         }
     }
 
-    /// Plans anew, and resizes the rings that are not as planned: first the ones that shrink, then, if `may_grow`, the
-    /// ones that grow.
+    /// Plans anew, and resizes the rings that are not as planned: first the ones that shrink, then, if
+    /// `may_grow`, the ones that grow.
     fn adjust_rings(&self, may_grow: bool) {
         let (grow, shrink): (Vec<_>, Vec<_>) =
             self.planned_changes(rate_at_rings).into_iter().partition(|change| change.grows);
@@ -180,7 +180,8 @@ impl Switch {
             port.rx_memory = memory;
         }
         slot.open_ring = size;
-        // A worker that has much to do takes its time to empty an old ring, and nobody else is to wait for that.
+        // A worker that has much to do takes its time to empty an old ring, and nobody else is to wait for
+        // that.
         drop(slots);
         // Ends when every worker has given up its old rings or the port, or is gone.
         let old: Vec<_> = finished.iter().collect();

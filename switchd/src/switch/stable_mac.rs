@@ -1,4 +1,5 @@
-//! MAC addresses that stay: of patch ports, of devices that the switch makes, and of bridges that need a datapath id.
+//! MAC addresses that stay: of patch ports, of devices that the switch makes, and of bridges that need a
+//! datapath id.
 
 use ports::netns::Netns;
 use std::os::unix::fs::MetadataExt;
@@ -9,14 +10,14 @@ const MACHINE_ID: &str = "/etc/machine-id";
 /// The name that stands for the machine if it has no other.
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
-/// A locally administered MAC address: the same on this machine for the same name after every restart, and hardly
-/// the same for another name or on another machine.
+/// A locally administered MAC address: the same on this machine for the same name after every restart, and
+/// hardly the same for another name or on another machine.
 pub(super) fn of_name(name: &str) -> [u8; 6] {
     from_words(&[&machine(), name])
 }
 
-/// As [`of_name`], for a port of a bridge. Two switches in two network namespaces of a machine may have ports and
-/// bridges of the same names, and be connected with each other: their ports get different addresses.
+/// As [`of_name`], for a port of a bridge. Two switches in two network namespaces of a machine may have ports
+/// and bridges of the same names, and be connected with each other: their ports get different addresses.
 pub(super) fn of_port(bridge: &str, port: &str) -> [u8; 6] {
     from_words(&[&machine(), namespace(), bridge, port])
 }
@@ -30,8 +31,8 @@ fn machine() -> String {
 /// The result of [`namespace`], once it is known.
 static NAMESPACE: OnceLock<String> = OnceLock::new();
 
-/// The number of the network namespace of the process; empty if it is the namespace of the whole machine, as far as this
-/// process may know. The number stays while the namespace does.
+/// The number of the network namespace of the process; empty if it is the namespace of the whole machine, as
+/// far as this process may know. The number stays while the namespace does.
 pub(crate) fn namespace() -> &'static str {
     NAMESPACE.get_or_init(find_namespace)
 }

@@ -30,7 +30,8 @@ pub struct PortView {
     pub state: PortState,
     /// Whether the host's stack hears it.
     pub shield: Option<Shield>,
-    /// Whether the kernel cache forwards its frames, or why it does not; `None` in a switch without kernel cache.
+    /// Whether the kernel cache forwards its frames, or why it does not; `None` in a switch without kernel
+    /// cache.
     pub kernel_cache: Option<Result<(), String>>,
     /// The device's MTU, while it is open.
     pub mtu: Option<u32>,
@@ -57,7 +58,8 @@ pub struct PortView {
 pub struct TunnelView {
     /// The options that differ from the defaults, as the command line has them.
     pub options: String,
-    /// The MTU of the way that a frame was sent on last, in bytes from the outer IP header on; `None` before the first frame.
+    /// The MTU of the way that a frame was sent on last, in bytes from the outer IP header on; `None` before
+    /// the first frame.
     pub path_mtu: Option<u32>,
     /// Whether the kernel takes several datagrams at once.
     pub sends_groups: bool,

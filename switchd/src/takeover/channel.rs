@@ -1,7 +1,8 @@
-//! The channel between a running program and the one that takes over: messages of a name, bytes and descriptors.
+//! The channel between a running program and the one that takes over: messages of a name, bytes and
+//! descriptors.
 //!
-//! The channel is a pair of Unix sockets that keep the bounds of packets (`SOCK_SEQPACKET`). A message is a packet with
-//! its head, packets with its descriptors, and packets with its bytes.
+//! The channel is a pair of Unix sockets that keep the bounds of packets (`SOCK_SEQPACKET`). A message is a
+//! packet with its head, packets with its descriptors, and packets with its bytes.
 
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -133,8 +134,8 @@ impl Channel {
         }
     }
 
-    /// Receives the next message, for which the other program may take `limit`. Calls `waiting` about twice a second
-    /// meanwhile.
+    /// Receives the next message, for which the other program may take `limit`. Calls `waiting` about twice a
+    /// second meanwhile.
     pub(super) fn receive(
         &self,
         limit: Duration,
@@ -146,8 +147,8 @@ impl Channel {
         let next = |buffer: &mut [u8], fds: &mut Vec<OwnedFd>| loop {
             match self.receive_packet(buffer, fds) {
                 Ok(0) => return Err(ChannelError::Closed),
-                // The other program ended without reading everything. The kernel says so once; what the other program has
-                // sent before comes behind that.
+                // The other program ended without reading everything. The kernel says so once; what the other
+                // program has sent before comes behind that.
                 Err(Errno::CONNRESET) => {}
                 Ok(size) => return Ok(size),
                 Err(Errno::AGAIN | Errno::INTR) if Instant::now() < until => waiting(),

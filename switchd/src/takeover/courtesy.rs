@@ -1,13 +1,13 @@
 //! The new program leaves the processors to the old one while it prepares.
 //!
-//! A receive ring holds the frames of some milliseconds. On a machine with few processors, a worker of the old program that has to
-//! share its processor with a program that starts would miss more than that. So the starter lowers the priority of the new
-//! program, by [`STEP`] steps of nice(2). The new program takes its old priority back before it says that it is ready, because
-//! frames wait for it from then on.
+//! A receive ring holds the frames of some milliseconds. On a machine with few processors, a worker of the old
+//! program that has to share its processor with a program that starts would miss more than that. So the starter
+//! lowers the priority of the new program, by [`STEP`] steps of nice(2). The new program takes its old priority
+//! back before it says that it is ready, because frames wait for it from then on.
 //!
-//! A process may raise its priority only up to a limit (`RLIMIT_NICE`), which most systems set so that it may not. A switch
-//! that begins with the privilege to do so permits itself to return to the priority that it has ([`permit`]), and its
-//! successors inherit this. Without permission the priority stays as it is.
+//! A process may raise its priority only up to a limit (`RLIMIT_NICE`), which most systems set so that it may
+//! not. A switch that begins with the privilege to do so permits itself to return to the priority that it has
+//! ([`permit`]), and its successors inherit this. Without permission the priority stays as it is.
 
 use rustix::process::{
     Pid, Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit,
@@ -19,8 +19,8 @@ use tracing::warn;
 
 /// How much lower the priority is: a process of the usual priority gets ten times as much of a processor.
 const STEP: i32 = 10;
-/// The longest time for which the priority is low. A program with a million rules on a machine without idle processors would
-/// prepare for minutes otherwise, and nothing can be changed meanwhile.
+/// The longest time for which the priority is low. A program with a million rules on a machine without idle
+/// processors would prepare for minutes otherwise, and nothing can be changed meanwhile.
 const LONGEST: Duration = Duration::from_secs(3);
 /// The environment variable that tells a new program the priority to return to, as a number of nice(2).
 pub(super) const VARIABLE: &str = "SWITCHD_NICE";
@@ -30,8 +30,8 @@ fn limit_for(nice: i32) -> u64 {
     (20 - nice).unsigned_abs().into()
 }
 
-/// Permits this process, and those that it starts, to return to the priority that this process has now. The limit stays as it is
-/// without the privilege to raise it.
+/// Permits this process, and those that it starts, to return to the priority that this process has now. The
+/// limit stays as it is without the privilege to raise it.
 pub(crate) fn permit() {
     let Ok(nice) = getpriority_process(None) else { return };
     let wanted = limit_for(nice);
@@ -44,8 +44,8 @@ pub(crate) fn permit() {
     let _ = setrlimit(Resource::Nice, Rlimit { current: Some(wanted), maximum });
 }
 
-/// Lowers the priority of this thread, and of the programs that it starts, if those may return to the present one. Returns the
-/// environment variable, as name and value, which such a program has to be started with.
+/// Lowers the priority of this thread, and of the programs that it starts, if those may return to the present
+/// one. Returns the environment variable, as name and value, which such a program has to be started with.
 pub(super) fn begin() -> Option<(&'static str, String)> {
     let nice = getpriority_process(None).ok()?;
     let may_return = getrlimit(Resource::Nice).current.is_none_or(|limit| limit >= limit_for(nice));

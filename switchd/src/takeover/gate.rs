@@ -1,7 +1,8 @@
 //! The gate through which everybody passes who changes something, so that nothing changes while another program
 //! prepares to take over.
 //!
-//! Commands wait at the closed gate ([`Gate::enter`]). Work that can be done later is left ([`Gate::try_enter`]).
+//! Commands wait at the closed gate ([`Gate::enter`]). Work that can be done later is left
+//! ([`Gate::try_enter`]).
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -85,7 +86,8 @@ impl Gate {
         Some(Passage(self))
     }
 
-    /// Closes the gate, and waits for `limit` until all who are inside have left. Meanwhile `waiting` is called twice a second.
+    /// Closes the gate, and waits for `limit` until all who are inside have left. Meanwhile `waiting` is called
+    /// twice a second.
     ///
     /// # Errors
     /// Somebody else has closed the gate, or somebody is inside still; the gate is as it was.

@@ -27,7 +27,8 @@ pub(crate) struct Successor {
     pub(crate) program: String,
 }
 
-/// Why no other program has taken over. But for [`GiveError::Lost`], this program goes on as if nothing had happened.
+/// Why no other program has taken over. But for [`GiveError::Lost`], this program goes on as if nothing had
+/// happened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GiveError {
     /// Changes are under way.
@@ -55,9 +56,9 @@ pub(crate) enum GiveError {
     Lost(String),
 }
 
-/// Starts `program`, has it take over from this one, and returns when it forwards and takes commands. This program has
-/// nothing to do any more then but to end, and must not put back its devices. `progress` is called now and then, and
-/// `release` when the new program forwards: it frees what the new program makes anew.
+/// Starts `program`, has it take over from this one, and returns when it forwards and takes commands. This
+/// program has nothing to do any more then but to end, and must not put back its devices. `progress` is called
+/// now and then, and `release` when the new program forwards: it frees what the new program makes anew.
 ///
 /// # Errors
 /// [`GiveError`]
@@ -153,8 +154,8 @@ impl<'a, F: Fn()> Hand<'a, F> {
         Ok(Self { switch, channel, process, core, fds, state, progress, _executors })
     }
 
-    /// Has the new program take over. Returns the id of its process, and its name and version. After an error the workers of
-    /// this program go on.
+    /// Has the new program take over. Returns the id of its process, and its name and version. After an error
+    /// the workers of this program go on.
     fn switch_over(&mut self) -> Result<(u32, String), ChannelError> {
         let started = self.receive(message::STARTED, PATIENCE)?;
         let pid = self.process.is(&started.body, started.fds)?;
@@ -184,8 +185,8 @@ impl<'a, F: Fn()> Hand<'a, F> {
         Ok(prepared.text())
     }
 
-    /// Stops the workers, and lets those of the new program go on where they have stopped. If that fails, the workers go on
-    /// themselves.
+    /// Stops the workers, and lets those of the new program go on where they have stopped. If that fails, the
+    /// workers go on themselves.
     fn exchange_workers(&mut self) -> Result<(), ChannelError> {
         let start = Instant::now();
         let positions = self.switch.pause();

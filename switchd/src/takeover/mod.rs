@@ -1,7 +1,8 @@
 //! Another program takes over from the running one without losing a frame (`ofctl restart`).
 //!
-//! The daemon starts its own program file again, which an upgrade may have replaced, with the same arguments (`start` says
-//! through whom). The new program gets one end of a `channel` as its standard input, and prepares while the old one forwards:
+//! The daemon starts its own program file again, which an upgrade may have replaced, with the same arguments
+//! (`start` says through whom). The new program gets one end of a `channel` as its standard input, and prepares
+//! while the old one forwards:
 //!
 //! ```text
 //!        old program (give)                        new program (take)
@@ -19,14 +20,16 @@
 //!  answers the command, and ends without putting devices back
 //! ```
 //!
-//! The new program prepares at a low priority (`courtesy`), so that the workers of the old one keep their processors.
+//! The new program prepares at a low priority (`courtesy`), so that the workers of the old one keep their
+//! processors.
 //!
-//! Until `committed`, whatever goes wrong leaves the old program as it was: it kills the new one, lets its workers go on
-//! and says why. Frames wait in the rings from `positions` to `committed`, which is all that a ring has to bear.
+//! Until `committed`, whatever goes wrong leaves the old program as it was: it kills the new one, lets its
+//! workers go on and says why. Frames wait in the rings from `positions` to `committed`, which is all that a
+//! ring has to bear.
 //!
-//! A hand-over consists of the `Core`, without which there is no switch, and of `sections`. A capability brings a
-//! section of its own along. The old program names all sections at first, and the new one refuses a
-//! section that it does not know, before anything is given up.
+//! A hand-over consists of the `Core`, without which there is no switch, and of `sections`. A capability brings
+//! a section of its own along. The old program names all sections at first, and the new one refuses a section
+//! that it does not know, before anything is given up.
 
 mod channel;
 pub(crate) mod courtesy;
@@ -49,14 +52,16 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// The version of what this module describes. A program takes over from one of the same version or an older one.
+/// The version of what this module describes. A program takes over from one of the same version or an older
+/// one.
 const FORMAT: u32 = 1;
 /// The hidden option that has a program take over from the one at its standard input.
 pub(crate) const OPTION: &str = "take-over";
-/// The hidden option that has a program start itself with [`OPTION`], for the old program at its standard input.
+/// The hidden option that has a program start itself with [`OPTION`], for the old program at its standard
+/// input.
 pub(crate) const START_OPTION: &str = "start-successor";
-/// How long the new program may take to prepare, and how long changes that are under way may take. A million rules
-/// take half a minute.
+/// How long the new program may take to prepare, and how long changes that are under way may take. A million
+/// rules take half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the new program may take to go on where the old one has stopped. It takes some microseconds.
 const SWITCH_OVER: Duration = Duration::from_secs(10);
@@ -69,8 +74,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// This program with its arguments. To be called at the start, because the file may be replaced later; the path is
-    /// what counts then.
+    /// This program with its arguments. To be called at the start, because the file may be replaced later; the
+    /// path is what counts then.
     ///
     /// # Errors
     /// `/proc` is not mounted.
@@ -123,8 +128,9 @@ struct HandoverHello {
     sections: Vec<String>,
 }
 
-/// What a switch cannot be made without. Its descriptors are the control socket, the socket's lock, the lock of kept state
-/// if there is one, the queues of all ports in their order, and programs and maps of the kernel cache if there is one.
+/// What a switch cannot be made without. Its descriptors are the control socket, the socket's lock, the lock of
+/// kept state if there is one, the queues of all ports in their order, and programs and maps of the kernel
+/// cache if there is one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Core {
     /// The zero of the switch's clock, on the monotonic clock of the system.

@@ -1,8 +1,10 @@
-//! The sections of a hand-over: what a part of the switch gives to the next program, and takes over from the last one.
+//! The sections of a hand-over: what a part of the switch gives to the next program, and takes over from the
+//! last one.
 //!
-//! A section is bytes, in JSON so that versions can read each other's. Early sections are given while the old program still
-//! forwards, late ones when the new program has begun to. The old program gives a late section after its last frame, so
-//! that counters are complete; the new one adds them to what it has counted itself meanwhile.
+//! A section is bytes, in JSON so that versions can read each other's. Early sections are given while the old
+//! program still forwards, late ones when the new program has begun to. The old program gives a late section
+//! after its last frame, so that counters are complete; the new one adds them to what it has counted itself
+//! meanwhile.
 
 use crate::bfd::GivenSession;
 use crate::edition::edition;
@@ -197,8 +199,8 @@ fn every_rule() -> FlowMod {
     FlowMod::new(Command::Delete, 0, Match::any(), Vec::new())
 }
 
-/// The place of a rule: its table, its priority, and its match in words, because another version may have other bytes for
-/// the match.
+/// The place of a rule: its table, its priority, and its match in words, because another version may have other
+/// bytes for the match.
 type RulePlace = (TableId, u16, String);
 
 fn place_of(rule: &Entry<'_, Arc<Rule>>) -> RulePlace {

@@ -1,21 +1,22 @@
 //! How the new program is started: as a process whose parent is not the old one when that announces it.
 //!
-//! systemd watches the main process of a service only if that process is a child of systemd: it takes any other for "not our
-//! child", does not notice its end, and at a stop kills it at once. Whether a process is a child is asked when the old program
-//! names its successor, at which time the old program still runs. So the old program starts its successor through a
-//! third process, the *starter*:
+//! systemd watches the main process of a service only if that process is a child of systemd: it takes any other
+//! for "not our child", does not notice its end, and at a stop kills it at once. Whether a process is a child
+//! is asked when the old program names its successor, at which time the old program still runs. So the old
+//! program starts its successor through a third process, the *starter*:
 //!
 //! ```text
 //! old program ──► starter (the new program's file, --start-successor) ──► new program (--take-over)
 //! ```
 //!
-//! All three share the channel. The starter sends the process id and a descriptor of the new program's process, and then waits.
-//! If the new program ends, the starter, as its parent, knows its exit status, sends that, and ends. Once the
-//! new program forwards, the old one kills the starter, and the kernel gives the new program to systemd, or, without systemd, to
-//! process 1 or the closest subreaper, which would get it anyway when the old program ends.
+//! All three share the channel. The starter sends the process id and a descriptor of the new program's process,
+//! and then waits. If the new program ends, the starter, as its parent, knows its exit status, sends that, and
+//! ends. Once the new program forwards, the old one kills the starter, and the kernel gives the new program to
+//! systemd, or, without systemd, to process 1 or the closest subreaper, which would get it anyway when the old
+//! program ends.
 //!
-//! The starter is a program of its own instead of a fork of the old one: a fork would copy the page tables of a switch that
-//! forwards, and would have each of its pages copied at the next write.
+//! The starter is a program of its own instead of a fork of the old one: a fork would copy the page tables of a
+//! switch that forwards, and would have each of its pages copied at the next write.
 
 use super::channel::{Channel, ChannelError};
 use super::{OPTION, PATIENCE, Program, START_OPTION, courtesy, message};
@@ -34,7 +35,8 @@ pub(super) struct NewProcess {
     starter: Child,
     /// Whether `starter` has been waited for.
     is_starter_gone: bool,
-    /// Stays the new program's, even if another process gets the same id later. `None` until the starter has sent it.
+    /// Stays the new program's, even if another process gets the same id later. `None` until the starter has
+    /// sent it.
     pidfd: Option<OwnedFd>,
 }
 
@@ -62,7 +64,8 @@ impl NewProcess {
         Ok(pid)
     }
 
-    /// Ends the starter, so that the new program is a child of process 1 or of a subreaper when this call returns.
+    /// Ends the starter, so that the new program is a child of process 1 or of a subreaper when this call
+    /// returns.
     pub(super) fn let_go(&mut self) {
         if !self.is_starter_gone {
             // Fails if the starter has ended already.
@@ -89,8 +92,8 @@ impl NewProcess {
         }
     }
 
-    /// Kills the new program and its starter, and returns when both have ended. Returns the status of a starter that had
-    /// ended by itself.
+    /// Kills the new program and its starter, and returns when both have ended. Returns the status of a starter
+    /// that had ended by itself.
     pub(super) fn kill(&mut self) -> Option<ExitStatus> {
         match &self.pidfd {
             Some(pidfd) => {
@@ -117,11 +120,12 @@ impl NewProcess {
     }
 }
 
-/// Is the starter: starts the same program file with the same arguments, tells the old program at the other end of standard
-/// input of its process, and waits for its end.
+/// Is the starter: starts the same program file with the same arguments, tells the old program at the other end
+/// of standard input of its process, and waits for its end.
 ///
 /// # Errors
-/// The process cannot be started, or the old program has ended. A process that was started sees the latter itself, and ends.
+/// The process cannot be started, or the old program has ended. A process that was started sees the latter
+/// itself, and ends.
 pub(crate) fn start_successor() -> anyhow::Result<ExitCode> {
     let channel = io::stdin().as_fd().try_clone_to_owned().and_then(Channel::new);
     let channel = channel.context("tell the old program at standard input of the new one")?;

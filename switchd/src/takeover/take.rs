@@ -38,9 +38,9 @@ impl Taken {
     }
 }
 
-/// Takes over from the program at the other end of standard input. Returns when the workers of the new switch forward.
-/// `socket` is the path of the control socket, `state` that of the directory of kept state. With `uses_kernel`, the new
-/// switch goes on with the kernel cache of the old one.
+/// Takes over from the program at the other end of standard input. Returns when the workers of the new switch
+/// forward. `socket` is the path of the control socket, `state` that of the directory of kept state. With
+/// `uses_kernel`, the new switch goes on with the kernel cache of the old one.
 ///
 /// # Errors
 /// Something cannot be taken over; the old program is told, and goes on.

@@ -1,10 +1,11 @@
 //! How long a worker that has given packets to controllers looks for what they send back before it sleeps.
 //!
-//! A controller that answers each packet with a packet-out does so within some 50 µs if it is on the same machine. Until
-//! then the worker has nothing to do, and to wake it takes longer than everything that it does with the packet. So the
-//! worker looks for up to [`LONGEST`], at its commands and, if it can, at what the controller sends
-//! ([`PuntPort::listen`](crate::punts::PuntPort::listen)). It offers its processor to others at each look. It does so only while
-//! that pays: controllers that answer late, or not at all, or by a flow mod, would make it occupy its processor for nothing.
+//! A controller that answers each packet with a packet-out does so within some 50 µs if it is on the same
+//! machine. Until then the worker has nothing to do, and to wake it takes longer than everything that it does
+//! with the packet. So the worker looks for up to [`LONGEST`], at its commands and, if it can, at what the
+//! controller sends ([`PuntPort::listen`](crate::punts::PuntPort::listen)). It offers its processor to others
+//! at each look. It does so only while that pays: controllers that answer late, or not at all, or by a flow
+//! mod, would make it occupy its processor for nothing.
 //!
 //! ```text
 //!            packets are given                 as many are answered
@@ -16,7 +17,8 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a worker looks for the next answer at most: about four times what a controller on the same machine takes for it.
+/// How long a worker looks for the next answer at most: about four times what a controller on the same machine
+/// takes for it.
 const LONGEST: Duration = Duration::from_micros(200);
 /// Answers in time that make up for one that did not come in time.
 const ANSWERS_FOR_A_WASTED_WAIT: i8 = 2;

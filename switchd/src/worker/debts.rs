@@ -9,7 +9,8 @@
 
 use std::time::Duration;
 
-/// Longest debt. A turn takes some milliseconds at most, so that this only matters if the thread was interrupted.
+/// Longest debt. A turn takes some milliseconds at most, so that this only matters if the thread was
+/// interrupted.
 const MOST: Duration = Duration::from_millis(50);
 /// How many times as much as it took a queue owes whose frames were cut into tiny segments.
 const PENALTY: u32 = 5;
@@ -31,8 +32,8 @@ impl Debts {
         !self.0.is_empty() && self.0.iter().any(|(debtor, _)| *debtor == place)
     }
 
-    /// The queue at `place`, which owes nothing, had a turn of this time. `were_tiny` says that a frame asked for far more
-    /// segments than hosts do.
+    /// The queue at `place`, which owes nothing, had a turn of this time. `were_tiny` says that a frame asked
+    /// for far more segments than hosts do.
     #[cold]
     pub(super) fn add(&mut self, place: usize, time: Duration, were_tiny: bool) {
         let times = if were_tiny { PENALTY } else { 1 };

@@ -1,16 +1,17 @@
 //! How long a worker without frames goes on looking for some before it sleeps.
 //!
-//! Looking spares a frame that comes soon the time that it takes to wake the worker, and its sender the work. It is
-//! wasted if no frame comes. Where frames come now and then, as those of a slow stream do, a worker that always looked
-//! for [`LONGEST`] would take a good part of a processor for nothing. So it looks that long only if it pays.
+//! Looking spares a frame that comes soon the time that it takes to wake the worker, and its sender the work.
+//! It is wasted if no frame comes. Where frames come now and then, as those of a slow stream do, a worker that
+//! always looked for [`LONGEST`] would take a good part of a processor for nothing. So it looks that long only
+//! if it pays.
 
 use std::time::Duration;
 
-/// The longest time of looking. On a machine with few cores the hosts behind the ports want the core back, so it is not
-/// longer.
+/// The longest time of looking. On a machine with few cores the hosts behind the ports want the core back, so
+/// it is not longer.
 const LONGEST: Duration = Duration::from_micros(40);
-/// The shortest time of looking: about what it costs to go to sleep and be woken, so that a worker never spends more than
-/// twice of what sleeping at once would have cost.
+/// The shortest time of looking: about what it costs to go to sleep and be woken, so that a worker never spends
+/// more than twice of what sleeping at once would have cost.
 const SHORTEST: Duration = Duration::from_micros(5);
 /// Pauses in which looking pays that make up for one in which it is wasted.
 const PAUSES_FOR_A_WASTED_ONE: i8 = 2;

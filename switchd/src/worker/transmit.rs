@@ -21,8 +21,8 @@ pub(crate) struct Transmitter {
     failures: Vec<(FrameId, TxFailure)>,
     /// Sends the copies of a flood to many ports with one system call.
     flood: FloodSender,
-    /// Scratch memory, as the next two are: ports, each with the number of frames that `flood` has taken for it; then
-    /// copies that `flood` could not send; then ports that it does not reach.
+    /// Scratch memory, as the next two are: ports, each with the number of frames that `flood` has taken for
+    /// it; then copies that `flood` could not send; then ports that it does not reach.
     together: Vec<(PortNo, usize)>,
     failed: Vec<(usize, FrameId, TxFailure)>,
     rest: Vec<PortNo>,
@@ -121,8 +121,8 @@ impl Transmitter {
         if self.lost.is_empty() { 0 } else { self.settle(egress, ingress) }
     }
 
-    /// Sends to many ports: first to the ones that one system call reaches, then to the others, whose queues may edit
-    /// the frames.
+    /// Sends to many ports: first to the ones that one system call reaches, then to the others, whose queues
+    /// may edit the frames.
     fn flood(&mut self, egress: &Egress, batch: &mut Batch<'_>) {
         let Self { ports, flood, together, .. } = self;
         let mut rest = std::mem::take(&mut self.rest);
@@ -139,8 +139,8 @@ impl Transmitter {
                 continue;
             };
             let ids = egress.queue(port_no);
-            // Few frames for each: with many, the port's own queue has a call for all of them. The copies of a frame cost less
-            // together than such calls, however many frames there are.
+            // Few frames for each: with many, the port's own queue has a call for all of them. The copies of a
+            // frame cost less together than such calls, however many frames there are.
             let is_flooded = has_many_outputs && target.copies_at_once();
             let taken = if is_flooded || ids.len() <= MOST_EACH {
                 let mut add = |id| flood.add(is_flooded, target, place, batch, id);

@@ -25,8 +25,8 @@ fn sent(client: &mut Client) -> anyhow::Result<Vec<(String, u64, u64)>> {
     Ok(stats.into_iter().map(|p| (p.name, p.tx_packets, p.tx_dropped + p.tx_errors)).collect())
 }
 
-/// Checks that the kernel cache has sent at least this number of copies of frames since the switch started. Checks nothing if the
-/// switch has no kernel cache.
+/// Checks that the kernel cache has sent at least this number of copies of frames since the switch started.
+/// Checks nothing if the switch has no kernel cache.
 fn check_program(client: &mut Client, at_least: u64) -> anyhow::Result<()> {
     let kernel = caches(client)?.kernel;
     ensure!(kernel.is_none_or(|kernel| kernel.flood_copies >= at_least), "{kernel:?}");
@@ -80,11 +80,13 @@ fn copies_for_everybody() -> anyhow::Result<()> {
             receiver.receive_matching(PATIENCE, is_ours)?.context("a copy is missing")?;
         ensure!(received == frame, "a copy is not what was sent");
     }
-    // A call carries 256 copies, so that of each frame of a batch one or two may be left, which the socket sends.
+    // A call carries 256 copies, so that of each frame of a batch one or two may be left, which the socket
+    // sends.
     check_program(&mut client, FRAMES * OTHERS as u64 * 9 / 10)
 }
 
-/// Broadcasts and frames for one host each, in bursts: every host gets what is for it in the order in which it was sent, and once.
+/// Broadcasts and frames for one host each, in bursts: every host gets what is for it in the order in which it
+/// was sent, and once.
 fn order_is_kept() -> anyhow::Result<()> {
     const HOSTS: usize = 6;
     const ROUNDS: u8 = 40;
@@ -92,7 +94,8 @@ fn order_is_kept() -> anyhow::Result<()> {
     let mut client = network.client()?;
     let (a, others) = (network.a(), &network.hosts[1..]);
     let place_of = |number: usize| 1 + number % (HOSTS - 1);
-    // The kernel cache takes no flow with a meter. A frame that it forwards may overtake a broadcast, which is of another flow.
+    // The kernel cache takes no flow with a meter. A frame that it forwards may overtake a broadcast, which is
+    // of another flow.
     let meter = "meter=1,pktps,burst,bands=type=drop,rate=1000000,burst_size=1000000";
     let mods = Operation::MeterMods(MeterMods::default());
     client.call(mods, &mut meter.as_bytes(), &mut |_| Ok(()))?;
@@ -132,7 +135,8 @@ fn order_is_kept() -> anyhow::Result<()> {
     check_program(&mut client, 1)
 }
 
-/// Broadcasts that a host has sent with a partial checksum, which its device was to complete: every other host takes them.
+/// Broadcasts that a host has sent with a partial checksum, which its device was to complete: every other host
+/// takes them.
 fn datagrams_for_everybody() -> anyhow::Result<()> {
     const PORT: u16 = 4711;
     let network = Network::new(&[Cable::Veth; 5])?;

@@ -1,7 +1,8 @@
-//! Controllers that others wrote rule the switch between hosts in namespaces: applications of os-ken, and Faucet.
+//! Controllers that others wrote rule the switch between hosts in namespaces: applications of os-ken, and
+//! Faucet.
 //!
-//! The script `tests/interop/install` puts the programs into `target/controllers`. Without them these tests are skipped, unless
-//! `SWITCHD_REQUIRE` names `controllers`.
+//! The script `tests/interop/install` puts the programs into `target/controllers`. Without them these tests are
+//! skipped, unless `SWITCHD_REQUIRE` names `controllers`.
 
 use crate::fixture::{Cable, Network, SWITCHD};
 use anyhow::{Context, bail, ensure};
@@ -229,8 +230,8 @@ fn election() -> anyhow::Result<()> {
     wait_until_passing(&network, &first)?;
     let second = contender(OTHER_PORT, 8)?;
     second.says("elected 8")?;
-    // The first one is a slave now (3), because another one is master (0); the switch refuses what slaves must not do
-    // (OFPBRC_IS_SLAVE), and the stale election (OFPRRFC_STALE).
+    // The first one is a slave now (3), because another one is master (0); the switch refuses what slaves must
+    // not do (OFPBRC_IS_SLAVE), and the stale election (OFPRRFC_STALE).
     first.says("status role=3 reason=0 8")?;
     first.says("refused type=1 code=10")?;
     first.says("refused type=11 code=0")?;

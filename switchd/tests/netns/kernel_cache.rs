@@ -1,5 +1,5 @@
-//! The kernel cache: what it forwards, counts and promises. The tests need the privileges to load eBPF programs, and say so
-//! where they are missing.
+//! The kernel cache: what it forwards, counts and promises. The tests need the privileges to load eBPF
+//! programs, and say so where they are missing.
 
 use crate::fixture::{Cable, Network, Observer, port_name};
 use anyhow::{Context, bail, ensure};
@@ -47,8 +47,8 @@ pub(crate) fn warm_up(network: &Network, client: &mut Client) -> anyhow::Result<
         .try_for_each(|host| warm_up_by(client, || reaches(network.a(), host).unwrap_or_default()))
 }
 
-/// Waits until the kernel forwards both frames of a round trip. The kernel cache looks after a port when it has its first flow,
-/// which takes some 10 ms.
+/// Waits until the kernel forwards both frames of a round trip. The kernel cache looks after a port when it has
+/// its first flow, which takes some 10 ms.
 pub(crate) fn warm_up_by(
     client: &mut Client,
     mut round_trip: impl FnMut() -> bool,
@@ -109,7 +109,8 @@ fn it_takes_over_and_all_counters_agree() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A group of rings of several workers must not receive the frames that leave by the port, as rings by themselves do not.
+/// A group of rings of several workers must not receive the frames that leave by the port, as rings by
+/// themselves do not.
 fn several_workers() -> anyhow::Result<()> {
     let network = network_with(2, &["--workers", "2"])?;
     let mut client = network.client()?;
@@ -140,8 +141,8 @@ const TIMES: usize = 8;
 /// As often as this, if the kernel does not forward it before.
 const MOST_TIMES: usize = 40;
 
-/// Sends the same frame several times under each of many rules, and compares what arrives of the first with what arrives of
-/// the last.
+/// Sends the same frame several times under each of many rules, and compares what arrives of the first with
+/// what arrives of the last.
 fn equal_frames() -> anyhow::Result<()> {
     let network = network(3)?;
     let mut client = network.client()?;
@@ -213,9 +214,9 @@ fn equal_frames() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Has a host connect to an address and a port that nobody has, while the switch rewrites both. With the host's offloads,
-/// frames have unfinished checksums and are larger than the MTU; without those of the switch's device, the kernel finishes
-/// them behind the kernel cache, and the other host looks at the checksums.
+/// Has a host connect to an address and a port that nobody has, while the switch rewrites both. With the host's
+/// offloads, frames have unfinished checksums and are larger than the MTU; without those of the switch's
+/// device, the kernel finishes them behind the kernel cache, and the other host looks at the checksums.
 fn unfinished() -> anyhow::Result<()> {
     let mut network = network(2)?;
     let mut client = network.client()?;
@@ -256,7 +257,8 @@ fn unfinished() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Frames of several kinds, each with the match of its kind. The last eight bytes differ from those of other `number`s.
+/// Frames of several kinds, each with the match of its kind. The last eight bytes differ from those of other
+/// `number`s.
 fn frames(number: u8) -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let marker = [0xc0, 0xff, 0xee, 0, 0, 0, 0, number];
     let macs = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
@@ -296,8 +298,8 @@ pub(crate) fn checksum(bytes: &[u8], start: u32) -> u16 {
     !(sum as u16)
 }
 
-/// Storm control counts floods, so they stay with the switch, while frames to the same host whose place is known are forwarded
-/// by the kernel. A host that is known at last is known to both.
+/// Storm control counts floods, so they stay with the switch, while frames to the same host whose place is
+/// known are forwarded by the kernel. A host that is known at last is known to both.
 fn floods_have_their_limit() -> anyhow::Result<()> {
     let network = network(3)?;
     let mut client = network.client()?;
@@ -349,9 +351,10 @@ pub(crate) const MOST: u32 = 30;
 /// Offset of the number in a frame's payload.
 const NUMBER: usize = 14;
 
-/// While frames come without a pause, changes follow each other. Change number `n` has frames leave with the source address
-/// `02:00:n`, and a frame tells the number of the last change that had returned when it was sent. So each frame that
-/// arrives says by which state it was judged, and by which it had to be judged at least.
+/// While frames come without a pause, changes follow each other. Change number `n` has frames leave with the
+/// source address `02:00:n`, and a frame tells the number of the last change that had returned when it was
+/// sent. So each frame that arrives says by which state it was judged, and by which it had to be judged at
+/// least.
 fn no_frame_is_judged_by_an_old_state() -> anyhow::Result<()> {
     let network = network(2)?;
     let mut client = network.client()?;
@@ -383,14 +386,15 @@ fn no_frame_is_judged_by_an_old_state() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the kernel cache has forwarded more frames than there were changes, and has taken a flow in for one change of twenty at
-/// least. With fewer, the changes met nothing in the kernel that could have been stale.
+/// Whether the kernel cache has forwarded more frames than there were changes, and has taken a flow in for one
+/// change of twenty at least. With fewer, the changes met nothing in the kernel that could have been stale.
 pub(crate) fn was_in_use(cache: &KernelCacheRecord, changes: u32) -> bool {
     cache.hits > u64::from(changes) && cache.installs > u64::from(changes) / 20
 }
 
-/// Makes at least `changes` changes, and stores the number of each when its command has returned. On a machine with other work
-/// fewer frames pass between two changes: then there are up to [`MOST`] times as many, until the kernel has had enough.
+/// Makes at least `changes` changes, and stores the number of each when its command has returned. On a machine
+/// with other work fewer frames pass between two changes: then there are up to [`MOST`] times as many, until
+/// the kernel has had enough.
 fn make_changes(client: &mut Client, changes: u32, returned: &AtomicU32) -> anyhow::Result<()> {
     for number in 1..=MOST * changes {
         make_change(client, number)?;

@@ -1,4 +1,5 @@
-//! Which ports take part in the kernel cache: the host itself, virtual machines, and those that are told not to.
+//! Which ports take part in the kernel cache: the host itself, virtual machines, and those that are told not
+//! to.
 
 use crate::fixture::port_name;
 use crate::kernel_cache::{
@@ -148,8 +149,8 @@ fn virtual_machine() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Frames that the kernel hands over to the other end of a veth pair are not counted at the device, but by the switch. A peer that
-/// is not in another namespace has its frames by the device.
+/// Frames that the kernel hands over to the other end of a veth pair are not counted at the device, but by the
+/// switch. A peer that is not in another namespace has its frames by the device.
 fn handed_over() -> anyhow::Result<()> {
     let mut network = network(1)?;
     let mut client = network.client()?;

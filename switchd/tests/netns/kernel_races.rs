@@ -1,8 +1,9 @@
 //! Changes of every kind at once, while frames come without a pause: none is judged by an old state.
 //!
-//! For each kind of change a thread makes one change after the other. A frame tells, for each kind, the number of the last change
-//! whose command had returned when the frame was sent. So whoever receives the frame knows the states by which it may have
-//! been judged: those since these changes, up to the latest ones that have begun.
+//! For each kind of change a thread makes one change after the other. A frame tells, for each kind, the number
+//! of the last change whose command had returned when the frame was sent. So whoever receives the frame knows
+//! the states by which it may have been judged: those since these changes, up to the latest ones that have
+//! begun.
 
 use crate::fixture::{Network, Observer, port_name};
 use crate::kernel_cache::{MOST, checksum, kernel, network, was_in_use};
@@ -26,8 +27,9 @@ const HOST_BYTES: [u8; 6] = [2, 0, 0, 0, 0x77, 0];
 const SENDER: &str = "02:00:00:00:88:00";
 const SENDER_BYTES: [u8; 6] = [2, 0, 0, 0, 0x88, 0];
 
-/// What changes. Frames come in by port 1. A rule writes its number into their source address, a group writes its own into their
-/// destination address, sends a copy to port 4, and has the switch find the host, which is behind port 2 or 3.
+/// What changes. Frames come in by port 1. A rule writes its number into their source address, a group writes
+/// its own into their destination address, sends a copy to port 4, and has the switch find the host, which is
+/// behind port 2 or 3.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     /// The number that the rule writes.
@@ -67,8 +69,8 @@ impl Numbers {
         self.returned.iter().map(|number| number.load(Ordering::Relaxed)).sum()
     }
 
-    /// The first kind whose changes were hardly tried, with their number and that of the frames that could have been judged by one
-    /// state only. Ports take longer to come and go than the other kinds of changes.
+    /// The first kind whose changes were hardly tried, with their number and that of the frames that could have
+    /// been judged by one state only. Ports take longer to come and go than the other kinds of changes.
     fn hardly_tried(&self) -> Option<(Kind, u32, u64)> {
         let of = |kind: Kind| {
             let returned = self.returned[kind as usize].load(Ordering::Relaxed);

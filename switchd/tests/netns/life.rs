@@ -169,8 +169,8 @@ fn deleted_tap() -> anyhow::Result<()> {
     Ok(eventually("the port is up", || is_up(&mut client, "tap1"))?)
 }
 
-/// Events get lost, so that the daemon looks at all devices and makes the TAP device again before it reads the events about
-/// the deleted one that were not lost.
+/// Events get lost, so that the daemon looks at all devices and makes the TAP device again before it reads the
+/// events about the deleted one that were not lost.
 fn old_news() -> anyhow::Result<()> {
     let daemon = Daemon::start(Path::new(SWITCHD), ["--port", "tap:tap1"])?;
     let mut client = daemon.client()?;

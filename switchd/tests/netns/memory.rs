@@ -23,8 +23,8 @@ pub(crate) const TESTS: &[Test] = &[
 
 const MEGABYTE: u64 = 1_000_000;
 
-/// Bytes of the process in memory without files (the program itself and libraries), and bytes of its mappings of packet
-/// sockets.
+/// Bytes of the process in memory without files (the program itself and libraries), and bytes of its mappings
+/// of packet sockets.
 fn memory(pid: u32) -> anyhow::Result<(u64, u64)> {
     let smaps = fs::read_to_string(format!("/proc/{pid}/smaps"))?;
     let (mut resident, mut rings) = (0, 0);

@@ -1,4 +1,5 @@
-//! Devices with and without each offload of `ethtool -K`, which changes while the switch runs: TCP passes at speed.
+//! Devices with and without each offload of `ethtool -K`, which changes while the switch runs: TCP passes at
+//! speed.
 
 use crate::fixture::{Cable, Network, SWITCHD, port_name};
 use anyhow::{Context, ensure};
@@ -104,8 +105,8 @@ fn failed_outputs(client: &mut Client) -> anyhow::Result<Vec<DropRecord>> {
     Ok(drops.failed_outputs)
 }
 
-/// A queue may be full for a moment, and TCP makes up for that. Everything else is a large frame that the switch
-/// should have segmented.
+/// A queue may be full for a moment, and TCP makes up for that. Everything else is a large frame that the
+/// switch should have segmented.
 fn only_full_queues_dropped(client: &mut Client, before: &[DropRecord]) -> anyhow::Result<()> {
     let sent: u64 = client.port_stats()?.iter().map(|port| port.tx_packets).sum();
     for failed in failed_outputs(client)? {

@@ -119,8 +119,8 @@ fn made_again() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The switch looks for devices in all namespaces at its start, before it listens to any: hundreds of names keep it
-/// busy until the namespace has gone.
+/// The switch looks for devices in all namespaces at its start, before it listens to any: hundreds of names
+/// keep it busy until the namespace has gone.
 fn ends_early() -> anyhow::Result<()> {
     let names = Names::new()?;
     let blue = names.add("blue")?;

@@ -1,5 +1,5 @@
-//! What clients of the switch see of a restart: `ofctl monitor` goes on, and an OpenFlow client changes rules wholly or not
-//! at all.
+//! What clients of the switch see of a restart: `ofctl monitor` goes on, and an OpenFlow client changes rules
+//! wholly or not at all.
 
 use crate::fixture::SWITCHD;
 use anyhow::{Context, ensure};
@@ -113,7 +113,8 @@ impl OpenFlowClient {
         Ok(message)
     }
 
-    /// Adds two rules of this priority in one bundle. Returns when the switch has answered that both are in force and kept.
+    /// Adds two rules of this priority in one bundle. Returns when the switch has answered that both are in
+    /// force and kept.
     fn add_pair(&mut self, priority: u16) -> anyhow::Result<()> {
         let encoding = Encoding::new(Self::VERSION);
         let (id, flags) = (priority.into(), 3);

@@ -35,7 +35,8 @@ impl Drop for UsersSwitch {
     }
 }
 
-/// A command of an ordinary user: of nobody, if this process is root of the machine and not only of a user namespace.
+/// A command of an ordinary user: of nobody, if this process is root of the machine and not only of a user
+/// namespace.
 fn as_user(program: &Path, run_dir: &RunDir) -> Command {
     let mut command = match is_root_of_the_machine() {
         true => {
@@ -56,7 +57,8 @@ fn is_root_of_the_machine() -> bool {
     geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Starts a switch with the port `inner` and a tunnel to the other machine, and gives the other end of the port's cable an address.
+/// Starts a switch with the port `inner` and a tunnel to the other machine, and gives the other end of the
+/// port's cable an address.
 fn start(machine: &Namespace, number: u8) -> anyhow::Result<UsersSwitch> {
     let run_dir = RunDir::new()?;
     // The user may not be allowed to look into the folder where the program was built.
@@ -95,7 +97,8 @@ fn start(machine: &Namespace, number: u8) -> anyhow::Result<UsersSwitch> {
     Ok(UsersSwitch { pid, run_dir })
 }
 
-/// Puts a cable into the network namespace of a switch, one end of which is the switch's port, and gives the other end an address.
+/// Puts a cable into the network namespace of a switch, one end of which is the switch's port, and gives the
+/// other end an address.
 fn give_address(pid: u32, number: u8) -> anyhow::Result<()> {
     let inside = Namespace::of_process(pid)?;
     let spec = LinkSpec { up: true, ..LinkSpec::default() };

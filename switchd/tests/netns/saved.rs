@@ -1,5 +1,5 @@
-//! Changes of the whole switch, and of its configuration file, with real devices: what is refused leaves all devices as they
-//! were, and a device that is not named any more is given back.
+//! Changes of the whole switch, and of its configuration file, with real devices: what is refused leaves all
+//! devices as they were, and a device that is not named any more is given back.
 
 use crate::fixture::SWITCHD;
 use crate::life::is_up;

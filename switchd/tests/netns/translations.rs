@@ -1,5 +1,6 @@
-//! NAT as gateways and load balancers use it, between the kernel's own protocols: many clients behind one address, a host that
-//! calls itself by its public address, the path MTU behind a translation, and servers chosen by a group.
+//! NAT as gateways and load balancers use it, between the kernel's own protocols: many clients behind one
+//! address, a host that calls itself by its public address, the path MTU behind a translation, and servers
+//! chosen by a group.
 
 use crate::connections::{add_rules, mac_text};
 use crate::fixture::{Cable, Network};
@@ -28,7 +29,8 @@ const PUBLIC_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x200);
 /// Enough bytes for segments of 64 kB.
 const BYTES: u64 = 5 << 20;
 
-/// A thousand addresses of one host call the same server from the same port. Each gets the answers to its own questions.
+/// A thousand addresses of one host call the same server from the same port. Each gets the answers to its own
+/// questions.
 fn thousand_clients() -> anyhow::Result<()> {
     const CLIENTS: u32 = 1_000;
     let mut network = Network::pair()?;
@@ -88,8 +90,9 @@ fn thousand_clients() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Port 8080 of the public address is a port of host 1, which calls it itself, as another host of its network does. The
-/// destination is translated in zone 1, and the source in zone 2, so that answers come back through the switch.
+/// Port 8080 of the public address is a port of host 1, which calls it itself, as another host of its network
+/// does. The destination is translated in zone 1, and the source in zone 2, so that answers come back through
+/// the switch.
 fn hairpin() -> anyhow::Result<()> {
     let mut network = Network::pair()?;
     let (server, gateway) = (network.a().v4(), [2, 0, 0, 0, 0, 0x77]);
@@ -131,8 +134,9 @@ fn hairpin() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Host 2 is a router to another network, into which a cable of a smaller MTU leads. Host 1 is behind a translation, and
-/// learns of that MTU from the router's ICMP errors, which are addressed to the public address and quote it.
+/// Host 2 is a router to another network, into which a cable of a smaller MTU leads. Host 1 is behind a
+/// translation, and learns of that MTU from the router's ICMP errors, which are addressed to the public address
+/// and quote it.
 fn path_mtu() -> anyhow::Result<()> {
     const BEHIND: (Ipv4Addr, Ipv6Addr) =
         (Ipv4Addr::new(10, 9, 0, 9), Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, 9));
@@ -202,8 +206,8 @@ fn add_group(client: &mut Client, group: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Host 1 calls the public address, which two servers stand behind. Buckets of a group commit the choice of one, as OVN and
-/// Antrea do it, so that the segments of a connection stay with its server.
+/// Host 1 calls the public address, which two servers stand behind. Buckets of a group commit the choice of
+/// one, as OVN and Antrea do it, so that the segments of a connection stay with its server.
 fn balanced() -> anyhow::Result<()> {
     const CALLS: usize = 40;
     let mut network = Network::new(&[Cable::Veth, Cable::Veth, Cable::Veth])?;

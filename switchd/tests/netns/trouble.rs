@@ -1,5 +1,5 @@
-//! Devices that cannot be used, privileges that are missing, and signals: nothing of it stops the switch without need, and
-//! whatever ends the switch gives the devices back.
+//! Devices that cannot be used, privileges that are missing, and signals: nothing of it stops the switch
+//! without need, and whatever ends the switch gives the devices back.
 
 use crate::fixture::SWITCHD;
 use crate::life::{is_up, port};
@@ -26,7 +26,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("trouble::every_signal_gives_the_devices_back", every_signal),
 ];
 
-/// A switch between `first` and a second host, whose first port cannot be used yet for a reason with these words.
+/// A switch between `first` and a second host, whose first port cannot be used yet for a reason with these
+/// words.
 fn started_with_trouble(first: &str, reason: &[&str]) -> anyhow::Result<(Daemon, Host)> {
     let other = Host::on_veth(HostPlan::number(2), "veth2")?;
     let daemon = Daemon::start(Path::new(SWITCHD), ["--port", first, "--port", "veth2"])?;
@@ -121,8 +122,8 @@ fn missing_capability() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sockets with names that can be guessed keep no port from opening, and nobody waits for one that listens and never
-/// accepts.
+/// Sockets with names that can be guessed keep no port from opening, and nobody waits for one that listens and
+/// never accepts.
 fn nobody_else_takes_the_lock() -> anyhow::Result<()> {
     let _a = Host::on_veth(HostPlan::number(1), "veth1")?;
     let (device, namespace) = (Netlink::open()?.link("veth1")?.index, Netns::current()?.inode()?);
@@ -133,8 +134,8 @@ fn nobody_else_takes_the_lock() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Somebody sets the device of a port down and up, as a container can whose device is a port. The log says how many
-/// lines it left out, and what came of it.
+/// Somebody sets the device of a port down and up, as a container can whose device is a port. The log says how
+/// many lines it left out, and what came of it.
 fn flapping_link() -> anyhow::Result<()> {
     const FLAPS: usize = 100;
     let _host = Host::on_veth(HostPlan::number(1), "veth1")?;

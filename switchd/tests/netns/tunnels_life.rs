@@ -148,7 +148,8 @@ fn router_tells() -> anyhow::Result<()> {
     a.is_conserved(&[&REASONS[..], &["exceeds_path_mtu"]].concat())
 }
 
-/// The host loses the address that the tunnel was sent from first, and gets another one. TCP is cut to fit as before.
+/// The host loses the address that the tunnel was sent from first, and gets another one. TCP is cut to fit as
+/// before.
 fn another_address() -> anyhow::Result<()> {
     for is_v6 in [false, true] {
         let (mut a, mut b) = two_sites(None)?;
@@ -243,8 +244,8 @@ fn device_mtu_changes() -> anyhow::Result<()> {
         for site in [&a, &b] {
             site.underlay.run(|| set_mtu("under", mtu))??;
         }
-        // Full packets with "don't fragment", both ways; a sender that was told sends fragments. The switch asks for the way
-        // when it sends, and once a second.
+        // Full packets with "don't fragment", both ways; a sender that was told sends fragments. The switch
+        // asks for the way when it sends, and once a second.
         let exchange = UdpExchange::to(SocketAddr::new(address, 5001), &[1472]);
         let exchange = UdpExchange { patience: Duration::from_millis(500), ..exchange };
         eventually("full packets are answered, and the switch shows the MTU of the way", || {
@@ -261,7 +262,8 @@ fn device_mtu_changes() -> anyhow::Result<()> {
     b.is_conserved(&reasons)
 }
 
-/// The kernel shares the port with nobody. When its device is gone, the tunnel has the port, and keeps it from the kernel.
+/// The kernel shares the port with nobody. When its device is gone, the tunnel has the port, and keeps it from
+/// the kernel.
 fn kernel_has_the_port() -> anyhow::Result<()> {
     let (mut a, mut b) = two_sites(Some(ROOM))?;
     let device = || -> anyhow::Result<u32> {
@@ -305,7 +307,8 @@ fn bursts() -> anyhow::Result<()> {
     };
     let (arrived, report) = stream.run_during(a.host.namespace(), b.host.namespace(), arrived)?;
     arrived?;
-    // At a socket that is never empty, frames overtake those that wait there when their flow comes into the kernel.
+    // At a socket that is never empty, frames overtake those that wait there when their flow comes into the
+    // kernel.
     let may_overtake = if uses_kernel_cache() { stream.window } else { 0 };
     ensure!(report.sent >= DATAGRAMS && report.misordered <= may_overtake, "{report:?}");
     // On a loaded machine the sender is faster than the switch.

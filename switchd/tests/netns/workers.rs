@@ -1,5 +1,5 @@
-//! Several workers: each has a share of the flows of a port, and each flow stays in order. The kernel cache is off, so that the
-//! workers forward all frames.
+//! Several workers: each has a share of the flows of a port, and each flow stays in order. The kernel cache is
+//! off, so that the workers forward all frames.
 
 use crate::fixture::{Cable, Network};
 use anyhow::ensure;

@@ -1,4 +1,5 @@
-//! A switch in memory that serves OpenFlow, and `ovs-ofctl` to drive it with: for the tests of the OpenFlow server.
+//! A switch in memory that serves OpenFlow, and `ovs-ofctl` to drive it with: for the tests of the OpenFlow
+//! server.
 
 use flow::types::OfVersion;
 use ports::dummy::{self, Dummy, DummyOptions};
@@ -72,8 +73,8 @@ pub(crate) fn has_ofctl() -> bool {
     false
 }
 
-/// What a command printed, without what differs from run to run and from switch to switch: times, transaction ids,
-/// addresses, speeds, counters of ports, and the local port, which this bridge does not have.
+/// What a command printed, without what differs from run to run and from switch to switch: times, transaction
+/// ids, addresses, speeds, counters of ports, and the local port, which this bridge does not have.
 pub(crate) fn plain(text: &str) -> String {
     let mut out = String::new();
     let mut is_skipping = false;

@@ -1,5 +1,5 @@
-//! Conjunctions: a table of 1,000 sources and 1,000 destinations whose pairs are accepted, against the same 2,000 matches
-//! as rules without a conjunction. No caches, so that each frame is looked up.
+//! Conjunctions: a table of 1,000 sources and 1,000 destinations whose pairs are accepted, against the same
+//! 2,000 matches as rules without a conjunction. No caches, so that each frame is looked up.
 
 use crate::Bench;
 use benches::null_port::NullSwitch;

@@ -1,7 +1,7 @@
 //! Cached frames that go through a meter, which drops none of them, and the same frames without a meter.
 //!
-//! Both are measured in turn, so that what disturbs the machine disturbs both. With one flow, whole batches are charged at
-//! once; with many, each frame.
+//! Both are measured in turn, so that what disturbs the machine disturbs both. With one flow, whole batches are
+//! charged at once; with many, each frame.
 
 use crate::Bench;
 use crate::recirculation::Side;

@@ -114,7 +114,8 @@ pub(crate) fn loaded_goal_name(bench: &Bench, set: &RuleSet) -> String {
     }
 }
 
-/// The rules as a file for `ofctl add-flows`, a line each. `actions` writes the actions of the rule with a number.
+/// The rules as a file for `ofctl add-flows`, a line each. `actions` writes the actions of the rule with a
+/// number.
 pub(crate) fn text(set: &RuleSet, mut actions: impl FnMut(&mut String, usize)) -> String {
     let mut out = String::new();
     for (n, (priority, matching)) in set.rules.iter().enumerate() {
@@ -126,8 +127,8 @@ pub(crate) fn text(set: &RuleSet, mut actions: impl FnMut(&mut String, usize)) -
     out
 }
 
-/// The actions that rules have unless a scenario says otherwise: an output, and before it a register of the rule's
-/// own if rules are not to share their actions.
+/// The actions that rules have unless a scenario says otherwise: an output, and before it a register of the
+/// rule's own if rules are not to share their actions.
 pub(crate) fn common_actions(bench: &Bench) -> impl Fn(&mut String, usize) {
     let own_actions = bench.args.own_actions;
     move |out, n| {

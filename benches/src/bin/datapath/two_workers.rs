@@ -40,7 +40,8 @@ impl TwoWorkers {
         Ok(Self { name, wanted, results, one, two, ratio })
     }
 
-    /// Measures a case. `begin` makes a worker for a core and warms it up, on this core; what it returns forwards a batch.
+    /// Measures a case. `begin` makes a worker for a core and warms it up, on this core; what it returns
+    /// forwards a batch.
     pub(crate) fn measure<Poll: FnMut()>(
         &mut self,
         bench: &mut Bench,

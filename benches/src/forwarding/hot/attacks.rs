@@ -1,7 +1,7 @@
 //! An established TCP stream in the kernel while somebody at another port sends what makes most work.
 //!
-//! To send the frames takes time of the machine, too, which is not the switch's. So the same frames are sent, in turn, to a
-//! device that is no port: that is the rate without an attack.
+//! To send the frames takes time of the machine, too, which is not the switch's. So the same frames are sent,
+//! in turn, to a device that is no port: that is the rate without an attack.
 
 use super::Plan;
 use crate::attack::Attack;
@@ -25,8 +25,8 @@ const WANTED: f64 = 0.9;
 const LEAD: Duration = Duration::from_millis(100);
 /// The device that is no port.
 const NOWHERE: &str = "nowhere";
-/// Frames of the established hosts, whatever the rules of an attack say. The frames of an attack that rules send on go to an idle
-/// port.
+/// Frames of the established hosts, whatever the rules of an attack say. The frames of an attack that rules
+/// send on go to an idle port.
 const ESTABLISHED: &str = "priority=60000,arp,actions=normal\npriority=60000,tcp,actions=normal";
 
 pub(super) fn measure(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
@@ -77,7 +77,8 @@ fn set_rules(client: &mut Client, attack: Attack) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The rate of a stream, in billions of bits a second, while a socket sends the frames of an attack, and their rate a second.
+/// The rate of a stream, in billions of bits a second, while a socket sends the frames of an attack, and their
+/// rate a second.
 fn stream_beside(
     network: &Network,
     socket: &FrameSocket,

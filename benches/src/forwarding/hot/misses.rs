@@ -1,7 +1,7 @@
 //! What a frame costs its sender that the kernel cache looks at and does not forward.
 //!
-//! A rule changes the port of UDP datagrams, which the kernel cannot do, so that every frame goes to the switch: with programs
-//! in front of its ring, and without.
+//! A rule changes the port of UDP datagrams, which the kernel cannot do, so that every frame goes to the
+//! switch: with programs in front of its ring, and without.
 
 use super::Plan;
 use crate::forwarding::measure::{Generator, udp_frame};

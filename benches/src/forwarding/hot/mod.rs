@@ -1,5 +1,5 @@
-//! The kernel cache where it is not alone: beside attacks and changes, with many ports and flows, and for frames that it
-//! does not forward.
+//! The kernel cache where it is not alone: beside attacks and changes, with many ports and flows, and for
+//! frames that it does not forward.
 //!
 //! Each part builds its own networks, so that those of the others take nothing of the machine's time.
 

@@ -1,8 +1,8 @@
 //! A switch of many ports: how long it takes to start and to stop, what idle ports take from busy ones, and
 //! what floods take from everybody.
 //!
-//! The devices are veth pairs without IPv6, so that nothing comes from them unasked. Those of `lifetimes` do not
-//! exist while `idle` and `floods` are measured: the kernel itself walks through lists of all devices.
+//! The devices are veth pairs without IPv6, so that nothing comes from them unasked. Those of `lifetimes` do
+//! not exist while `idle` and `floods` are measured: the kernel itself walks through lists of all devices.
 
 mod floods;
 mod idle;

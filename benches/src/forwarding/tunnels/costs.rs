@@ -56,8 +56,8 @@ pub(super) fn wrapping(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     Ok((table, goals))
 }
 
-/// Frames to one remote end, and to many of them, from one tunnel port: that of the switch's sockets, and that of its kernel
-/// cache, where the sender of the frames does the work.
+/// Frames to one remote end, and to many of them, from one tunnel port: that of the switch's sockets, and that
+/// of its kernel cache, where the sender of the frames does the work.
 pub(super) fn many_remotes(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     let mut table = Table::new("remotes", "60-byte frames through one tunnel port");
     let cases = [(1, 1), (REMOTES, TRAIN), (REMOTES, 1)];
@@ -102,8 +102,8 @@ pub(super) fn many_remotes(plan: &Plan) -> anyhow::Result<(Table, Vec<Goal>)> {
     Ok((table, goals))
 }
 
-/// Measures 60-byte frames of [`REMOTES`] flows to `remotes` remote ends. Each flow sends `train` frames in a row, and has a
-/// rule of its own, which names its remote end.
+/// Measures 60-byte frames of [`REMOTES`] flows to `remotes` remote ends. Each flow sends `train` frames in a
+/// row, and has a rule of its own, which names its remote end.
 fn to_remotes(
     plan: &Plan,
     site: &Site,

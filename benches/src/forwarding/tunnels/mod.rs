@@ -1,9 +1,9 @@
 //! Tunnels: two hosts at switches on two machines, whose frames cross the network between them inside VXLAN.
 //!
-//! Everything that carries the frames, the switch with sockets and with its kernel cache among them, is measured in
-//! turn, over each kind of network between the machines (`Underlay`). The inner hosts have the kernel's default
-//! offloads, except those of Open vSwitch: through its tunnels TCP with checksum offload does not connect, so the
-//! offload is off at its hosts.
+//! Everything that carries the frames, the switch with sockets and with its kernel cache among them, is
+//! measured in turn, over each kind of network between the machines (`Underlay`). The inner hosts have the
+//! kernel's default offloads, except those of Open vSwitch: through its tunnels TCP with checksum offload does
+//! not connect, so the offload is off at its hosts.
 //!
 //! - `sites` builds the two machines.
 //! - `costs` measures one direction alone: the processor time of a frame, and many remote ends at one UDP port.

@@ -62,7 +62,8 @@ impl Carrier {
 pub(super) enum Underlay {
     /// A veth pair as it is: frames of 64 KiB cross it uncut.
     Default,
-    /// A veth pair that cuts what is sent and merges what arrives, as a network card without offloads for tunnels.
+    /// A veth pair that cuts what is sent and merges what arrives, as a network card without offloads for
+    /// tunnels.
     WireLike,
     /// A veth pair as it is, with an MTU of 9,000 bytes.
     Jumbo,
@@ -145,8 +146,8 @@ impl Site {
         })?
     }
 
-    /// Starts the switch with a port to the host and this tunnel port, without kernel cache. It may run on any processor, or on
-    /// one.
+    /// Starts the switch with a port to the host and this tunnel port, without kernel cache. It may run on any
+    /// processor, or on one.
     pub(super) fn start_switchd(
         &self,
         programs: &Programs,
@@ -213,7 +214,8 @@ impl Site {
         Ok(Middle::Kernel)
     }
 
-    /// Open vSwitch has tunnels in userspace only through a bridge with the device and the address of the machine.
+    /// Open vSwitch has tunnels in userspace only through a bridge with the device and the address of the
+    /// machine.
     fn open_vswitch(&self) -> anyhow::Result<OpenVswitch> {
         let ovs = self.namespace.run(|| OpenVswitch::without_bridges(false))??;
         ovs.add_bridge("br-phy", &[CABLE.to_owned()])?;

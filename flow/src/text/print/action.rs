@@ -1,8 +1,8 @@
 //! Prints actions: `mod_vlan_vid:5,output:2`.
 //!
 //! The functions print the actions that they are given, even if the version has no such action. The caller
-//! converts them first (`dialect`). The version of the options only chooses between `strip_vlan` and `pop_vlan`,
-//! two names of one action.
+//! converts them first (`dialect`). The version of the options only chooses between `strip_vlan` and
+//! `pop_vlan`, two names of one action.
 
 use super::PrintOptions;
 use super::{hex, ipv4, learn, put, subfield, value};
@@ -15,7 +15,8 @@ use crate::text::write_table;
 use crate::types::{OfPort, OfVersion};
 use std::fmt::Write;
 
-/// The names of the reasons for which a packet goes to a controller; the index is the OpenFlow number (`OFPR_*`).
+/// The names of the reasons for which a packet goes to a controller; the index is the OpenFlow number
+/// (`OFPR_*`).
 pub(in crate::text) const REASONS: [&str; 6] =
     ["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"];
 
@@ -356,8 +357,8 @@ fn controller(out: &mut String, action: &Action) {
     out.push(')');
 }
 
-/// Whether the action is a `controller` action with nothing but a `max_len`. Messages carry such an action as an
-/// output to the port `CONTROLLER`, and dumps print it as `CONTROLLER:MAX_LEN`.
+/// Whether the action is a `controller` action with nothing but a `max_len`. Messages carry such an action as
+/// an output to the port `CONTROLLER`, and dumps print it as `CONTROLLER:MAX_LEN`.
 pub(in crate::text) fn is_plain_controller(action: &Action) -> bool {
     matches!(action, Action::Controller {
         reason: REASON_ACTION,

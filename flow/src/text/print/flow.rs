@@ -37,8 +37,8 @@ pub struct FlowLine<'a> {
     pub name: Option<&'a str>,
     /// The rule's label; `None` if it has none.
     pub label: Option<&'a str>,
-    /// The table, the priority and the match of the rule that made this one of a packet, as text; `None` if somebody has added
-    /// the rule. Lines of text do not have it.
+    /// The table, the priority and the match of the rule that made this one of a packet, as text; `None` if
+    /// somebody has added the rule. Lines of text do not have it.
     pub learned_by: Option<&'a str>,
     /// Time since the rule was added.
     pub duration: Duration,
@@ -97,10 +97,10 @@ impl FlowLine<'_> {
         self.write_rule(out, options);
     }
 
-    /// Appends the line of `ofctl save`: the rule as it is, with neither counters nor the conversion to what a version
-    /// of OpenFlow can say: `cookie=0x1, table=1, priority=10,ip actions=mod_vlan_vid:5,output:2`. Ports are numbers.
-    /// [`parse_saved_flow`](crate::text::parse_saved_flow) reads the line. Returns the range of the match in `out`;
-    /// the range includes the priority.
+    /// Appends the line of `ofctl save`: the rule as it is, with neither counters nor the conversion to what a
+    /// version of OpenFlow can say: `cookie=0x1, table=1, priority=10,ip actions=mod_vlan_vid:5,output:2`.
+    /// Ports are numbers. [`parse_saved_flow`](crate::text::parse_saved_flow) reads the line. Returns the range
+    /// of the match in `out`; the range includes the priority.
     pub fn write_saved(&self, out: &mut String) -> Range<usize> {
         let options = PrintOptions {
             version: OfVersion::OpenFlow15,
@@ -122,7 +122,8 @@ impl FlowLine<'_> {
         start..end
     }
 
-    /// Appends what stands in front of the match and of the ages: cookie, table, counters, timeouts, flags and names.
+    /// Appends what stands in front of the match and of the ages: cookie, table, counters, timeouts, flags and
+    /// names.
     fn write_attributes(&self, out: &mut String, options: &PrintOptions<'_>) {
         let version = options.version;
         if options.stats || self.cookie.0 != 0 {
@@ -191,8 +192,8 @@ impl FlowLine<'_> {
     }
 
     /// Appends the line of `monitor`, in the order of `ovs-ofctl monitor`:
-    /// `table=1 idle_timeout=30 cookie=0x2a priority=10,icmp actions=drop`. With [`PrintOptions::stats`], duration
-    /// and counters follow the cookie.
+    /// `table=1 idle_timeout=30 cookie=0x2a priority=10,icmp actions=drop`. With [`PrintOptions::stats`],
+    /// duration and counters follow the cookie.
     pub fn write_for_monitor(&self, out: &mut String, options: &PrintOptions<'_>) {
         out.push_str("table=");
         write_table(out, self.table, options.ports);
@@ -263,8 +264,8 @@ fn write_flags(out: &mut String, flags: FlowFlags) {
 /// Appends a request as `parse-flow` shows it, from the command on:
 /// `ADD table:1 priority=5,ip cookie:0x1 actions=drop`.
 ///
-/// `explicit_table` says whether the message has a table number even if the request names no table. Then 255, all
-/// tables, is printed. `buffer` is the number of a packet that the message is about, too.
+/// `explicit_table` says whether the message has a table number even if the request names no table. Then 255,
+/// all tables, is printed. `buffer` is the number of a packet that the message is about, too.
 pub fn write_flow_mod(
     out: &mut String,
     flow_mod: &FlowMod,

@@ -30,8 +30,9 @@ pub fn write_group(out: &mut String, group: &Group, options: &PrintOptions<'_>) 
     }
 }
 
-/// Appends the line of a group in `ofctl save`: as [`write_group`], but the actions are not converted to what a version
-/// of OpenFlow can say. Ports are numbers. [`parse_saved_group`](crate::text::parse_saved_group) reads the line.
+/// Appends the line of a group in `ofctl save`: as [`write_group`], but the actions are not converted to what a
+/// version of OpenFlow can say. Ports are numbers. [`parse_saved_group`](crate::text::parse_saved_group) reads
+/// the line.
 pub fn write_saved_group(out: &mut String, group: &Group) {
     let version = OfVersion::OpenFlow15;
     let options = PrintOptions { version, ports: &NoPortNames, stats: false, ages: false };
@@ -42,8 +43,8 @@ pub fn write_saved_group(out: &mut String, group: &Group) {
     }
 }
 
-/// Where Open vSwitch, which prints fields in an order of its own, has the field's kind. Within a kind, the order is that of
-/// the field table.
+/// Where Open vSwitch, which prints fields in an order of its own, has the field's kind. Within a kind, the
+/// order is that of the field table.
 fn rank(field: FieldId) -> u8 {
     match field {
         FieldId::ConjId => 0,

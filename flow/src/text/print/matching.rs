@@ -24,8 +24,8 @@ pub fn write_match(out: &mut String, matching: &Match, priority: u16, names: &dy
     }
 }
 
-/// The match that is being printed. Each method appends fields with a comma behind each, and nothing for a field
-/// whose mask is zero.
+/// The match that is being printed. Each method appends fields with a comma behind each, and nothing for a
+/// field whose mask is zero.
 struct Printer<'a> {
     out: &'a mut String,
     matching: &'a Match,

@@ -1,7 +1,7 @@
 //! Prints meters: what `dump-meters`, `meter-stats` and `meter-features` show.
 //!
-//! The texts are those of Open vSwitch, but for the newline at their end: whoever prints several meters puts an empty line
-//! between two of them.
+//! The texts are those of Open vSwitch, but for the newline at their end: whoever prints several meters puts an
+//! empty line between two of them.
 
 use super::{duration, put};
 use crate::meter::{BandKind, Meter, MeterFeatures, MeterStats};
@@ -13,8 +13,8 @@ pub fn write_meter(out: &mut String, meter: &Meter) {
     write_with(out, meter, ' ', '\n');
 }
 
-/// Appends a meter as a line of `ofctl save`, which [`parse_saved_meter`](crate::text::parse_saved_meter) reads:
-/// `meter=1,kbps,bands=type=drop,rate=1000`.
+/// Appends a meter as a line of `ofctl save`, which [`parse_saved_meter`](crate::text::parse_saved_meter)
+/// reads: `meter=1,kbps,bands=type=drop,rate=1000`.
 pub fn write_saved_meter(out: &mut String, meter: &Meter) {
     write_with(out, meter, ',', ',');
 }

@@ -1,4 +1,5 @@
-//! Prints matches, actions, rules and groups, in the format of `ovs-ofctl` to the byte. The parser reads it back.
+//! Prints matches, actions, rules and groups, in the format of `ovs-ofctl` to the byte. The parser reads it
+//! back.
 //!
 //! Dumps can have a million lines. So every function appends to a `String` and allocates no intermediate one.
 
@@ -29,8 +30,8 @@ use std::fmt::Write;
 /// The settings of a dump.
 #[derive(Clone, Copy)]
 pub struct PrintOptions<'a> {
-    /// The OpenFlow version whose actions and matches are printed: 1.0 has no `push_vlan`, and 1.3 has `set_field`
-    /// for most `mod_` actions.
+    /// The OpenFlow version whose actions and matches are printed: 1.0 has no `push_vlan`, and 1.3 has
+    /// `set_field` for most `mod_` actions.
     pub version: OfVersion,
     /// Names to print for port numbers. The default, [`NoPortNames`], prints numbers.
     pub ports: &'a dyn PortNames,
@@ -91,7 +92,8 @@ pub(super) fn ipv4_masked(out: &mut String, address: u32, mask: u32) {
 
 /// Appends an IPv6 address as `inet_ntop` writes it.
 pub(super) fn ipv6(out: &mut String, address: u128) {
-    // `inet_ntop` prints deprecated IPv4-compatible addresses (RFC 4291 §2.5.5.1) with a dotted end; Rust does not.
+    // `inet_ntop` prints deprecated IPv4-compatible addresses (RFC 4291 §2.5.5.1) with a dotted end; Rust does
+    // not.
     let is_compatible = address >> 32 == 0 && address >> 16 != 0;
     if is_compatible {
         out.push_str("::");
@@ -142,8 +144,8 @@ pub(super) fn frag_word(out: &mut String, value: u128, mask: u128) {
     });
 }
 
-/// Appends a value and mask of flags: `syn|ack` if the mask has all of them, else `+syn-ack`. `names` has the name of each
-/// flag, from bit 0 on.
+/// Appends a value and mask of flags: `syn|ack` if the mask has all of them, else `+syn-ack`. `names` has the
+/// name of each flag, from bit 0 on.
 pub(super) fn flags(out: &mut String, names: &[&str], value: u128, mask: u128) {
     let all = ones(names.len() as u16);
     let is_exact = mask & all == all;
@@ -223,8 +225,8 @@ pub fn subfield(out: &mut String, sub: Subfield) {
     }
 }
 
-/// Appends a duration in seconds: without decimals if they are zero, with three if milliseconds suffice, else with
-/// as many as it needs.
+/// Appends a duration in seconds: without decimals if they are zero, with three if milliseconds suffice, else
+/// with as many as it needs.
 pub fn duration(out: &mut String, duration: std::time::Duration) {
     let nanos = duration.subsec_nanos();
     put!(out, "{}", duration.as_secs());

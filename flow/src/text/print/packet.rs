@@ -22,8 +22,8 @@ pub fn write_packet(out: &mut String, packet: &PipelineKey, names: &dyn PortName
     write_match(out, &Match::new(packet, &mask), DEFAULT_PRIORITY, names);
 }
 
-/// Marks what extraction reads of a packet, and no rule can match: the tag behind the outer one, and the labels behind
-/// the outermost one, up to the one that says that it is the last.
+/// Marks what extraction reads of a packet, and no rule can match: the tag behind the outer one, and the labels
+/// behind the outermost one, up to the one that says that it is the last.
 pub fn mask_inner_headers(packet: &Headers, mask: &mut Headers) {
     if packet.vlan_tci.get() != 0 {
         mask.vlan2_tci.set(u16::MAX);
@@ -82,8 +82,8 @@ pub fn packet_fields(flow: &Headers) -> Vec<FieldId> {
 /// How many VLAN tags of a frame [`write_frame`] reads.
 const VLAN_LIMIT: u8 = 2;
 
-/// Writes the headers of a frame as `ovs-ofctl` shows packets in messages: `tcp,vlan_tci=0x0000,dl_src=...`, and behind
-/// the fields the checksum of the transport header: ` tcp_csum:abcd`.
+/// Writes the headers of a frame as `ovs-ofctl` shows packets in messages: `tcp,vlan_tci=0x0000,dl_src=...`,
+/// and behind the fields the checksum of the transport header: ` tcp_csum:abcd`.
 pub fn write_frame(out: &mut String, frame: &[u8]) {
     let (key, layers) = extract(Arrival::on(PortNo(0)), frame, VLAN_LIMIT);
     let headers = &key.headers;

@@ -46,7 +46,8 @@ pub(super) enum Added {
     Waits,
     /// The packet is complete.
     Completes,
-    /// The same bytes were there already, in one fragment. In a packet that is put together as in Open vSwitch: some of the bytes.
+    /// The same bytes were there already, in one fragment. In a packet that is put together as in Open vSwitch:
+    /// some of the bytes.
     Again,
     /// The fragment contradicts those that are there: it overlaps one, or the packet would have two ends.
     Contradicts,
@@ -55,8 +56,8 @@ pub(super) enum Added {
 /// The fragments of one packet.
 #[derive(Debug, Default)]
 pub(super) struct Datagram {
-    /// In the order of the bytes that they carry, without overlaps. In a packet that is put together as in Open vSwitch, one may have
-    /// all bytes of others; such a packet is never complete.
+    /// In the order of the bytes that they carry, without overlaps. In a packet that is put together as in Open
+    /// vSwitch, one may have all bytes of others; such a packet is never complete.
     pieces: Vec<Piece>,
     /// Number of bytes that the pieces carry.
     carried: usize,
@@ -103,8 +104,9 @@ impl Datagram {
         }
     }
 
-    /// As [`add`](Self::add), but as Open vSwitch does (`ipf_process_frag`): a fragment that begins or ends within another one is
-    /// not added, and the packet is complete once a first fragment, a last one and all between are there.
+    /// As [`add`](Self::add), but as Open vSwitch does (`ipf_process_frag`): a fragment that begins or ends
+    /// within another one is not added, and the packet is complete once a first fragment, a last one and all
+    /// between are there.
     pub(super) fn add_as_ovs(&mut self, fragment: &Fragment, frame: &Frame<'_>) -> Added {
         let range = fragment.bytes.clone();
         let has = |at: usize| self.pieces.iter().any(|piece| piece.range.contains(&at));
@@ -135,7 +137,8 @@ impl Datagram {
         self.pieces.insert(at, Piece { buffer, layers, range, payload_at });
     }
 
-    /// The packet of all fragments. `None` if it would be longer than a packet can be. The fragments have to be complete.
+    /// The packet of all fragments. `None` if it would be longer than a packet can be. The fragments have to be
+    /// complete.
     pub(super) fn assemble(self, is_ipv6: bool) -> Option<Reassembled> {
         let first = self.pieces.first()?;
         let l3 = usize::from(first.layers.l3);
@@ -171,8 +174,8 @@ impl Datagram {
     }
 }
 
-/// Where the number is that names the first header behind those of an IPv6 packet that is cut off behind them. The numbers of
-/// the others say where that is.
+/// Where the number is that names the first header behind those of an IPv6 packet that is cut off behind them.
+/// The numbers of the others say where that is.
 fn last_next_header(headers: &[u8]) -> usize {
     use packet::wire::Ipv6Extension;
     let (mut named_at, mut at) = (ipv6::field::NEXT_HEADER, ipv6::HEADER_SIZE);
@@ -196,8 +199,8 @@ pub(crate) struct Reassembled {
 }
 
 impl Reassembled {
-    /// The fragments as they came, first to last, with the addresses and the payload of the whole packet, which must have
-    /// its size still.
+    /// The fragments as they came, first to last, with the addresses and the payload of the whole packet, which
+    /// must have its size still.
     pub(crate) fn into_pieces(self) -> impl Iterator<Item = Frame<'static>> {
         let Self { whole, mut pieces, is_ipv6 } = self;
         let l3 = usize::from(whole.layers.l3);
@@ -241,8 +244,8 @@ mod tests {
     use packet::wire::ip_proto;
     use proptest::prelude::*;
 
-    /// A frame with the fragment of an IPv4 or IPv6 packet that carries `payload[range]`. The IPv6 packet has a header of
-    /// destination options in front of the fragment header.
+    /// A frame with the fragment of an IPv4 or IPv6 packet that carries `payload[range]`. The IPv6 packet has a
+    /// header of destination options in front of the fragment header.
     fn fragment_of(
         payload: &[u8],
         range: Range<usize>,
@@ -325,8 +328,8 @@ mod tests {
     }
 
     proptest! {
-        /// A map of bytes says what is there already: a fragment that brings a byte again contradicts, unless the same fragment
-        /// was there with the same bytes; and the packet is complete once each byte is there.
+        /// A map of bytes says what is there already: a fragment that brings a byte again contradicts, unless
+        /// the same fragment was there with the same bytes; and the packet is complete once each byte is there.
         #[test]
         fn reassembly_is_a_map_of_bytes((size, sent) in fragments(), is_ipv6: bool) {
             let payload: Vec<u8> = (0..size).map(|i| (i * 7) as u8).collect();
@@ -389,7 +392,8 @@ mod tests {
         }
     }
 
-    /// Number of bytes behind the IP headers of a packet that has to be none of a fragment, as its header says it.
+    /// Number of bytes behind the IP headers of a packet that has to be none of a fragment, as its header says
+    /// it.
     fn fragment_or_whole(frame: &Frame<'_>, is_ipv6: bool) -> usize {
         let packet = &frame.bytes()[14..];
         match is_ipv6 {

@@ -1,5 +1,5 @@
-//! Which packet a fragment is part of, and which bytes of it: what the headers of one fragment say (RFC 791 §3.2, RFC 8200
-//! §4.5).
+//! Which packet a fragment is part of, and which bytes of it: what the headers of one fragment say (RFC 791
+//! §3.2, RFC 8200 §4.5).
 
 use super::FragmentRules;
 use flow::types::PortNo;
@@ -15,15 +15,16 @@ const MAX_PAYLOAD: usize = 65_535;
 /// What the fragments of one packet have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct DatagramKey {
-    /// Where the fragments come in. Those of one packet have to come in at one port, because rules judge them by it. In a table that
-    /// does as Open vSwitch: port 0, wherever they come in.
+    /// Where the fragments come in. Those of one packet have to come in at one port, because rules judge them
+    /// by it. In a table that does as Open vSwitch: port 0, wherever they come in.
     pub(super) port: PortNo,
     pub(super) zone: u16,
     /// The IPv6 address, or the IPv4 address in the first four bytes and zeros behind.
     pub(super) source: [u8; 16],
     destination: [u8; 16],
     identification: u32,
-    /// The protocol of an IPv4 packet. The fragments of an IPv6 packet may name different ones, and only the first counts.
+    /// The protocol of an IPv4 packet. The fragments of an IPv6 packet may name different ones, and only the
+    /// first counts.
     protocol: u8,
     pub(super) is_ipv6: bool,
 }
@@ -32,8 +33,8 @@ pub(super) struct DatagramKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fragment {
     pub(super) datagram: DatagramKey,
-    /// The bytes of the packet behind its IP header, or behind the headers that every fragment of IPv6 has, that the fragment
-    /// carries.
+    /// The bytes of the packet behind its IP header, or behind the headers that every fragment of IPv6 has,
+    /// that the fragment carries.
     pub(super) bytes: Range<usize>,
     /// Whether these are the packet's last ones.
     pub(super) is_last: bool,
@@ -41,8 +42,8 @@ pub(super) struct Fragment {
     pub(super) payload_at: usize,
 }
 
-/// Reads the fragment in a frame whose layers are known. `None` if the frame has none, or one that contradicts itself or is
-/// smaller than a fragment may be.
+/// Reads the fragment in a frame whose layers are known. `None` if the frame has none, or one that contradicts
+/// itself or is smaller than a fragment may be.
 pub(super) fn read(
     frame: &Frame<'_>,
     port: PortNo,

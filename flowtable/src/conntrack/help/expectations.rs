@@ -1,8 +1,9 @@
 //! Connections to come that other connections have told of.
 //!
-//! What is expected is bounded: [`MAX_EXPECTED`] in all and [`MAX_OF_PARENT`] of one connection, of which the oldest gives way; for
-//! [`KEPT_MS`] at most, and no longer than the connection that told of it. The connection to come takes it away when it is
-//! committed. A packet that begins a connection asks for it, with one load if nothing is expected.
+//! What is expected is bounded: [`MAX_EXPECTED`] in all and [`MAX_OF_PARENT`] of one connection, of which the
+//! oldest gives way; for [`KEPT_MS`] at most, and no longer than the connection that told of it. The connection
+//! to come takes it away when it is committed. A packet that begins a connection asks for it, with one load if
+//! nothing is expected.
 
 use super::CtTuple;
 use arrayvec::ArrayVec;

@@ -1,7 +1,7 @@
 //! Sequence numbers of a TCP connection in which a helper has changed the size of a segment.
 //!
-//! Octets behind the change have other numbers for the receiver than for the sender. The numbers in front of the latest change
-//! are remembered, too, because a segment from there may come again.
+//! Octets behind the change have other numbers for the receiver than for the sender. The numbers in front of
+//! the latest change are remembered, too, because a segment from there may come again.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +38,8 @@ impl Shift {
         self.before == 0 && self.behind == 0
     }
 
-    /// Notes that the segment with this number has become longer by `growth`, which is negative if it is shorter. A segment
-    /// that comes again grows no more.
+    /// Notes that the segment with this number has become longer by `growth`, which is negative if it is
+    /// shorter. A segment that comes again grows no more.
     pub(super) fn add(&mut self, sequence: u32, growth: i32) {
         let is_first = self.before == self.behind;
         if growth != 0 && (is_first || is_behind(sequence, self.position)) {

@@ -1,8 +1,8 @@
-//! A key can grow: a rare segment of 56 words, which no frame has, costs frames without it nothing, and masks, hashes and
-//! dependencies work with it.
+//! A key can grow: a rare segment of 56 words, which no frame has, costs frames without it nothing, and masks,
+//! hashes and dependencies work with it.
 //!
-//! With this segment a key has more than 64 words, so that a set or a number with room for 64 of them shows up, too. The
-//! tests need a key of another size, and so a build of their own:
+//! With this segment a key has more than 64 words, so that a set or a number with room for 64 of them shows up,
+//! too. The tests need a key of another size, and so a build of their own:
 //! `cargo test -p flowtable --features artificial-segment`.
 
 use crate::datapath::cached_flow::{CachedFlow, MaskedHash};

@@ -1,8 +1,8 @@
-//! Whatever field rules match, set, move, hash or send to: a packet that agrees with another in the bits of its mask
-//! gets the same verdict, and no action writes a bit that [`Action::writes`] does not name.
+//! Whatever field rules match, set, move, hash or send to: a packet that agrees with another in the bits of its
+//! mask gets the same verdict, and no action writes a bit that [`Action::writes`] does not name.
 //!
-//! [`mask_property`](super::mask_property) tries rules that people write. Here the rules are made from the field table,
-//! one field after the other, so that no field escapes that the table will have.
+//! [`mask_property`](super::mask_property) tries rules that people write. Here the rules are made from the
+//! field table, one field after the other, so that no field escapes that the table will have.
 
 use super::mask_property::{effect, noise};
 use crate::policy::tests::fields::packet_with;
@@ -185,8 +185,8 @@ impl TranslationObserver for WritesAsSaid {
     fn finish(&mut self, _: &PipelineKey) {}
 }
 
-/// A packet that agrees with `packet` in the bits of `mask` and differs from it in others. `None` if no frame has such
-/// headers.
+/// A packet that agrees with `packet` in the bits of `mask` and differs from it in others. `None` if no frame
+/// has such headers.
 fn other_packet(packet: &FlowKey, mask: &FlowMask, noise: &[u64; FLOW_WORDS]) -> Option<FlowKey> {
     let mut other = *packet;
     let words = other.words_mut().iter_mut().zip(noise).zip(mask.words());
@@ -263,8 +263,8 @@ fn what_a_rule_writes_into_a_header_is_in_the_frame_that_leaves() {
             let headers = packet_with(field, &filler);
             let seen = on_the_wire(&headers);
             let old = field.read(&seen);
-            // A field that is zero may be in no header of the frame, as an address in an option of neighbour discovery. The
-            // operation 0 of ARP is how a key says that the header is not sound.
+            // A field that is zero may be in no header of the frame, as an address in an option of neighbour
+            // discovery. The operation 0 of ARP is how a key says that the header is not sound.
             let other = [old ^ 1, old ^ 3]
                 .into_iter()
                 .filter(|value| old != 0 && *value != 0)

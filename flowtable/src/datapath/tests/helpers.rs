@@ -60,7 +60,8 @@ impl Segment<'_> {
     }
 }
 
-/// Sends a segment in at a port, 1 or 2. What leaves at the other one has to be the other segment, checksums included.
+/// Sends a segment in at a port, 1 or 2. What leaves at the other one has to be the other segment, checksums
+/// included.
 #[track_caller]
 fn check(bench: &mut Bench, in_port: u16, sent: Segment<'_>, expected: Segment<'_>) {
     let mut left = bench.send_frames(in_port - 1, &[sent.frame()]);
@@ -78,8 +79,8 @@ const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 1000);
 const SERVER: ([u8; 4], u16) = ([198, 51, 100, 7], 21);
 const OUTSIDE: [u8; 4] = [192, 0, 2, 1];
 
-/// Rules by which a client behind port 1 reaches an FTP server behind port 2. `nat` is the translation of the control
-/// connection.
+/// Rules by which a client behind port 1 reaches an FTP server behind port 2. `nat` is the translation of the
+/// control connection.
 fn rules(nat: &str) -> Vec<String> {
     [
         "priority=9,tcp,ct_state=-trk,actions=ct(nat,table=1)".to_owned(),
@@ -102,9 +103,9 @@ fn with_rules(nat: &str, check: impl Fn(&mut Bench)) {
     with_and_without_caches(&rules.iter().map(String::as_str).collect::<Vec<_>>(), check);
 }
 
-/// Opens a connection from `client` to `called` by a handshake. The server has the address `server`, and sees the client as
-/// `seen`. Both ends begin with the sequence number 99. Returns the next segment of each end as that end sends it, and as the
-/// other one gets it.
+/// Opens a connection from `client` to `called` by a handshake. The server has the address `server`, and sees
+/// the client as `seen`. Both ends begin with the sequence number 99. Returns the next segment of each end as
+/// that end sends it, and as the other one gets it.
 fn open(
     bench: &mut Bench,
     (client, called): (([u8; 4], u16), ([u8; 4], u16)),

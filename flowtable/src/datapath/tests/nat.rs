@@ -10,8 +10,8 @@ use flow::extract::{Arrival, extract};
 use flow::text::{NoPortNames, write_packet};
 use packet::wire::{IcmpPacket, Ipv4Packet, icmp_type};
 
-/// The rules of the recipe "A gateway" in docs/connections.md: hosts behind port 1 (10.0.0.0/8) reach port 2 with the address
-/// 192.0.2.1, and port 8080 of that address is port 80 of 10.0.0.5.
+/// The rules of the recipe "A gateway" in docs/connections.md: hosts behind port 1 (10.0.0.0/8) reach port 2
+/// with the address 192.0.2.1, and port 8080 of that address is port 80 of 10.0.0.5.
 fn gateway() -> Vec<&'static str> {
     recipe("A gateway", "add-flow")
 }
@@ -24,8 +24,8 @@ fn pass(bench: &mut Bench, in_port: u16, frame: Vec<u8>) -> Option<Vec<u8>> {
     left.pop()
 }
 
-/// Sends a packet that a match describes. The packet that leaves has to be the one that another match describes, its
-/// checksums included.
+/// Sends a packet that a match describes. The packet that leaves has to be the one that another match
+/// describes, its checksums included.
 #[track_caller]
 fn check(bench: &mut Bench, in_port: u16, sent: &str, expected: &str) {
     let left = pass(bench, in_port, compose(&headers(sent))).expect("the packet is forwarded");
@@ -42,7 +42,8 @@ fn packet_of(frame: &[u8]) -> String {
     text
 }
 
-/// A match of packets of a protocol that has ports. `src` and `dst` are an IPv4 address and a port with a colon between.
+/// A match of packets of a protocol that has ports. `src` and `dst` are an IPv4 address and a port with a colon
+/// between.
 fn of(protocol: &str, src: &str, dst: &str) -> String {
     let (nw_src, tp_src) = src.split_once(':').expect("address and port");
     let (nw_dst, tp_dst) = dst.split_once(':').expect("address and port");

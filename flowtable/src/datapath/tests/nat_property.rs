@@ -1,5 +1,5 @@
-//! Translation against its definition: a packet that is translated, answered, and whose answer is translated back is the
-//! answer to the packet; and the checksums are right on the way.
+//! Translation against its definition: a packet that is translated, answered, and whose answer is translated
+//! back is the answer to the packet; and the checksums are right on the way.
 
 use super::connections::headers;
 use super::*;

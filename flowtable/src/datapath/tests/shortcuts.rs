@@ -1,5 +1,5 @@
-//! Shortcuts change nothing but the speed: they are taken, and what is forwarded, counted and known of connections is the same
-//! as without caches.
+//! Shortcuts change nothing but the speed: they are taken, and what is forwarded, counted and known of
+//! connections is the same as without caches.
 
 use super::connections::{headers, segment, with_and_without_caches};
 use super::helpers;

@@ -8,8 +8,8 @@ use flow::key::{HEADER_WORDS, VLAN_CFI};
 use flow::prerequisite::Prerequisite;
 use packet::wire::{eth_type, icmpv6_type, ip_proto};
 
-/// The headers of a packet that has the field, with bits of `filler` wherever the field's prerequisite leaves a choice.
-/// They are those of a frame that exists: as they are extracted from one that was composed of them.
+/// The headers of a packet that has the field, with bits of `filler` wherever the field's prerequisite leaves a
+/// choice. They are those of a frame that exists: as they are extracted from one that was composed of them.
 pub(crate) fn packet_with(field: FieldId, filler: &[u64; HEADER_WORDS]) -> Headers {
     let mut headers = Headers::default();
     *headers.words_mut() = *filler;

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-/// The bytes that a translation may allocate, whether it frees them again or not: for each step, which copies at most 16
-/// elements of a list or emits an action, and for what every translation allocates.
+/// The bytes that a translation may allocate, whether it frees them again or not: for each step, which copies
+/// at most 16 elements of a list or emits an action, and for what every translation allocates.
 const BYTES_A_STEP: usize = 1024;
 const BASE: usize = 4096;
 
@@ -47,7 +47,8 @@ fn assert_exhausted(policy: &Policy, flow: &str) -> Translation {
     translation
 }
 
-/// Adds the groups of a chain: one that is given, and one for each of `numbers`, which refers to the group before it.
+/// Adds the groups of a chain: one that is given, and one for each of `numbers`, which refers to the group
+/// before it.
 fn add_chain(
     policy: &Policy,
     first: &str,
@@ -242,7 +243,8 @@ fn the_life_of_a_group_is_found_out_once_for_each_change() {
     check(false, &[3]);
 }
 
-/// A chain that is longer than the budget allows is found out by several translations, and none of them is cached.
+/// A chain that is longer than the budget allows is found out by several translations, and none of them is
+/// cached.
 #[test]
 fn a_budget_that_ends_among_watched_groups_is_no_verdict_for_others() {
     let p = policy(&[]);

@@ -305,8 +305,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.depth -= 1;
     }
 
-    /// Calls `run` and executes the action set, and takes back what both did to packet, stack and action set. An `exit`
-    /// is not taken back: it ends the lists around the branch, too.
+    /// Calls `run` and executes the action set, and takes back what both did to packet, stack and action set.
+    /// An `exit` is not taken back: it ends the lists around the branch, too.
     fn branch(&mut self, run: impl FnOnce(&mut Self)) {
         if !self.spend_for(self.stack.len() + weight(&self.action_set)) {
             return;
@@ -326,8 +326,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         (self.stack, self.action_set, self.was_mpls, self.priority) = saved;
     }
 
-    /// Takes the datapath actions that have been emitted, so that those of a nested action can be. They go on with
-    /// [`go_on_with`](Self::go_on_with).
+    /// Takes the datapath actions that have been emitted, so that those of a nested action can be. They go on
+    /// with [`go_on_with`](Self::go_on_with).
     fn put_actions_aside(&mut self) -> Vec<DpAction> {
         self.take_nested()
     }
@@ -344,9 +344,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.out.actions = outer;
     }
 
-    /// Translates the rest of the list twice, for packets of at most `len` bytes and for longer ones, because no key
-    /// holds the length. The datapath chooses. The lists around this one go on for both; an `exit` of the longer packets
-    /// ends them, as in Open vSwitch.
+    /// Translates the rest of the list twice, for packets of at most `len` bytes and for longer ones, because
+    /// no key holds the length. The datapath chooses. The lists around this one go on for both; an `exit` of
+    /// the longer packets ends them, as in Open vSwitch.
     fn check_packet_larger(&mut self, len: u16, dst: Subfield, rest: &[Action]) {
         if rest.is_empty() && self.action_set.is_empty() {
             return;
@@ -408,7 +408,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     }
 }
 
-/// How many times as much as copying a value it costs to keep an action for another pass, in time and in memory.
+/// How many times as much as copying a value it costs to keep an action for another pass, in time and in
+/// memory.
 const SUSPENDED_COST: usize = 8;
 
 /// How deep clones and groups may nest. Resubmits have a limit of their own.
@@ -431,8 +432,8 @@ pub(super) fn widen(port: OfPort) -> u32 {
     if port >= OfPort::MAX { n | 0xffff_0000 } else { n }
 }
 
-/// The actions of an action set in the order of their execution. Empty if the set has no output, group, resubmit
-/// or `ct`.
+/// The actions of an action set in the order of their execution. Empty if the set has no output, group,
+/// resubmit or `ct`.
 pub(super) fn in_order(set: &[Action]) -> Vec<Action> {
     fn last(set: &[Action], test: impl Fn(&Action) -> bool) -> Option<Action> {
         set.iter().rev().find(|a| test(a)).cloned()
@@ -484,7 +485,8 @@ fn is_set_or_move(action: &Action) -> bool {
     )
 }
 
-/// Whether an action reads headers that were behind a label stack, which the next pass extracts once the stack is popped.
+/// Whether an action reads headers that were behind a label stack, which the next pass extracts once the stack
+/// is popped.
 fn looks_behind_labels(action: &Action) -> bool {
     match action {
         Action::Output { .. }
@@ -505,7 +507,8 @@ fn looks_behind_labels(action: &Action) -> bool {
     }
 }
 
-/// Whether the field belongs to the network header or a header behind it (`mf_is_l3_or_higher` in Open vSwitch).
+/// Whether the field belongs to the network header or a header behind it (`mf_is_l3_or_higher` in Open
+/// vSwitch).
 fn is_l3_or_higher(field: FieldId) -> bool {
     !matches!(field.def().prerequisite, Prerequisite::None | Prerequisite::VlanVid)
 }

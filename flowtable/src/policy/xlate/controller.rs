@@ -86,15 +86,15 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// Whether the rule whose actions are executed is for the packets that no other rule matches: it has priority 0 and
-    /// matches every packet (OpenFlow 1.3.5 §5.4).
+    /// Whether the rule whose actions are executed is for the packets that no other rule matches: it has
+    /// priority 0 and matches every packet (OpenFlow 1.3.5 §5.4).
     fn is_rule_for_misses(&self) -> bool {
         let entry = self.rule.and_then(|rule| self.tables().rule(rule.place()));
         entry.is_some_and(|entry| entry.priority == 0 && entry.matches == flow::Match::any())
     }
 
-    /// A table has no rule for the packet, which came in on `in_port`: controllers get it, if some want such packets and
-    /// neither the table's setting nor the port's forbids it.
+    /// A table has no rule for the packet, which came in on `in_port`: controllers get it, if some want such
+    /// packets and neither the table's setting nor the port's forbids it.
     pub(super) fn miss_to_controllers(&mut self, in_port: OfPort) {
         let drops = self.tables().miss(self.table) == Some(TableMiss::Drop);
         if drops || !self.ports().unasked().misses {
@@ -110,8 +110,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.cookie = saved;
     }
 
-    /// The packet's TTL has run out: the controllers with these ids get it, if some want such packets. An empty list
-    /// means the controllers without id.
+    /// The packet's TTL has run out: the controllers with these ids get it, if some want such packets. An empty
+    /// list means the controllers without id.
     pub(super) fn expired_to_controllers(&mut self, ids: &[u16]) {
         if !self.ports().unasked().invalid_ttl {
             return;

@@ -1,8 +1,8 @@
 //! Connection tracking within a translation: `ct(...)` and `ct_clear`.
 //!
-//! The datapath looks connections up, because no key holds what it finds. So `ct(table=N)` ends this pass for a copy of the
-//! packet, which goes on in table N with what was found, while the list goes on with a packet that counts as untracked. The
-//! order of events is that of Open vSwitch (`compose_conntrack_action`).
+//! The datapath looks connections up, because no key holds what it finds. So `ct(table=N)` ends this pass for a
+//! copy of the packet, which goes on in table N with what was found, while the list goes on with a packet that
+//! counts as untracked. The order of events is that of Open vSwitch (`compose_conntrack_action`).
 
 use super::{Ctx, Suspended, TranslationObserver};
 use flow::action::Action;

@@ -71,8 +71,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// Executes a bucket as an action set. The bucket's changes to the packet and its queue, and its `exit`, end with the bucket. The
-    /// changes that rules behind a `resubmit` of the bucket make to the action set and the stack stay.
+    /// Executes a bucket as an action set. The bucket's changes to the packet and its queue, and its `exit`,
+    /// end with the bucket. The changes that rules behind a `resubmit` of the bucket make to the action set and
+    /// the stack stay.
     fn bucket(&mut self, entry: &Arc<GroupEntry>, index: usize) {
         let bucket = &entry.group.buckets[index];
         if !self.spend_for(weight(&bucket.actions)) {
@@ -97,9 +98,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.observer.leave();
     }
 
-    /// Chooses a bucket by a hash of the flow, and returns its index. Each live bucket gets the share of the flows that
-    /// its weight says, and a flow keeps its bucket as long as the bucket is alive ([`GroupLife`]). `None` if no bucket
-    /// is alive.
+    /// Chooses a bucket by a hash of the flow, and returns its index. Each live bucket gets the share of the
+    /// flows that its weight says, and a flow keeps its bucket as long as the bucket is alive ([`GroupLife`]).
+    /// `None` if no bucket is alive.
     fn select(&mut self, entry: &Arc<GroupEntry>, life: &GroupLife) -> Option<usize> {
         if !self.spend_for(life.live() * DRAW) {
             return None;

@@ -1,8 +1,9 @@
 //! Finds out which buckets of a group are alive.
 //!
-//! A bucket is alive if it watches nothing, or a port that is up, or a group that has a bucket that is alive. Groups may
-//! watch others in long chains and share them, so the walk looks at each group once, without recursion, and leaves what
-//! it found out with the group for later translations ([`GroupLife`]). Circles are refused when a group is added.
+//! A bucket is alive if it watches nothing, or a port that is up, or a group that has a bucket that is alive.
+//! Groups may watch others in long chains and share them, so the walk looks at each group once, without
+//! recursion, and leaves what it found out with the group for later translations ([`GroupLife`]). Circles are
+//! refused when a group is added.
 
 use super::{Ctx, TranslationObserver};
 use crate::policy::bridge_id::PortRef;
@@ -31,8 +32,8 @@ impl Watched {
 }
 
 impl<O: TranslationObserver> Ctx<'_, O> {
-    /// Which buckets of a group are alive. The ports and groups that decided become dependencies of the verdict. `None` if
-    /// the translation has spent its budget.
+    /// Which buckets of a group are alive. The ports and groups that decided become dependencies of the
+    /// verdict. `None` if the translation has spent its budget.
     pub(super) fn life(&mut self, entry: &Arc<GroupEntry>) -> Option<Arc<GroupLife>> {
         let stamp = self.life_stamp();
         let life = match known_life(entry, stamp) {
@@ -49,8 +50,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         LifeStamp { groups, ports: self.ports().changes() }
     }
 
-    /// Looks at the buckets of a group, and first at the groups that they watch. What has been found out about a watched
-    /// group stays with it, also if the budget ends: the verdict is not cached then, and another one gets further.
+    /// Looks at the buckets of a group, and first at the groups that they watch. What has been found out about
+    /// a watched group stays with it, also if the budget ends: the verdict is not cached then, and another one
+    /// gets further.
     #[cold]
     fn find_life(&mut self, entry: &Arc<GroupEntry>, stamp: LifeStamp) -> Option<Arc<GroupLife>> {
         let watched = |entry: &Arc<GroupEntry>| {

@@ -6,7 +6,8 @@ use flow::verdict::{DpAction, MeterRef};
 use std::sync::Arc;
 
 impl<O: TranslationObserver> Ctx<'_, O> {
-    /// Executes `meter:ID`. A meter that is gone, which a bucket may still name, lets every packet pass, as in Open vSwitch.
+    /// Executes `meter:ID`. A meter that is gone, which a bucket may still name, lets every packet pass, as in
+    /// Open vSwitch.
     pub(super) fn meter(&mut self, id: MeterId) {
         let Some(meter) = self.meter_ref(id) else {
             return self.observer.note(|| Note::NoSuchMeter(id));
@@ -18,8 +19,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.out.actions.push(DpAction::Meter(meter));
     }
 
-    /// The meter of the bridge with this number, among those of the translation. `None` if the bridge has none. The
-    /// translation depends on the answer.
+    /// The meter of the bridge with this number, among those of the translation. `None` if the bridge has none.
+    /// The translation depends on the answer.
     pub(super) fn meter_ref(&mut self, id: MeterId) -> Option<MeterRef> {
         self.out.depends.groups.insert_meter(self.bridge, id);
         let entry = self.tables().meter(id, self.view.version)?;

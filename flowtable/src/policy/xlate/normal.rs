@@ -95,15 +95,15 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// Whether the packet came through a tunnel whose header says that its sender is not to be learned (flag D of VXLAN's extension
-    /// for group-based policy).
+    /// Whether the packet came through a tunnel whose header says that its sender is not to be learned (flag D
+    /// of VXLAN's extension for group-based policy).
     fn is_not_to_be_learned(&mut self, in_port: &PortInfo) -> bool {
         let has_flags = in_port.tunnel.as_ref().is_some_and(|tunnel| tunnel.has_group_policy);
         has_flags && self.packet.came_with(FieldId::TunGbpFlags, GBP_DONT_LEARN.into()) != 0
     }
 
-    /// The port behind which the switch's own host has this address, if that port carries the VLAN of a frame with
-    /// these tags inside the switch.
+    /// The port behind which the switch's own host has this address, if that port carries the VLAN of a frame
+    /// with these tags inside the switch.
     fn port_of_own_host(&self, mac: MacAddr, inside: Inside) -> Option<&PortInfo> {
         if !self.view.conduct.guards_own_host() {
             return None;
@@ -111,9 +111,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.ports().of_own_host(mac).filter(|port| carries(port, inside))
     }
 
-    /// The port behind which the host with this address is, in the VLAN of a frame with these tags inside the switch.
-    /// `None` if nobody knows the host. The switch's own host and a host that this translation learns count as known,
-    /// unless a user has given them a port (`fdb-add`).
+    /// The port behind which the host with this address is, in the VLAN of a frame with these tags inside the
+    /// switch. `None` if nobody knows the host. The switch's own host and a host that this translation learns
+    /// count as known, unless a user has given them a port (`fdb-add`).
     fn whereabouts(&mut self, inside: Inside, mac: MacAddr) -> Option<OfPort> {
         let host = HostRef { bridge: self.bridge, key: MacKey { vlan: vid(inside), mac } };
         let known = self.macs().lookup(host.key);
@@ -151,8 +151,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         }
     }
 
-    /// Sends the frame out of a port with the tags that the port wants. `pcp` is the priority that the frame came
-    /// with, in the place that it has in a tag.
+    /// Sends the frame out of a port with the tags that the port wants. `pcp` is the priority that the frame
+    /// came with, in the place that it has in a tag.
     fn leave(&mut self, out: &PortInfo, inside: Inside, pcp: u16) {
         let tags = self.packet.replace_tags(outside(out, inside, pcp));
         // Other outputs may follow.
@@ -231,9 +231,9 @@ fn enter(port: &PortInfo, [outer, inner]: Inside) -> Inside {
     }
 }
 
-/// The tags with which a frame leaves at `port`, if it has the tags `inside` in the switch. A tag of VLAN 0 and priority
-/// 0 is left out, unless the frame has one and the port keeps such tags. A port with priority tags sends `pcp`, the
-/// priority with which the frame came in.
+/// The tags with which a frame leaves at `port`, if it has the tags `inside` in the switch. A tag of VLAN 0 and
+/// priority 0 is left out, unless the frame has one and the port keeps such tags. A port with priority tags
+/// sends `pcp`, the priority with which the frame came in.
 fn outside(port: &PortInfo, inside: Inside, pcp: u16) -> Inside {
     let [outer, inner] = inside;
     let [mut outer, inner] = match port.vlan {

@@ -77,8 +77,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         }
     }
 
-    /// The port with a number, if packets that came in on this packet's ingress port may leave there. `None`, with a
-    /// note and a hint, if they may not.
+    /// The port with a number, if packets that came in on this packet's ingress port may leave there. `None`,
+    /// with a note and a hint, if they may not.
     fn egress(&mut self, of_port: OfPort) -> Option<&'a PortInfo> {
         let (ports, in_port) = (self.ports(), self.in_port());
         self.depend_on_port(of_port);

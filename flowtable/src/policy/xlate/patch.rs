@@ -1,9 +1,9 @@
 //! Patches: a packet that leaves one bridge and comes in at another, within one translation.
 //!
-//! The bridges see two ports, one each. What the second bridge does to the packet and to its pipeline state does not
-//! last when the first one goes on, nor do errors: as in Open vSwitch (`patch_port_output`), each bridge is a switch of
-//! its own. A packet that goes round between bridges ends like one that is resubmitted without end, at
-//! [`MAX_DEPTH`](super::MAX_DEPTH).
+//! The bridges see two ports, one each. What the second bridge does to the packet and to its pipeline state
+//! does not last when the first one goes on, nor do errors: as in Open vSwitch (`patch_port_output`), each
+//! bridge is a switch of its own. A packet that goes round between bridges ends like one that is resubmitted
+//! without end, at [`MAX_DEPTH`](super::MAX_DEPTH).
 
 use super::{Ctx, Note, OnMiss, TranslationObserver};
 use crate::policy::ports::{PatchPort, PortInfo};

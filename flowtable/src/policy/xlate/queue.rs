@@ -1,13 +1,14 @@
 //! Queues: `set_queue`, `pop_queue` and `enqueue`.
 //!
-//! A queue is a class of the queueing discipline of a port's device. The priority of a frame chooses the class, and each output
-//! says it. As in Open vSwitch, queue N of a port is class 1:N+1.
+//! A queue is a class of the queueing discipline of a port's device. The priority of a frame chooses the class,
+//! and each output says it. As in Open vSwitch, queue N of a port is class 1:N+1.
 
 use super::{Ctx, TranslationObserver};
 use flow::action::QUEUES;
 use flow::types::OfPort;
 
-/// The priority of the class that a queue is; `None` if there is no such queue. Numbers of classes are in tc(8).
+/// The priority of the class that a queue is; `None` if there is no such queue. Numbers of classes are in
+/// tc(8).
 fn priority_of(queue: u32) -> Option<u32> {
     /// The number of the queueing discipline, `1:`.
     const DISCIPLINE: u32 = 1 << 16;
@@ -25,8 +26,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         self.priority = self.first_priority;
     }
 
-    /// Executes `enqueue:PORT:QUEUE`: sends the packet to the port in that queue. What is sent later has the queue
-    /// that it had before.
+    /// Executes `enqueue:PORT:QUEUE`: sends the packet to the port in that queue. What is sent later has the
+    /// queue that it had before.
     pub(super) fn enqueue(&mut self, port: OfPort, queue: u32) {
         let before = self.priority;
         self.set_queue(queue);

@@ -61,7 +61,8 @@ pub enum Note {
     OutputPortIs(OfPort),
     /// An output was left out, because the field that it names has a number that no port can have.
     OutputPortOutOfRange(u128),
-    /// `move`, `pop` or another action that takes its value from the packet has written this value to these bits.
+    /// `move`, `pop` or another action that takes its value from the packet has written this value to these
+    /// bits.
     FieldIsNow(Subfield, u128),
     /// `pop` has found nothing on the stack.
     StackUnderflow,
@@ -111,7 +112,8 @@ pub struct TraceStep {
     pub event: TraceEvent,
     /// The bits of the packet that the step read and no step before it.
     pub reads: FlowMask,
-    /// For an action, the bits that it left with another value. What rules do to which it resubmits is its doing, too.
+    /// For an action, the bits that it left with another value. What rules do to which it resubmits is its
+    /// doing, too.
     pub writes: PipelineMask,
 }
 
@@ -143,8 +145,8 @@ pub enum TraceEvent {
     ActionSet,
     /// A remark on the latest action.
     Note(Note),
-    /// The number of further steps, which the account leaves out because it has [`MAX_TOLD`] steps already. The bits that
-    /// those steps read are noted here.
+    /// The number of further steps, which the account leaves out because it has [`MAX_TOLD`] steps already. The
+    /// bits that those steps read are noted here.
     Omitted(usize),
     /// The translation is over, with the packet in this state.
     Final(Box<PipelineKey>),
@@ -154,8 +156,8 @@ pub enum TraceEvent {
 /// kilobyte, and rules can cause a million of them.
 pub const MAX_TOLD: usize = 4096;
 
-/// Better rules that a trace looks for in all its look-ups together, while it holds the tables' lock. In a large table
-/// one costs up to 300 ns.
+/// Better rules that a trace looks for in all its look-ups together, while it holds the tables' lock. In a
+/// large table one costs up to 300 ns.
 const MAX_COMPARED: usize = 1024;
 
 /// An observer that keeps an account of the walk.
@@ -205,8 +207,8 @@ impl Recorder {
         self.steps.push(TraceStep { depth: self.depth, event, reads, writes });
     }
 
-    /// Whether the account takes a step of this size. If not, the step is counted as left out, and so are all later
-    /// ones.
+    /// Whether the account takes a step of this size. If not, the step is counted as left out, and so are all
+    /// later ones.
     fn has_room(&mut self, size: usize) -> bool {
         if let Some(step) = self.omitted.and_then(|at| self.steps.get_mut(at)) {
             if let TraceEvent::Omitted(count) = &mut step.event {

@@ -118,7 +118,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         has_option.then(|| self.packet.read_bits(field, ones(u16::from(option.size) * 8)))
     }
 
-    /// The address of an end of the tunnel that rules have written, or that the packet came with: IPv4 if there is one.
+    /// The address of an end of the tunnel that rules have written, or that the packet came with: IPv4 if there
+    /// is one.
     fn tunnel_address(&mut self, end: End) -> IpAddr {
         let (v4, v6) = match end {
             End::Source => (FieldId::TunSrc, FieldId::TunIpv6Src),

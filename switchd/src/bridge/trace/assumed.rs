@@ -11,8 +11,8 @@ use flowtable::trace::Pass;
 use packet::wire::eth_type;
 use std::net::IpAddr;
 
-/// Fields about which a trace needs no note if nobody gives them: no VLAN tag and no fragment are what everybody means, and
-/// a missing `in_port` has a note of its own.
+/// Fields about which a trace needs no note if nobody gives them: no VLAN tag and no fragment are what
+/// everybody means, and a missing `in_port` has a note of its own.
 const PLAIN: [FieldId; 3] = [FieldId::InPort, FieldId::VlanTci, FieldId::IpFrag];
 
 /// What a trace has assumed of a packet.
@@ -22,7 +22,8 @@ pub struct Assumed {
     pub comes_from_no_port: bool,
     /// Fields that were taken as zero, and on which the verdict depends.
     pub fields: Vec<FieldId>,
-    /// The host to which the packet's destination IP address belongs, if its destination MAC address was assumed.
+    /// The host to which the packet's destination IP address belongs, if its destination MAC address was
+    /// assumed.
     pub receiver: Option<(IpAddr, MacAddr, OfPort)>,
 }
 

@@ -1,7 +1,7 @@
 //! The rules of a table that lost a look-up.
 //!
-//! All rules of the table are compared, in slices; and there is a limit for one trace. A rule is copied under the lock and
-//! compared without it, because a comparison takes up to ten microseconds.
+//! All rules of the table are compared, in slices; and there is a limit for one trace. A rule is copied under
+//! the lock and compared without it, because a comparison takes up to ten microseconds.
 
 use crate::bridge::won_rules::{WonRule, WonRules};
 use flow::flow_mod::{Command, FlowMod};
@@ -41,8 +41,8 @@ impl<'a> Comparison<'a> {
         Self { policy, left: MAX_COMPARED }
     }
 
-    /// The rules that lost the look-ups of a pass, by the index of the step that tells how the look-up ended. Of a
-    /// look-up that no rule lost, or whose winner is gone, nothing is told.
+    /// The rules that lost the look-ups of a pass, by the index of the step that tells how the look-up ended.
+    /// Of a look-up that no rule lost, or whose winner is gone, nothing is told.
     pub(super) fn losers_of(&mut self, pass: &Pass, rules: &WonRules) -> Vec<(usize, Losers)> {
         let (mut found, mut lookup) = (Vec::new(), None);
         for (index, step) in pass.steps.iter().enumerate() {

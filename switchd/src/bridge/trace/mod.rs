@@ -29,8 +29,8 @@ use std::net::IpAddr;
 /// What is to be traced.
 #[derive(Clone, Debug)]
 pub struct TraceRequest {
-    /// What is said of the packet, and with `in_port` of the port where it comes in. A packet of which no port is said
-    /// comes in at none, as the packet of a packet-out may.
+    /// What is said of the packet, and with `in_port` of the port where it comes in. A packet of which no port
+    /// is said comes in at none, as the packet of a packet-out may.
     pub flow: Match,
     /// Where the packet is from.
     pub packet: TracePacket,
@@ -43,14 +43,14 @@ pub struct TraceRequest {
 /// Where a packet to trace is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TracePacket {
-    /// It is made of what is said of it. Fields of which nothing is said are zero, and nothing is learned from a source
-    /// address of which nothing is said ([`Assumed`] tells which of them the verdict depends on).
+    /// It is made of what is said of it. Fields of which nothing is said are zero, and nothing is learned from
+    /// a source address of which nothing is said ([`Assumed`] tells which of them the verdict depends on).
     Described,
-    /// These are its bytes, from the Ethernet header on, without a checksum behind them. What is said of the packet
-    /// must be true. Without `in_port`, it comes in where its source address was learned.
+    /// These are its bytes, from the Ethernet header on, without a checksum behind them. What is said of the
+    /// packet must be true. Without `in_port`, it comes in where its source address was learned.
     Frame(Vec<u8>),
-    /// One host sends it to the other. What the MAC table knows of them is added to what is said of the packet; a
-    /// packet of which no protocol is said is a ping.
+    /// One host sends it to the other. What the MAC table knows of them is added to what is said of the packet;
+    /// a packet of which no protocol is said is a ping.
     Between {
         /// The sender: gives the port, the VLAN and the source addresses.
         from: Option<HostName>,
@@ -68,8 +68,8 @@ pub enum TraceError {
     /// The bridge has no such port.
     #[error("there is no port \"{0}\"")]
     NoPort(OfPort),
-    /// The frame is shorter than an Ethernet header, or longer than what a port receives. The number is its size in
-    /// bytes.
+    /// The frame is shorter than an Ethernet header, or longer than what a port receives. The number is its
+    /// size in bytes.
     #[error("no port receives a packet of {0} bytes")]
     FrameSize(usize),
     /// The bytes of the frame have another value in this field than what is said of it.
@@ -96,8 +96,8 @@ pub enum TraceError {
         /// Whether the host is the receiver.
         is_receiver: bool,
     },
-    /// No frame with this source address was seen, and neither the host that the switch runs on nor one of that host's
-    /// neighbours has the address.
+    /// No frame with this source address was seen, and neither the host that the switch runs on nor one of that
+    /// host's neighbours has the address.
     #[error("the switch has seen no frame from {0}")]
     NoHostWithIp(IpAddr),
     /// The sender is known in several VLANs, and nothing tells which of them is meant.
@@ -132,8 +132,8 @@ pub struct TracedPass {
     pub packet: PipelineKey,
     /// What the packet would teach.
     pub learns: Vec<TracedLearn>,
-    /// The rules that lost the look-up which a step of the pass ends: a rule that won, or a miss. The number is the
-    /// index of the step. Empty unless the losers were asked for.
+    /// The rules that lost the look-up which a step of the pass ends: a rule that won, or a miss. The number is
+    /// the index of the step. Empty unless the losers were asked for.
     pub losers: Vec<(usize, Losers)>,
 }
 

@@ -22,8 +22,8 @@ pub(super) struct Meant {
     pub frame: Vec<u8>,
     /// The tunnel that it comes through, if these headers have one. Their other fields do not matter.
     pub tunnel: Headers,
-    /// What somebody has said of the packet, or what is known of its hosts. `None` if its bytes were given, and so
-    /// every field.
+    /// What somebody has said of the packet, or what is known of its hosts. `None` if its bytes were given, and
+    /// so every field.
     pub given: Option<Match>,
 }
 

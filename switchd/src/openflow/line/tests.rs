@@ -44,8 +44,8 @@ impl Connection {
         readiness
     }
 
-    /// Looks once, and carries every packet-out out. Returns whether the line is still listened to, and the ports from which
-    /// the packets seem to come.
+    /// Looks once, and carries every packet-out out. Returns whether the line is still listened to, and the
+    /// ports from which the packets seem to come.
     fn look(&self) -> (bool, Vec<u16>) {
         let mut ports = Vec::new();
         let still_listens = self.line.look(|packet, version| {

@@ -69,8 +69,8 @@ impl Receivers {
         places.into_iter().filter_map(|place| self.places[place].take()).collect()
     }
 
-    /// Prepares new queues of a port, which are still closed, to take the places of its queues, in the order in which
-    /// these were added. From now on frames arrive at the new queues; the old ones are emptied first.
+    /// Prepares new queues of a port, which are still closed, to take the places of its queues, in the order in
+    /// which these were added. From now on frames arrive at the new queues; the old ones are emptied first.
     pub(in crate::worker) fn replace(
         &mut self,
         port_no: PortNo,

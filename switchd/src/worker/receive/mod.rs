@@ -1,8 +1,8 @@
 //! The receive queues of a worker, and which of them to ask for frames.
 //!
-//! To ask a queue for frames costs a system call on a TAP device, and a cache miss on a network device. A worker with
-//! a thousand queues, two of them in use, must not ask the other 998 in each round. So each queue is in one of four
-//! states:
+//! To ask a queue for frames costs a system call on a TAP device, and a cache miss on a network device. A
+//! worker with a thousand queues, two of them in use, must not ask the other 998 in each round. So each queue
+//! is in one of four states:
 //!
 //! ```text
 //!                 readable, and there is room
@@ -103,7 +103,8 @@ impl RxPort {
         Batch::limited(self.turn)
     }
 
-    /// Whether the queue, or the one that takes its place, holds frames that have arrived behind the last batch.
+    /// Whether the queue, or the one that takes its place, holds frames that have arrived behind the last
+    /// batch.
     pub(super) fn has_more(&self) -> bool {
         self.successor.is_some() || self.queue.has_more()
     }

@@ -1,8 +1,8 @@
 //! Where an attack happens, and what is seen of it.
 //!
-//! Rates of a shared machine change from one tenth of a second to the next, so each spell of an attack has
-//! one without right before and right after it, and is compared with these two. The switch's clock tells the time on the
-//! core as the rates do: the budgets of a port are a part of that.
+//! Rates of a shared machine change from one tenth of a second to the next, so each spell of an attack has one
+//! without right before and right after it, and is compared with these two. The switch's clock tells the time
+//! on the core as the rates do: the budgets of a port are a part of that.
 
 use benches::attack::Attack;
 use benches::cpu_time::CpuTimer;

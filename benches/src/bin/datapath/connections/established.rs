@@ -1,7 +1,7 @@
 //! Frames of established connections, by number of connections: not tracked, tracked, and with source NAT.
 //!
-//! The three take turns, so that what disturbs the machine disturbs all. Frames are of all connections one after the
-//! other, which is what a table of connections likes least.
+//! The three take turns, so that what disturbs the machine disturbs all. Frames are of all connections one
+//! after the other, which is what a table of connections likes least.
 
 use super::{
     PLAIN, TRACKED, TRANSLATED, ensure_begun, establish, own_memory, policy, switch, switch_with,
@@ -105,14 +105,15 @@ impl Side {
 
     /// Millions of frames per second of time on the core.
     fn rate(&mut self, seconds: f64) -> f64 {
-        // The worker looks a connection up again after some seconds, in which the other switches had their turns. One round
-        // in which it does so with all of them is not measured.
+        // The worker looks a connection up again after some seconds, in which the other switches had their
+        // turns. One round in which it does so with all of them is not measured.
         self.switch.run(&mut self.workload, self.count as usize);
         self.switch.rate(&mut self.workload, seconds)
     }
 }
 
-/// What one of `count` connections takes, in bytes: in the table of connections, and in the caches of the worker.
+/// What one of `count` connections takes, in bytes: in the table of connections, and in the caches of the
+/// worker.
 fn memory(rules: &[&str], count: u32) -> anyhow::Result<[f64; 2]> {
     let without = CacheConfig { emc_entries: 0, ..CacheConfig::default() };
     let own = memory_with(without, rules, count)?;

@@ -1,14 +1,16 @@
 //! How long a worker waits while somebody changes all rules, groups or hosts, or looks through them.
 //!
 //! A daemon in this process has the rules of a set, 10,000 groups and 100,000 hosts. A worker forwards all the
-//! while: hits, and in each batch the first frame of a new flow, which asks the tables. The longest time from one
-//! batch to the next is what the worker noticed of a [`Step`]: its own work, and the locks that it waited for.
+//! while: hits, and in each batch the first frame of a new flow, which asks the tables. The longest time from
+//! one batch to the next is what the worker noticed of a [`Step`]: its own work, and the locks that it waited
+//! for.
 //!
 //! The worker has the last processor for itself, the daemon and `ofctl` have the others. On a shared or virtual
-//! machine the core may run something that is nobody's of these. The time in which the worker could have run and had no core
-//! is therefore left out of what the switch is to answer for. How often the scheduler took the worker off its core, and the
-//! gaps while nothing happens, are told as well. A hypervisor may take the core away, too, of which the machine does not know:
-//! the gaps while another core counts and the switch does nothing say what to expect of that.
+//! machine the core may run something that is nobody's of these. The time in which the worker could have run
+//! and had no core is therefore left out of what the switch is to answer for. How often the scheduler took the
+//! worker off its core, and the gaps while nothing happens, are told as well. A hypervisor may take the core
+//! away, too, of which the machine does not know: the gaps while another core counts and the switch does
+//! nothing say what to expect of that.
 
 mod daemon;
 mod steps;
@@ -29,8 +31,8 @@ use std::time::Duration;
 use steps::{Inputs, Step};
 use worker::Worker;
 
-/// Microseconds that a worker's longest pause is to stay below while something happens. The time in which the worker had
-/// no core does not count.
+/// Microseconds that a worker's longest pause is to stay below while something happens. The time in which the
+/// worker had no core does not count.
 const PAUSE: f64 = 1000.0;
 /// Until the worker's own start is over.
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -57,8 +59,8 @@ struct Pause {
     longest: Duration,
     /// The longest one without the time in which the worker could have run and had no core.
     of_switch: Duration,
-    /// The longest time on a core that a thread of the daemon spent with one of the locks that a new flow needs.
-    /// `None` in builds that do not measure it.
+    /// The longest time on a core that a thread of the daemon spent with one of the locks that a new flow
+    /// needs. `None` in builds that do not measure it.
     hold: Option<Duration>,
     /// How often the worker was taken off its core; `None` if the kernel does not say.
     taken_off: Option<u64>,

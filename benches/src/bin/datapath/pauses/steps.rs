@@ -1,8 +1,8 @@
-//! What happens while the worker is watched, in this order: whatever changes all rules, groups or hosts, or looks
-//! through them.
+//! What happens while the worker is watched, in this order: whatever changes all rules, groups or hosts, or
+//! looks through them.
 //!
-//! Most steps are commands of `ofctl`, in the words that a user would type. `lint` is none of them: it lists rules and
-//! groups like `dump-flows` and `dump-groups`, and compares them in its own process.
+//! Most steps are commands of `ofctl`, in the words that a user would type. `lint` is none of them: it lists
+//! rules and groups like `dump-flows` and `dump-groups`, and compares them in its own process.
 
 use super::daemon::Daemon;
 use crate::programs::{Folder, ofctl};
@@ -120,7 +120,8 @@ impl Step {
         Self { before: Some(before), ..self }
     }
 
-    /// Whether a pause is to be short: something happens, other than in the steps that are there to compare with.
+    /// Whether a pause is to be short: something happens, other than in the steps that are there to compare
+    /// with.
     pub(super) fn has_goal(&self) -> bool {
         !matches!(self.work, Work::Rest | Work::Count)
     }
@@ -190,8 +191,8 @@ pub(super) struct Inputs {
     timed: PathBuf,
     /// `GROUPS`: a file with [`GROUPS`] groups.
     groups: PathBuf,
-    /// `APART`: a rule with the priority of others that overlaps with none of them, which only a look at all rules
-    /// can tell.
+    /// `APART`: a rule with the priority of others that overlaps with none of them, which only a look at all
+    /// rules can tell.
     apart: String,
     /// Frames whose flows match rules of the set.
     frames: Vec<Vec<u8>>,

@@ -55,8 +55,8 @@ impl Worker {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// The longest time between two batches since the last call, and the longest one without the time in which the
-    /// worker could have run and had no core.
+    /// The longest time between two batches since the last call, and the longest one without the time in which
+    /// the worker could have run and had no core.
     pub(super) fn take_longest(&self) -> (Duration, Duration) {
         let take = |longest: &AtomicU64| Duration::from_nanos(longest.swap(0, Ordering::Relaxed));
         (take(&self.longest), take(&self.longest_of_switch))
@@ -80,7 +80,8 @@ impl Account {
         Self(File::open("/proc/thread-self/schedstat").ok())
     }
 
-    /// Nanoseconds in which the thread could have run and had no core, so far; 0 where the kernel does not count them.
+    /// Nanoseconds in which the thread could have run and had no core, so far; 0 where the kernel does not
+    /// count them.
     fn waited(&self) -> u64 {
         let mut text = [0; 64];
         let read = self.0.as_ref().and_then(|file| file.read_at(&mut text, 0).ok());

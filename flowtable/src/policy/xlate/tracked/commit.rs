@@ -13,8 +13,8 @@ use packet::wire::eth_type::{self, is_mpls};
 use packet::wire::{icmpv6_type, ip_proto};
 
 impl TrackedKey {
-    /// Appends to `out` the actions that make of the packet what the rules have made of it, and notes that they did.
-    /// `sums` is how changed addresses are treated in checksums.
+    /// Appends to `out` the actions that make of the packet what the rules have made of it, and notes that they
+    /// did. `sums` is how changed addresses are treated in checksums.
     #[inline]
     pub(in crate::policy::xlate) fn commit(&mut self, out: &mut Vec<DpAction>, sums: AddressSums) {
         if self.key.headers != self.base {
@@ -154,8 +154,8 @@ impl Commit<'_> {
         self.emit(action);
     }
 
-    /// To be called before [`commit_nd`](Self::commit_nd): an address is written into the option that has its type then, as in Open
-    /// vSwitch.
+    /// To be called before [`commit_nd`](Self::commit_nd): an address is written into the option that has its
+    /// type then, as in Open vSwitch.
     fn commit_nd_ext(&mut self) {
         let (key, base) = (&self.packet.key.headers, &self.packet.base);
         let same =

@@ -47,8 +47,8 @@ impl TrackedKey {
         LoweredTtl::Lowered
     }
 
-    /// Puts an entry in front of `n` others, which are fewer than [`MAX_LABELS`]. The first entry hides all headers
-    /// behind it, and repeats what they say of priority and TTL.
+    /// Puts an entry in front of `n` others, which are fewer than [`MAX_LABELS`]. The first entry hides all
+    /// headers behind it, and repeats what they say of priority and TTL.
     pub(in crate::policy::xlate) fn push_label(&mut self, n: usize, ethertype: u16) {
         let is_ip = self.is_ip();
         let mask = &mut self.mask.bits.headers;
@@ -64,8 +64,8 @@ impl TrackedKey {
         }
     }
 
-    /// Takes the first of `n` entries off. False, and nothing is changed, if the packet has none, or has more than
-    /// the key holds, so that the next entry behind the last is not known.
+    /// Takes the first of `n` entries off. False, and nothing is changed, if the packet has none, or has more
+    /// than the key holds, so that the next entry behind the last is not known.
     pub(in crate::policy::xlate) fn pop_label(&mut self, n: usize, ethertype: u16) -> bool {
         if n > 1 {
             self.mask.bits.headers.mpls_lse[1..n].iter_mut().for_each(|m| m.set(u32::MAX));

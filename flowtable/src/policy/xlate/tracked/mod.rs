@@ -1,24 +1,27 @@
 //! The packet of a walk, which notes by itself which of its bits the walk has read.
 //!
-//! A translation is right for every packet that agrees with the first one in the bits that the translation read. So
-//! nobody writes a mask by hand: a [`TrackedKey`] has the only copy of the packet, its fields are private to this
-//! module, and the methods that tell something of the packet mark the bits that told it. A part of the walk that reads
-//! bits without marking them does not compile. Open vSwitch has `WC_MASK_FIELD` and `memset(&wc->masks...)` beside
-//! each such read (`ofproto/ofproto-dpif-xlate.c`, `lib/odp-util.c`); the bits are the same here.
+//! A translation is right for every packet that agrees with the first one in the bits that the translation
+//! read. So nobody writes a mask by hand: a [`TrackedKey`] has the only copy of the packet, its fields are
+//! private to this module, and the methods that tell something of the packet mark the bits that told it. A part
+//! of the walk that reads bits without marking them does not compile. Open vSwitch has `WC_MASK_FIELD` and
+//! `memset(&wc->masks...)` beside each such read (`ofproto/ofproto-dpif-xlate.c`, `lib/odp-util.c`); the bits
+//! are the same here.
 //!
 //! # Which methods mark
 //!
-//! - A getter marks the bits that it returns. Getters that take `&self` return bits that every translation reads:
-//!   [`TrackedKey::new`] marks these.
-//! - A method that gives header bits a new value marks these bits, although it does not return them: `commit` compares
-//!   headers with the headers that came in, and emits nothing for a packet that has the new value already.
-//! - What rules write of a tunnel marks nothing: `commit` never compares the tunnel's fields. An output to a tunnel port, and the
-//!   state that the next pass goes on with, take all of them as they are, and mark them.
-//! - State beside the headers (`in_port`, `metadata`, registers, `actset_output`) starts alike for all packets of one
-//!   port and pass. Setting it marks nothing.
+//! - A getter marks the bits that it returns. Getters that take `&self` return bits that every translation
+//!   reads: [`TrackedKey::new`] marks these.
+//! - A method that gives header bits a new value marks these bits, although it does not return them: `commit`
+//!   compares headers with the headers that came in, and emits nothing for a packet that has the new value
+//!   already.
+//! - What rules write of a tunnel marks nothing: `commit` never compares the tunnel's fields. An output to a
+//!   tunnel port, and the state that the next pass goes on with, take all of them as they are, and mark them.
+//! - State beside the headers (`in_port`, `metadata`, registers, `actset_output`) starts alike for all packets
+//!   of one port and pass. Setting it marks nothing.
 //! - [`TrackedKey::shown`] marks nothing: it is for observers, which decide nothing.
 //!
-//! `tags` and `labels` treat tags and label stack entries as stacks; `commit` turns rewrites into datapath actions.
+//! `tags` and `labels` treat tags and label stack entries as stacks; `commit` turns rewrites into datapath
+//! actions.
 
 mod commit;
 mod labels;
@@ -53,8 +56,8 @@ pub(super) struct TrackedKey {
     mask: PipelineMask,
     /// Whether the next pass would see what is known of the packet's connection. Rules can have it forgotten.
     keeps_connection: bool,
-    /// Whether the next pass has the fields of the tunnel from here, because rules or a patch have written some of them. Only the
-    /// rules decide this, never the packet's bits.
+    /// Whether the next pass has the fields of the tunnel from here, because rules or a patch have written some
+    /// of them. Only the rules decide this, never the packet's bits.
     has_tunnel: bool,
     /// Whether the packet goes on with the state of an earlier pass.
     is_later_pass: bool,
@@ -144,9 +147,9 @@ impl TrackedKey {
         self.base = saved.0;
     }
 
-    /// The state beside the headers, which the next pass cannot extract from the frame, and whether the tunnel is a part
-    /// of that state. The state has the tunnel's fields in its headers if rules have written one of them. Otherwise the next
-    /// pass finds what the frame came with.
+    /// The state beside the headers, which the next pass cannot extract from the frame, and whether the tunnel
+    /// is a part of that state. The state has the tunnel's fields in its headers if rules have written one of
+    /// them. Otherwise the next pass finds what the frame came with.
     pub(super) fn state(&mut self) -> (PipelineKey, bool) {
         let mut state = PipelineKey { headers: Headers::default(), ..self.key };
         if self.has_tunnel {
@@ -155,8 +158,8 @@ impl TrackedKey {
         (state, self.has_tunnel)
     }
 
-    /// The state beside the headers, for controllers, with the fields of the tunnel and the connection in its headers, and the
-    /// EtherType, which says what the addresses of the connection are.
+    /// The state beside the headers, for controllers, with the fields of the tunnel and the connection in its
+    /// headers, and the EtherType, which says what the addresses of the connection are.
     pub(super) fn told_state(&mut self) -> PipelineKey {
         let mut state = PipelineKey { headers: Headers::default(), ..self.key };
         self.tell_tunnel(&mut state);
@@ -165,8 +168,9 @@ impl TrackedKey {
         state
     }
 
-    /// Writes what connection tracking said of the packet into a state. Its bits decide something from now on. No packet is
-    /// tracked before its first pass, and each pass behind may have packets that were tracked and others.
+    /// Writes what connection tracking said of the packet into a state. Its bits decide something from now on.
+    /// No packet is tracked before its first pass, and each pass behind may have packets that were tracked and
+    /// others.
     fn tell_connection(&mut self, state: &mut PipelineKey) {
         if self.is_later_pass {
             self.mask.bits.headers.mark_connection();
@@ -174,8 +178,8 @@ impl TrackedKey {
         state.headers.copy_connection(&self.key.headers);
     }
 
-    /// Writes the fields of the tunnel into a state. Their bits decide something from now on. The port decides whether a
-    /// packet came through a tunnel at all, and every translation reads the port.
+    /// Writes the fields of the tunnel into a state. Their bits decide something from now on. The port decides
+    /// whether a packet came through a tunnel at all, and every translation reads the port.
     fn tell_tunnel(&mut self, state: &mut PipelineKey) {
         if self.original.segments.meets(Segment::TUNNEL.id) {
             self.mask.bits.headers.mark_tunnel();
@@ -183,8 +187,8 @@ impl TrackedKey {
         state.headers.copy_tunnel(&self.key.headers);
     }
 
-    /// Says that a message about the packet has the fields of the tunnel that the packet begins with. The frame itself came
-    /// through no tunnel, so the next pass has these fields from here.
+    /// Says that a message about the packet has the fields of the tunnel that the packet begins with. The frame
+    /// itself came through no tunnel, so the next pass has these fields from here.
     pub(super) fn has_tunnel_of_message(&mut self) {
         self.has_tunnel = true;
     }
@@ -200,8 +204,8 @@ impl TrackedKey {
         }
     }
 
-    /// The packet comes in at a port of another bridge, which sees nothing that the first one wrote beside it but
-    /// `pkt_mark`, and nothing of its connection or its tunnel.
+    /// The packet comes in at a port of another bridge, which sees nothing that the first one wrote beside it
+    /// but `pkt_mark`, and nothing of its connection or its tunnel.
     pub(super) fn arrive(&mut self, in_port: OfPort) {
         self.key = PipelineKey {
             in_port: in_port.into(),
@@ -231,8 +235,9 @@ impl TrackedKey {
         self.keeps_connection
     }
 
-    /// Calls `find` with the packet as rules match it, as if it had come in on `in_port`. The mask is for `find` to
-    /// extend by the bits that decide. With `hides_ports`, rules see a packet without transport ports.
+    /// Calls `find` with the packet as rules match it, as if it had come in on `in_port`. The mask is for
+    /// `find` to extend by the bits that decide. With `hides_ports`, rules see a packet without transport
+    /// ports.
     #[inline]
     pub(super) fn look_up<R>(
         &mut self,
@@ -253,8 +258,8 @@ impl TrackedKey {
         found
     }
 
-    /// The words of a [`FlowKey`] in which the headers of `key`, which a look-up sees, are not what the datapath
-    /// extracted. `hides_ports` is as in [`look_up`](Self::look_up).
+    /// The words of a [`FlowKey`] in which the headers of `key`, which a look-up sees, are not what the
+    /// datapath extracted. `hides_ports` is as in [`look_up`](Self::look_up).
     #[inline]
     pub(super) fn rewritten(&self, hides_ports: bool) -> WordSet {
         const FIRST: usize = FLOW_WORDS - HEADER_WORDS;
@@ -348,8 +353,8 @@ impl TrackedKey {
         (MacAddr(self.key.headers.dl_src), MacAddr(self.key.headers.dl_dst))
     }
 
-    /// Whether the packet is a message of a spanning tree (IEEE 802.1D clause 9): a frame with an LLC header to the
-    /// group of bridges.
+    /// Whether the packet is a message of a spanning tree (IEEE 802.1D clause 9): a frame with an LLC header to
+    /// the group of bridges.
     pub(super) fn is_stp(&mut self) -> bool {
         self.mask.bits.headers.dl_dst = [0xff; 6];
         self.dl_type() == ETH_TYPE_NONE && self.key.headers.dl_dst == STP_GROUP

@@ -48,8 +48,8 @@ impl TrackedKey {
             Headers { vlan_tci, vlan_tpid, vlan2_tci, vlan2_tpid, ..self.key.headers };
     }
 
-    /// Gives the bits of `field_mask` in the outer tag a new value. A packet without a tag gets one, or stays as it is,
-    /// according to `push_if_untagged`.
+    /// Gives the bits of `field_mask` in the outer tag a new value. A packet without a tag gets one, or stays
+    /// as it is, according to `push_if_untagged`.
     pub(in crate::policy::xlate) fn set_tag_bits(
         &mut self,
         field_mask: u16,
