@@ -88,8 +88,8 @@ impl Attack {
         }
     }
 
-    /// The next frame of the attack, from a host of its own: its flow, and its destination and source
-    /// addresses.
+    /// The next frame of the attack, from a host of its own: its flow, and
+    /// its destination and source addresses.
     pub fn frame(self, rng: &mut SplitMix) -> (Tuple, [u8; 12]) {
         let (a, b) = (rng.next(), rng.next());
         let mut flow = Tuple {

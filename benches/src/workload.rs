@@ -23,8 +23,7 @@ pub struct Tuple {
 }
 
 impl Tuple {
-    /// The UDP flow with this number: all of them differ, and the destination ports are 5000 to
-    /// 5015.
+    /// The UDP flow with this number: all of them differ, and the destination ports are 5000 to 5015.
     #[inline]
     pub fn numbered(n: u32) -> Self {
         let spread = n.wrapping_mul(0x9e37_79b1);
@@ -127,8 +126,8 @@ pub enum Family {
     V4,
     /// UDP or TCP over IPv6: 62 bytes.
     V6,
-    /// ARP requests of the flow's source for its destination: 60 bytes. Ports and protocol of a flow do
-    /// not show.
+    /// ARP requests of the flow's source for its destination: 60 bytes. Ports and protocol of
+    /// a flow do not show.
     Arp,
     /// The IPv4 frame behind a label: 64 bytes.
     Mpls,

@@ -1,5 +1,5 @@
-//! A cache that has emptied gives its memory back: what is allocated is counted, so the test depends on no
-//! clock.
+//! A cache that has emptied gives its memory back: what is allocated is counted, so the
+//! test depends on no clock.
 
 use benches::null_port::NullSwitch;
 use benches::rules::{add, pipeline_with};

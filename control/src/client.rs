@@ -79,8 +79,8 @@ impl Client {
     /// version, for the daemon's messages.
     ///
     /// # Errors
-    /// The connection failed, the peer does not speak this version of the protocol, or the daemon refuses the
-    /// session.
+    /// The connection failed, the peer does not speak this version of the protocol, or
+    /// the daemon refuses the session.
     pub fn open(
         from: impl Read + Send + 'static,
         to: impl Write + Send + 'static,
@@ -90,8 +90,8 @@ impl Client {
         let mut to = FrameWriter::new(Box::new(to) as Box<dyn Write + Send>);
         to.put_json(Kind::Hello, &Hello::new(program))?;
         let sent = to.flush();
-        // A daemon that refuses the session sends a refusal and closes the connection, even if `sent` has
-        // failed.
+        // A daemon that refuses the session sends a refusal and closes the connection,
+        // even if `sent` has failed.
         let answer = match (next_answer(&mut from), sent) {
             (Ok(Some(frame)), _) => frame,
             (_, Err(error)) | (Err(error), Ok(())) => return Err(late(error, || "a session")),
@@ -179,8 +179,8 @@ impl Client {
             match kind {
                 Kind::Text if failed.is_none() => {
                     failed = sink(as_text(body)?).err();
-                    // The reader of `sink` is gone. Returning closes the connection, and the daemon stops the
-                    // dump.
+                    // The reader of `sink` is gone. Returning closes the connection, and
+                    // the daemon stops the dump.
                     if failed.as_ref().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) {
                         break;
                     }
@@ -270,8 +270,8 @@ impl Client {
         self.call(Operation::FlowMods(mods), &mut rule.as_bytes(), &mut |_| Ok(())).map(drop)
     }
 
-    /// Deletes the rules that `filter` covers, as `ofctl del-flows` takes it. An empty filter covers every
-    /// rule.
+    /// Deletes the rules that `filter` covers, as `ofctl del-flows` takes it. An
+    /// empty filter covers every rule.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -377,8 +377,8 @@ fn send_text<W: Write>(to: &mut FrameWriter<W>, text: &mut dyn Read) -> Result<(
     let mut chunk = Vec::with_capacity(TEXT_SIZE);
     let mut lines = 0;
     loop {
-        // Reading doubles an unfinished line each time, so that the search for its end takes linear time in
-        // all.
+        // Reading doubles an unfinished line each time, so that the search for its end
+        // takes linear time in all.
         let want = TEXT_SIZE.max(chunk.len());
         let got = text.take(want as u64).read_to_end(&mut chunk).map_err(ClientError::Source)?;
         if got == 0 {

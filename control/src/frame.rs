@@ -162,8 +162,8 @@ impl Decoder {
         Ok((body.len() >= size).then_some((kind, size)))
     }
 
-    /// How many bytes of an unfinished frame have arrived. If the stream ends while this is not 0, a frame was
-    /// cut off.
+    /// How many bytes of an unfinished frame have arrived. If the stream ends while this is not 0,
+    /// a frame was cut off.
     pub fn pending(&self) -> usize {
         self.bytes.len() - self.start
     }

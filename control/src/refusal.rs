@@ -35,8 +35,8 @@ pub struct Refusal {
     /// What the user can write or do instead; `None` if the daemon has no good guess.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The part of the request's text that is wrong; `None` if the request has no text, or no part of it is
-    /// wrong.
+    /// The part of the request's text that is wrong; `None` if the request has no text, or no
+    /// part of it is wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<TextPlace>,
     /// The error that an OpenFlow switch would send; `None` if OpenFlow has none for this case.
@@ -47,8 +47,8 @@ pub struct Refusal {
 /// A part of the text of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextPlace {
-    /// The name that the client gave the text ([`FlowMods::name`](crate::FlowMods::name)); `None` if it gave
-    /// none.
+    /// The name that the client gave the text ([`FlowMods::name`](crate::FlowMods::name));
+    /// `None` if it gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// The number of the line, from 1.

@@ -8,9 +8,9 @@ use crate::record::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The result of a request that was carried out. The documentation of each [`Operation`](crate::Operation)
-/// names the variant that answers it. A request that was not carried out is answered by a
-/// [`Refusal`](crate::Refusal).
+/// The result of a request that was carried out. The documentation of each
+/// [`Operation`](crate::Operation) names the variant that answers it. A request that was not carried out
+/// is answered by a [`Refusal`](crate::Refusal).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

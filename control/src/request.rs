@@ -27,11 +27,11 @@ pub struct Request {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Operation {
-    /// Adds, modifies or deletes rules in one transaction. Text: one rule a line.
-    /// [`Reply::Changed`](crate::Reply::Changed)
+    /// Adds, modifies or deletes rules in one transaction. Text: one rule
+    /// a line. [`Reply::Changed`](crate::Reply::Changed)
     FlowMods(FlowMods),
-    /// Replaces all rules of the bridge by those of the text, in one transaction. Text: one rule a line.
-    /// [`Reply::Changed`](crate::Reply::Changed)
+    /// Replaces all rules of the bridge by those of the text, in one transaction. Text:
+    /// one rule a line. [`Reply::Changed`](crate::Reply::Changed)
     ReplaceFlows(FlowMods),
     /// Lists rules. Answer: text as [`Format`] says. [`Reply::Listed`](crate::Reply::Listed)
     DumpFlows(FlowQuery),
@@ -49,19 +49,18 @@ pub enum Operation {
         setting: String,
     },
 
-    /// Adds, modifies or deletes groups in one transaction. Text: one group a line.
-    /// [`Reply::Changed`](crate::Reply::Changed)
+    /// Adds, modifies or deletes groups in one transaction. Text: one
+    /// group a line. [`Reply::Changed`](crate::Reply::Changed)
     GroupMods(GroupMods),
     /// Lists groups. Answer: text as [`Format`] says. [`Reply::Listed`](crate::Reply::Listed)
     DumpGroups(GroupQuery),
-    /// Lists groups' counters. Answer: text as [`Format`] says.
-    /// [`Reply::Listed`](crate::Reply::Listed)
+    /// Lists groups' counters. Answer: text as [`Format`] says. [`Reply::Listed`](crate::Reply::Listed)
     DumpGroupStats(GroupQuery),
     /// Adds, modifies or deletes a meter. Text: the meter, as one line.
     /// [`Reply::Changed`](crate::Reply::Changed)
     MeterMods(MeterMods),
-    /// Lists meters, their counters, or what meters can be like. Answer: text as [`Format`] says.
-    /// [`Reply::Listed`](crate::Reply::Listed)
+    /// Lists meters, their counters, or what meters can be like. Answer:
+    /// text as [`Format`] says. [`Reply::Listed`](crate::Reply::Listed)
     DumpMeters(MeterQuery),
 
     /// Carries out actions on a packet that the request brings. [`Reply::PacketOut`](crate::Reply::PacketOut)
@@ -71,8 +70,8 @@ pub enum Operation {
     AddBr {
         /// The name of the new bridge: 1 to 15 bytes, as of a network device.
         name: String,
-        /// The datapath id, 16 hexadecimal digits. `None` makes one from a port's MAC address or the machine's
-        /// id.
+        /// The datapath id, 16 hexadecimal digits. `None` makes one from a port's MAC
+        /// address or the machine's id.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         datapath_id: Option<String>,
         /// Whether `switchd --state` keeps the bridge's rules, groups, static hosts and ports.
@@ -85,24 +84,24 @@ pub enum Operation {
     },
     /// Lists the bridges. [`Reply::Bridges`](crate::Reply::Bridges)
     ListBr,
-    /// Writes the configuration of the switch: its bridges, their ports, and all settings. Answer: the file
-    /// that `switchd --config` reads, or one JSON object of the same structure.
-    /// [`Reply::Listed`](crate::Reply::Listed)
+    /// Writes the configuration of the switch: its bridges, their ports, and all
+    /// settings. Answer: the file that `switchd --config` reads, or one JSON object
+    /// of the same structure. [`Reply::Listed`](crate::Reply::Listed)
     ShowConfig {
         /// The format of the reply's text: TOML or JSON.
         format: Format,
     },
 
-    /// Writes all of the switch that can be saved: the configuration, and rules, groups and static hosts of
-    /// each bridge. Answer: the file that [`Operation::Apply`] takes, or one JSON object.
-    /// [`Reply::Listed`](crate::Reply::Listed)
+    /// Writes all of the switch that can be saved: the configuration, and rules, groups
+    /// and static hosts of each bridge. Answer: the file that [`Operation::Apply`] takes,
+    /// or one JSON object. [`Reply::Listed`](crate::Reply::Listed)
     Save {
         /// The format of the reply's text: TOML or JSON.
         format: Format,
     },
-    /// Compares the switch with a file, or with a state of the history, and changes nothing. Text: the file,
-    /// empty for a state of the history. Answer: text as [`Format`] says, one difference a line, in JSON a
-    /// [`PlanRecord`](crate::record::PlanRecord). [`Reply::Listed`](crate::Reply::Listed)
+    /// Compares the switch with a file, or with a state of the history, and changes nothing. Text: the
+    /// file, empty for a state of the history. Answer: text as [`Format`] says, one difference a line,
+    /// in JSON a [`PlanRecord`](crate::record::PlanRecord). [`Reply::Listed`](crate::Reply::Listed)
     Plan {
         /// The file, and how the answer is written.
         query: SavedQuery,
@@ -155,8 +154,8 @@ pub enum Operation {
         /// The port's name or number.
         port: String,
     },
-    /// Replaces the VLAN configuration of a port. A setting that the request does not name gets its default.
-    /// [`Reply::Done`](crate::Reply::Done)
+    /// Replaces the VLAN configuration of a port. A setting that the request does not
+    /// name gets its default. [`Reply::Done`](crate::Reply::Done)
     SetPort {
         /// The port's name or number.
         port: String,
@@ -228,8 +227,8 @@ pub enum Operation {
     /// Shows how many connections there may be, and how many there are.
     /// [`Reply::ConnectionLimits`](crate::Reply::ConnectionLimits)
     ConnectionLimits,
-    /// Changes how many connections there may be. Connections that are too many stay.
-    /// [`Reply::Changed`](crate::Reply::Changed)
+    /// Changes how many connections there may be. Connections that are too
+    /// many stay. [`Reply::Changed`](crate::Reply::Changed)
     SetConnectionLimits {
         /// How many there may be in all; `None` leaves the number as it is.
         max: Option<u64>,
@@ -243,8 +242,8 @@ pub enum Operation {
     /// Lists the zones with timeouts of their own for connections.
     /// [`Reply::ZoneTimeouts`](crate::Reply::ZoneTimeouts)
     ZoneTimeouts,
-    /// Gives a zone timeouts of its own for connections. They hold for a connection from its next packet on.
-    /// [`Reply::Done`](crate::Reply::Done)
+    /// Gives a zone timeouts of its own for connections. They hold for a connection from
+    /// its next packet on. [`Reply::Done`](crate::Reply::Done)
     AddZoneTimeouts {
         /// The number of the zone.
         zone: u16,
@@ -263,15 +262,13 @@ pub enum Operation {
 
     /// Shows the counters of every worker's caches. [`Reply::Cache`](crate::Reply::Cache)
     CacheShow,
-    /// Lists cached flows. Answer: text as [`Format`] says.
-    /// [`Reply::Listed`](crate::Reply::Listed)
+    /// Lists cached flows. Answer: text as [`Format`] says. [`Reply::Listed`](crate::Reply::Listed)
     DumpCachedFlows(CachedFlowQuery),
     /// Counts dropped frames by port and reason. [`Reply::Drops`](crate::Reply::Drops)
     Drops,
     /// Follows a packet through the tables without sending it. [`Reply::Trace`](crate::Reply::Trace)
     Trace(TraceQuery),
-    /// Changes the limits of the bridge's MAC table.
-    /// [`Reply::FdbStats`](crate::Reply::FdbStats)
+    /// Changes the limits of the bridge's MAC table. [`Reply::FdbStats`](crate::Reply::FdbStats)
     FdbConfigure {
         /// Seconds after which the entry of a silent host is removed; `None` leaves the limit as it is.
         ageing: Option<u64>,
@@ -319,12 +316,12 @@ pub enum Operation {
     /// [`EventRecord`](crate::record::EventRecord). The session takes no further request. Without
     /// [`Request::bridge`], the events of every bridge are sent.
     Monitor(MonitorQuery),
-    /// Waits until the counters of rules include every packet that was received before the request.
-    /// [`Reply::Done`](crate::Reply::Done)
+    /// Waits until the counters of rules include every packet that was
+    /// received before the request. [`Reply::Done`](crate::Reply::Done)
     Sync,
-    /// Starts the daemon's program file again, which takes over from the running daemon without losing a frame.
-    /// The reply comes when the new process forwards; the session ends with the old one.
-    /// [`Reply::Restarted`](crate::Reply::Restarted)
+    /// Starts the daemon's program file again, which takes over from the running daemon
+    /// without losing a frame. The reply comes when the new process forwards; the session ends
+    /// with the old one. [`Reply::Restarted`](crate::Reply::Restarted)
     Restart,
 }
 
@@ -449,8 +446,8 @@ pub enum FlowCommand {
     DeleteStrict,
 }
 
-/// A transaction on rules. The text behind the request has the rules; either every line takes effect or none
-/// does.
+/// A transaction on rules. The text behind the request has the rules; either every line
+/// takes effect or none does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowMods {
     /// What a line does that does not begin with a command.
@@ -485,14 +482,14 @@ pub enum Format {
 /// A request for rules: which ones, and how they are printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowQuery {
-    /// Selects rules as a deletion does: `tcp,table=1`, `cookie=0x1/-1`, `out_port=2`. Empty selects every
-    /// rule.
+    /// Selects rules as a deletion does: `tcp,table=1`, `cookie=0x1/-1`,
+    /// `out_port=2`. Empty selects every rule.
     pub filter: String,
     /// The OpenFlow version (`-O`) in which the filter is read and the rules are printed.
     #[serde(with = "crate::version")]
     pub version: OfVersion,
-    /// Whether a filter that Open vSwitch accepts and changes is accepted and changed likewise, instead of
-    /// refused.
+    /// Whether a filter that Open vSwitch accepts and changes is accepted and
+    /// changed likewise, instead of refused.
     #[serde(default)]
     pub lenient: bool,
     /// The notation of the rules.
@@ -604,8 +601,8 @@ pub enum GroupCommand {
     RemoveBuckets,
 }
 
-/// A transaction on groups. The text behind the request has the groups; either every line takes effect or none
-/// does.
+/// A transaction on groups. The text behind the request has the groups; either every line
+/// takes effect or none does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupMods {
     /// What a line does that does not begin with a command.
@@ -704,8 +701,8 @@ pub struct TraceQuery {
     /// The OpenFlow version (`-O`) in which the trace is printed.
     #[serde(default, with = "crate::version")]
     pub version: OfVersion,
-    /// Whether a flow that Open vSwitch accepts and changes is accepted and changed likewise, instead of
-    /// refused.
+    /// Whether a flow that Open vSwitch accepts and changes is accepted and
+    /// changed likewise, instead of refused.
     #[serde(default)]
     pub lenient: bool,
     /// Whether ports are printed with their names instead of their numbers.

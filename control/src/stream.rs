@@ -1,5 +1,5 @@
-//! Sends and receives frames over anything that implements `Write` and `Read`. Client and daemon both use this
-//! module.
+//! Sends and receives frames over anything that implements `Write` and `Read`. Client and
+//! daemon both use this module.
 
 use crate::frame::{self, Decoder, FrameError, Kind, MAX_BODY, TEXT_SIZE};
 use serde::Serialize;
@@ -94,8 +94,8 @@ impl<R: Read> FrameReader<R> {
     /// Waits for the next frame, which has to be of the wanted kind, and parses its JSON body.
     ///
     /// # Errors
-    /// As [`FrameReader::next_frame`]. Also, the stream has ended, the frame is of another kind, or its body is
-    /// no `T`.
+    /// As [`FrameReader::next_frame`]. Also, the stream has ended, the frame is of another kind, or
+    /// its body is no `T`.
     pub fn expect<T: DeserializeOwned>(&mut self, wanted: Kind) -> Result<T, StreamError> {
         match self.next_frame()? {
             Some((kind, body)) if kind == wanted => Ok(serde_json::from_slice(body)?),

@@ -123,8 +123,8 @@ impl Trust {
     /// Walks to a folder and returns its path without symbolic links.
     ///
     /// # Errors
-    /// A part of the path is not trusted, is not there, or is no folder. Folders that the walk has created by
-    /// then remain.
+    /// A part of the path is not trusted, is not there, or is no folder. Folders that the walk
+    /// has created by then remain.
     pub fn folder(&self, path: &Path, missing: Missing) -> Result<PathBuf, PathError> {
         let path = std::path::absolute(path).map_err(OsError::of("find", path))?;
         let mut at = PathBuf::from("/");

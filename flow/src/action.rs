@@ -88,8 +88,8 @@ pub enum SetFieldForm {
     SetField,
     /// `set_field:VALUE/MASK->FIELD`. A dump shows the mask even if it covers the whole field.
     MaskedSetField,
-    /// `load:VALUE->FIELD[a..b]` (`NXAST_REG_LOAD`). A dump shows one `load` for each run of one-bits in the
-    /// mask.
+    /// `load:VALUE->FIELD[a..b]` (`NXAST_REG_LOAD`). A dump shows one `load` for each run
+    /// of one-bits in the mask.
     Load,
     /// As [`SetField`](Self::SetField), in a message before OpenFlow 1.5 that said it by `NXAST_REG_LOAD2`.
     /// Messages of these versions say it so again, as those of Open vSwitch do.
@@ -132,8 +132,8 @@ pub enum Action {
         max_len: u16,
         /// The reason that the packet-in gives, as its OpenFlow number (`OFPR_*`); 1 is `action`.
         reason: u8,
-        /// The controller that gets the packet (`id=`); 0 is every controller that has not asked for another
-        /// id.
+        /// The controller that gets the packet (`id=`); 0 is every controller that has
+        /// not asked for another id.
         controller_id: u16,
         /// Bytes (`userdata=`) that the packet-in repeats, so that a controller recognises the action.
         userdata: Vec<u8>,
@@ -155,8 +155,8 @@ pub enum Action {
     OutputTrunc {
         /// A port of the bridge, `LOCAL` or `IN_PORT`.
         port: OfPort,
-        /// Size of the copy in bytes, counted from the Ethernet header, at least 14. A shorter packet goes out
-        /// whole.
+        /// Size of the copy in bytes, counted from the Ethernet header, at least 14. A
+        /// shorter packet goes out whole.
         max_len: u32,
     },
     /// `enqueue:PORT:QUEUE`: sends the packet through a queue of a port (OpenFlow 1.0).
@@ -180,16 +180,16 @@ pub enum Action {
     SetVlanVid {
         /// The new VLAN id, 0 to 4095.
         vid: u16,
-        /// Whether an untagged frame gets a tag (`mod_vlan_vid`, OpenFlow 1.0) or stays as it is
-        /// (`set_vlan_vid`).
+        /// Whether an untagged frame gets a tag (`mod_vlan_vid`, OpenFlow 1.0) or
+        /// stays as it is (`set_vlan_vid`).
         push_if_untagged: bool,
     },
     /// `mod_vlan_pcp:N` or `set_vlan_pcp:N`: changes the priority of the outermost tag.
     SetVlanPcp {
         /// The new priority code point, 0 to 7.
         pcp: u8,
-        /// Whether an untagged frame gets a tag (`mod_vlan_pcp`, OpenFlow 1.0) or stays as it is
-        /// (`set_vlan_pcp`).
+        /// Whether an untagged frame gets a tag (`mod_vlan_pcp`, OpenFlow 1.0) or
+        /// stays as it is (`set_vlan_pcp`).
         push_if_untagged: bool,
     },
     /// `strip_vlan` or `pop_vlan`: removes the outermost VLAN tag, if there is one.
@@ -249,8 +249,8 @@ pub enum Action {
     SetMplsTtl(u8),
     /// `dec_mpls_ttl`: lowers the TTL of the outermost label stack entry by one.
     DecMplsTtl,
-    /// `push_mpls:ETHERTYPE`: puts a label stack entry in front and makes 0x8847 or 0x8848 the frame's
-    /// EtherType.
+    /// `push_mpls:ETHERTYPE`: puts a label stack entry in front and makes 0x8847
+    /// or 0x8848 the frame's EtherType.
     PushMpls(u16),
     /// `pop_mpls:ETHERTYPE`: removes the outermost label stack entry. The argument is the frame's EtherType
     /// afterwards, because MPLS does not say what follows the stack.
@@ -300,8 +300,8 @@ pub enum Action {
     Bundle(Box<PortBundle>),
     /// `sample(...)`: hands some packets to collectors. This switch has none, so the action does nothing.
     Sample(Box<FlowSampling>),
-    /// `exit`: ends the pipeline for this packet; actions behind it and behind the resubmits that led here are
-    /// skipped.
+    /// `exit`: ends the pipeline for this packet; actions behind it and behind the resubmits
+    /// that led here are skipped.
     Exit,
     /// `note:xx.xx`: bytes for whoever reads the rule; they do nothing to the packet.
     Note(Vec<u8>),
@@ -309,8 +309,8 @@ pub enum Action {
     Conjunction(Clause),
     /// `clear_actions`: empties the packet's action set (OpenFlow 1.3.5 §5.10).
     ClearActions,
-    /// `write_actions(...)`: puts actions into the packet's action set, which is carried out when the pipeline
-    /// ends.
+    /// `write_actions(...)`: puts actions into the packet's action set, which is carried
+    /// out when the pipeline ends.
     WriteActions(Vec<Action>),
     /// `write_metadata:VALUE[/MASK]`: writes bits of the `metadata` field.
     WriteMetadata {
@@ -507,8 +507,8 @@ impl Action {
         }
     }
 
-    /// The action with `inner` in place of the actions that it contains. An action that contains none stays as
-    /// it is.
+    /// The action with `inner` in place of the actions that it contains. An action that contains
+    /// none stays as it is.
     #[must_use]
     pub fn with_nested(&self, inner: Vec<Self>) -> Self {
         match self.nested() {
@@ -669,9 +669,9 @@ fn is_zero(number: &u16) -> bool {
     *number == 0
 }
 
-/// The largest size of a list of actions, and of a group with all its buckets, in bytes as [`list_size`] counts
-/// them. The limit of Open vSwitch is 64 KiB for a list as it stores it, and for a group as a message carries
-/// it.
+/// The largest size of a list of actions, and of a group with all its buckets, in bytes as
+/// [`list_size`] counts them. The limit of Open vSwitch is 64 KiB for a list as it stores it, and for a
+/// group as a message carries it.
 pub const MAX_LIST_SIZE: usize = 65_535;
 
 /// The size of a list of actions in bytes, about as Open vSwitch stores the list: 16 bytes for an action, 32

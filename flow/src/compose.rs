@@ -111,8 +111,8 @@ fn ipv6(frame: &mut Vec<u8>, key: &Headers) {
     frame.extend(with_checksum(key, l4, &key.nw_addrs[..16], &key.nw_addrs[16..]));
 }
 
-/// The IPv6 fragment header (RFC 8200 §4.5) of a first or a later fragment, with the flag that more fragments
-/// follow.
+/// The IPv6 fragment header (RFC 8200 §4.5) of a first or a later fragment, with the
+/// flag that more fragments follow.
 fn fragment_header(key: &Headers) -> [u8; ipv6_extension::HEADER_SIZE] {
     let bytes = [0; ipv6_extension::HEADER_SIZE];
     let mut fragment = Ipv6Extension::new_unchecked(ip_proto::FRAGMENT, bytes);

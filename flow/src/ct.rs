@@ -27,8 +27,8 @@ pub struct Ct {
     /// What happens to the connection's mark and label when it is committed: `set_field`, `load` and `move`
     /// into `ct_mark` or `ct_label`. Empty without `commit`.
     pub exec: Vec<Action>,
-    /// The helper of a connection that the action begins; `None` if it needs none. It has no effect without
-    /// `commit`.
+    /// The helper of a connection that the action begins; `None` if it needs none. It
+    /// has no effect without `commit`.
     #[serde(default)]
     pub alg: Option<CtAlg>,
 }
@@ -37,8 +37,8 @@ pub struct Ct {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CtAlg {
-    /// FTP (RFC 959, RFC 2428): an end tells the other one to which address and port it is to connect for the
-    /// data.
+    /// FTP (RFC 959, RFC 2428): an end tells the other one to which address and port it is
+    /// to connect for the data.
     Ftp,
     /// TFTP (RFC 1350): the server answers from another port than the one that it was asked at.
     Tftp,

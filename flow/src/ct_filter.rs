@@ -1,8 +1,8 @@
 //! Which connections a command is about: those of a zone, with a mark, a label, or some addresses and ports.
 //!
-//! The words are those of `ovs-appctl dpctl/flush-conntrack`: `zone=N`, then a tuple of the connection's first
-//! packet (`ct_nw_src=10.0.0.1,ct_nw_proto=6,ct_tp_dst=80`) and one of its answers; and `mark=VALUE/MASK` and
-//! `labels=VALUE/MASK`.
+//! The words are those of `ovs-appctl dpctl/flush-conntrack`: `zone=N`, then a tuple of the
+//! connection's first packet (`ct_nw_src=10.0.0.1,ct_nw_proto=6,ct_tp_dst=80`) and one of its
+//! answers; and `mark=VALUE/MASK` and `labels=VALUE/MASK`.
 
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -58,8 +58,8 @@ pub struct CtEnds {
 }
 
 impl CtEnds {
-    /// Whether addresses and ports are all given, or the addresses, the identifier and the type of a query of
-    /// ICMP.
+    /// Whether addresses and ports are all given, or the addresses, the identifier and the type
+    /// of a query of ICMP.
     pub fn is_complete(&self) -> bool {
         let has_ports = self.source_port.is_some() && self.destination_port.is_some();
         let has_query = self.icmp_id.is_some() && self.icmp_type.is_some();
@@ -121,8 +121,8 @@ impl CtFilter {
         Ok(filter.in_default_zone())
     }
 
-    /// The filter as Open vSwitch reads it: one with a part of a tuple is about zone 0 unless it names another
-    /// zone.
+    /// The filter as Open vSwitch reads it: one with a part of a tuple is about zone 0
+    /// unless it names another zone.
     #[must_use]
     pub fn in_default_zone(self) -> Self {
         let none = CtEnds::default();

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A state of a connection that has a timeout of its own. The names are those of Open vSwitch's
-/// `CT_Timeout_Policy`.
+/// A state of a connection that has a timeout of its own. The names are
+/// those of Open vSwitch's `CT_Timeout_Policy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum CtTimeout {

@@ -30,8 +30,8 @@ pub fn matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
     if version < OpenFlow12 { Cow::Borrowed(matching) } else { extensible(matching) }
 }
 
-/// The match as a dump of `version` shows it. Unlike requests, dumps of OpenFlow 1.1 have extensible matches
-/// too.
+/// The match as a dump of `version` shows it. Unlike requests, dumps of OpenFlow
+/// 1.1 have extensible matches too.
 pub fn dumped_matching(matching: &Match, version: OfVersion) -> Cow<'_, Match> {
     if version < OpenFlow11 { Cow::Borrowed(matching) } else { extensible(matching) }
 }
@@ -153,8 +153,8 @@ impl Writer<'_> {
                 self.tag_first(*push_if_untagged);
                 self.set_vlan_pcp(*pcp);
             }
-            // In 1.0, the action that sets the VLAN id also pushes the tag. Such an action is expected to
-            // follow.
+            // In 1.0, the action that sets the VLAN id also pushes the tag. Such an
+            // action is expected to follow.
             Action::PushVlan(_) if version == OpenFlow10 => {}
             Action::SetEthSrc(mac) if version >= OpenFlow12 => {
                 self.set_field(FieldId::EthSrc, mac_bits(mac.0).into());
@@ -229,8 +229,8 @@ impl Writer<'_> {
         self.out.push(Action::SetField { field, value, mask, form: SetFieldForm::Load });
     }
 
-    /// In 1.0, setting a VLAN id pushes a tag onto an untagged frame. Later versions need a `push_vlan` in
-    /// front.
+    /// In 1.0, setting a VLAN id pushes a tag onto an untagged frame. Later versions
+    /// need a `push_vlan` in front.
     fn tag_first(&mut self, push_if_untagged: bool) {
         if self.version > OpenFlow10 && push_if_untagged && !self.sketch.is_tagged() {
             self.out.push(Action::PushVlan(eth_type::VLAN));
@@ -261,8 +261,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Sets the port field of the packet's transport protocol. If the protocol is not known, `action` stays as
-    /// it is.
+    /// Sets the port field of the packet's transport protocol. If the protocol is not known,
+    /// `action` stays as it is.
     fn set_l4(&mut self, [tcp, udp, sctp]: [FieldId; 3], port: u16, action: &Action) {
         match self.sketch.nw_proto() {
             ip_proto::TCP => self.set_field(tcp, port.into()),
@@ -350,8 +350,8 @@ impl Writer<'_> {
     }
 }
 
-/// Whether the mask has every bit of the bytes that a value has in a message, including bits beyond the field's
-/// width.
+/// Whether the mask has every bit of the bytes that a value has in a message, including
+/// bits beyond the field's width.
 fn fills_its_bytes(field: FieldId, mask: u128) -> bool {
     mask == ones(8 * field.def().wire_len() as u16)
 }

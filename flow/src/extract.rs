@@ -278,8 +278,8 @@ fn ipv6(hot: &mut HotKey, rare: &mut RareHeaders, layers: &mut Layers, mut walk:
 
 /// What the extension headers of an IPv6 packet say.
 struct BehindExtensions {
-    /// The protocol behind the last extension header that was read; 44, the fragment header, in later
-    /// fragments.
+    /// The protocol behind the last extension header that was read; 44, the
+    /// fragment header, in later fragments.
     nw_proto: u8,
     /// Fragment bits as in [`Headers::nw_frag`](super::key::Headers::nw_frag).
     nw_frag: u8,
@@ -303,8 +303,8 @@ fn behind_extensions(first: u8, bytes: &[u8]) -> Option<BehindExtensions> {
             behind.nw_frag = frag::ANY | frag::LATER;
             return Some(behind);
         }
-        // A fragment header with any bit set makes the packet a first fragment, reserved bits included, as in
-        // Open vSwitch.
+        // A fragment header with any bit set makes the packet a first fragment, reserved bits
+        // included, as in Open vSwitch.
         if extension.kind() == ip_proto::FRAGMENT && extension.offset_and_flags() != 0 {
             behind.nw_frag = frag::ANY;
         }

@@ -35,8 +35,8 @@ pub struct FlowFlags {
     /// Controllers get a flow-removed message when the rule expires or is deleted.
     #[serde(skip_serializing_if = "is_false")]
     pub send_flow_rem: bool,
-    /// The addition is refused if a rule of the same table and priority overlaps. The rule does not keep this
-    /// flag.
+    /// The addition is refused if a rule of the same table and priority overlaps. The rule
+    /// does not keep this flag.
     #[serde(skip_serializing_if = "is_false")]
     pub check_overlap: bool,
     /// A modification sets the rule's packet and byte counters to zero.
@@ -59,8 +59,8 @@ fn is_false(flag: &bool) -> bool {
 pub struct FlowMod {
     /// What the request does to the rules.
     pub command: Command,
-    /// The table of the rules. `None` means table 0 if rules are added, and all tables if they are modified or
-    /// deleted.
+    /// The table of the rules. `None` means table 0 if rules are added, and all tables if
+    /// they are modified or deleted.
     pub table: Option<TableId>,
     /// The match of the new rule. A modification or deletion is about the rules whose match this one covers, or
     /// equals if the command is strict.
@@ -107,8 +107,8 @@ impl FlowMod {
         !self.command.is_strict() && self.matching == Match::any()
     }
 
-    /// A request without table, cookie, timeouts, flags, name and filters. A modification adds a rule if it
-    /// finds none.
+    /// A request without table, cookie, timeouts, flags, name and filters. A modification adds a
+    /// rule if it finds none.
     pub fn new(command: Command, priority: u16, matching: Match, actions: Vec<Action>) -> Self {
         Self {
             command,

@@ -1,8 +1,8 @@
 //! Groups and the requests that change them (OpenFlow `OFPT_GROUP_MOD`, OpenFlow 1.3.5 §5.6).
 //!
-//! A group has a number and *buckets*: lists of actions. The action `group:ID` sends a packet through some or
-//! all of the group's buckets, as the group's type says. `flowtable::policy` stores groups and carries them
-//! out.
+//! A group has a number and *buckets*: lists of actions. The action `group:ID` sends a packet
+//! through some or all of the group's buckets, as the group's type says. `flowtable::policy` stores
+//! groups and carries them out.
 
 use crate::action::{Action, list_size};
 use crate::fields::FieldId;
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 pub enum GroupType {
     /// `type=all`: every bucket gets a copy of the packet, for multicast.
     All,
-    /// `type=select`: one bucket, chosen by a hash of the packet in proportion to the weights, for load
-    /// balancing.
+    /// `type=select`: one bucket, chosen by a hash of the packet in proportion to
+    /// the weights, for load balancing.
     Select,
     /// `type=indirect`: the one bucket that the group has, so that many rules share a next hop.
     Indirect,
@@ -36,8 +36,8 @@ impl GroupType {
     }
 }
 
-/// How a [`GroupType::Select`] group computes the hash that chooses a bucket (`NTR_SELECTION_METHOD`
-/// extension).
+/// How a [`GroupType::Select`] group computes the hash that chooses a
+/// bucket (`NTR_SELECTION_METHOD` extension).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Selection {
     /// `selection_method`: `hash` or `dp_hash`. An empty text leaves the choice to the switch.
@@ -143,8 +143,8 @@ pub struct Group {
 }
 
 impl Group {
-    /// The size of the group in bytes, about as a message of OpenFlow carries it: see
-    /// [`MAX_LIST_SIZE`](crate::action::MAX_LIST_SIZE).
+    /// The size of the group in bytes, about as a message of OpenFlow
+    /// carries it: see [`MAX_LIST_SIZE`](crate::action::MAX_LIST_SIZE).
     pub fn size(&self) -> usize {
         self.buckets.iter().map(Bucket::size).sum()
     }

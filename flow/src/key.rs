@@ -70,8 +70,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Number of 64-bit words of [`Headers`].
 pub const HEADER_WORDS: usize = 77 + ARTIFICIAL_WORDS;
-/// Words of the segment that no frame has, with which tests try whether a key can grow (feature
-/// `artificial-segment`).
+/// Words of the segment that no frame has, with which tests try whether a
+/// key can grow (feature `artificial-segment`).
 const ARTIFICIAL_WORDS: usize = if cfg!(feature = "artificial-segment") { 56 } else { 0 };
 /// Number of 64-bit words of a [`FlowKey`].
 pub const FLOW_WORDS: usize = 1 + HEADER_WORDS;

@@ -28,16 +28,16 @@ pub struct Learner {
     pub idle_timeout: u16,
     /// Seconds after which a learned rule expires unless a packet refreshes it; 0 means never.
     pub hard_timeout: u16,
-    /// Shortens the idle timeout of a learned rule to this many seconds when its TCP connection ends; 0 does
-    /// not.
+    /// Shortens the idle timeout of a learned rule to this many seconds when its TCP
+    /// connection ends; 0 does not.
     pub fin_idle_timeout: u16,
-    /// Shortens the hard timeout of a learned rule to this many seconds when its TCP connection ends; 0 does
-    /// not.
+    /// Shortens the hard timeout of a learned rule to this many seconds when its TCP
+    /// connection ends; 0 does not.
     pub fin_hard_timeout: u16,
     /// Whether controllers are told when a learned rule goes (`send_flow_rem`).
     pub send_flow_rem: bool,
-    /// Whether the rules of `table` that have `cookie` are deleted once no rule with such an action is left
-    /// (`delete_learned`).
+    /// Whether the rules of `table` that have `cookie` are deleted once no rule with such
+    /// an action is left (`delete_learned`).
     pub delete_learned: bool,
     /// How many rules with `cookie` the table may have for another one to be learned; 0 sets no limit.
     pub limit: u32,

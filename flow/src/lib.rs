@@ -1,7 +1,7 @@
 //! The language that users, controllers and the switch have in common, as Rust types and as text.
 //!
-//! - A packet is described by its headers ([`FlowKey`]), and inside the tables also by registers and metadata
-//!   ([`PipelineKey`]).
+//! - A packet is described by its headers ([`FlowKey`]), and inside the tables also
+//!   by registers and metadata ([`PipelineKey`]).
 //! - A user selects packets with a [`Match`], says with a list of [`action::Action`]s what happens to them, and
 //!   sends both to the switch in a [`flow_mod::FlowMod`], a [`group::GroupMod`] or a [`packet_out::PacketOut`].
 //! - The switch answers for each packet with a list of [`verdict::DpAction`]s or a [`verdict::DropReason`].

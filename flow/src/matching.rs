@@ -25,8 +25,8 @@ impl Match {
         Self { key: key.masked(mask), mask: *mask }
     }
 
-    /// Makes this the match of the packets that agree with `key` in the bits of `mask`, without a copy of a
-    /// whole match.
+    /// Makes this the match of the packets that agree with `key` in the bits of `mask`, without a
+    /// copy of a whole match.
     pub fn assign(&mut self, key: &PipelineKey, mask: &PipelineMask) {
         let words = self.key.words_mut().iter_mut().zip(key.words()).zip(mask.words());
         words.for_each(|((own, key), mask)| *own = key & mask);

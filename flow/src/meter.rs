@@ -39,9 +39,9 @@ impl MeterUnit {
 pub enum BandKind {
     /// `type=drop`: they are dropped.
     Drop,
-    /// `type=dscp_remark`: the drop precedence in the DSCP of IP packets grows by `prec_level`, to 3 at most.
-    /// The DSCP of a packet that has no drop precedence stays: only the DSCPs of assured forwarding have one
-    /// (RFC 2597).
+    /// `type=dscp_remark`: the drop precedence in the DSCP of IP packets grows by `prec_level`, to 3 at
+    /// most. The DSCP of a packet that has no drop precedence stays: only the DSCPs of assured
+    /// forwarding have one (RFC 2597).
     DscpRemark {
         /// By how much the drop precedence grows.
         prec_level: u8,

@@ -14,8 +14,8 @@ pub enum Nat {
     Known,
     /// `nat(src=...)`: as [`Known`](Self::Known); and a connection that the action commits gets another source.
     Source(NatRange),
-    /// `nat(dst=...)`: as [`Known`](Self::Known); and a connection that the action commits gets another
-    /// destination.
+    /// `nat(dst=...)`: as [`Known`](Self::Known); and a connection that the
+    /// action commits gets another destination.
     Destination(NatRange),
 }
 

@@ -1,5 +1,5 @@
-//! Prerequisites of fields: only a TCP segment has the field `tcp_dst` (OpenFlow 1.3.5 §7.2.3.8,
-//! ovs-fields(7)).
+//! Prerequisites of fields: only a TCP segment has the field `tcp_dst`
+//! (OpenFlow 1.3.5 §7.2.3.8, ovs-fields(7)).
 //!
 //! [`Prerequisite`] answers four questions about a field:
 //!
@@ -44,15 +44,15 @@ pub enum Prerequisite {
     Icmpv4,
     /// Only ICMPv6 messages over IPv6 have the field.
     Icmpv6,
-    /// Only neighbour solicitations (ICMPv6 type 135) and advertisements (type 136), both with code 0, have the
-    /// field.
+    /// Only neighbour solicitations (ICMPv6 type 135) and advertisements (type 136), both with
+    /// code 0, have the field.
     Nd,
     /// Only neighbour solicitations (ICMPv6 type 135, code 0) have the field.
     NdSolicit,
     /// Only neighbour advertisements (ICMPv6 type 136, code 0) have the field.
     NdAdvert,
-    /// Only packets for which `ct` found or made a connection have the field: tracked ones that are not
-    /// invalid.
+    /// Only packets for which `ct` found or made a connection have the field: tracked
+    /// ones that are not invalid.
     Ct,
 }
 

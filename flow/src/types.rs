@@ -39,8 +39,8 @@ impl fmt::Display for BridgeId {
     }
 }
 
-/// A port number as users and OpenFlow 1.0 messages write it (`OFPP_*`): a port of one bridge, or a reserved
-/// port.
+/// A port number as users and OpenFlow 1.0 messages write it (`OFPP_*`): a port of one
+/// bridge, or a reserved port.
 ///
 /// OpenFlow 1.1 and later write ports in 32 bits. Real ports have the same number there, and reserved ports
 /// have 0xffff in the upper half.
@@ -64,8 +64,8 @@ impl OfPort {
     pub const CONTROLLER: Self = Self(0xfffd);
     /// The bridge's port to the host that the switch runs on (`internal:BRIDGE`).
     pub const LOCAL: Self = Self(0xfffe);
-    /// No port (`OFPP_NONE`, `OFPP_ANY`): an output to it does nothing, and a filter with it selects every
-    /// port.
+    /// No port (`OFPP_NONE`, `OFPP_ANY`): an output to it does nothing, and a filter
+    /// with it selects every port.
     pub const NONE: Self = Self(0xffff);
 
     /// The name of a reserved port, as `ovs-ofctl` prints it (`LOCAL`); `None` for all other numbers.
@@ -146,8 +146,8 @@ impl fmt::Display for TableId {
     }
 }
 
-/// A number that a user gives a rule in order to find it again. The switch stores and shows it, and does not
-/// interpret it.
+/// A number that a user gives a rule in order to find it again. The switch stores and shows it,
+/// and does not interpret it.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -173,8 +173,8 @@ pub struct MeterId(pub u32);
 impl MeterId {
     /// The largest number that an ordinary meter can have (`OFPM_MAX`).
     pub const MAX: Self = Self(0xffff_0000);
-    /// The meter of a bridge that limits how often packets miss the caches and are translated
-    /// (`OFPM_SLOWPATH`).
+    /// The meter of a bridge that limits how often packets miss the caches
+    /// and are translated (`OFPM_SLOWPATH`).
     pub const SLOWPATH: Self = Self(0xffff_fffd);
     /// The meter of a bridge that limits its packet-ins (`OFPM_CONTROLLER`).
     pub const CONTROLLER: Self = Self(0xffff_fffe);
@@ -186,8 +186,8 @@ impl MeterId {
         (1..=Self::MAX.0).contains(&self.0) || self.is_virtual()
     }
 
-    /// Whether the switch itself uses the meter, and no rule can: [`MeterId::SLOWPATH`] or
-    /// [`MeterId::CONTROLLER`].
+    /// Whether the switch itself uses the meter, and no rule can:
+    /// [`MeterId::SLOWPATH`] or [`MeterId::CONTROLLER`].
     pub fn is_virtual(self) -> bool {
         self == Self::SLOWPATH || self == Self::CONTROLLER
     }
@@ -219,9 +219,9 @@ impl MacAddr {
         self.0[0] & 1 != 0
     }
 
-    /// Whether switches must not forward frames to this address: 01:80:c2:00:00:0x (IEEE 802.1Q-2018 table
-    /// 8-1), and the addresses of Cisco's and Extreme's discovery and spanning tree protocols. The list is Open
-    /// vSwitch's.
+    /// Whether switches must not forward frames to this address: 01:80:c2:00:00:0x (IEEE 802.1Q-2018
+    /// table 8-1), and the addresses of Cisco's and Extreme's discovery and spanning tree protocols.
+    /// The list is Open vSwitch's.
     #[inline]
     pub fn is_reserved(self) -> bool {
         match self.0 {

@@ -1,5 +1,5 @@
-//! The target for connection tracking: frames with arbitrary headers, fragments among them, go through
-//! `ct(...)`.
+//! The target for connection tracking: frames with arbitrary headers, fragments
+//! among them, go through `ct(...)`.
 
 use crate::Bytes;
 use flow::ct::CtAlg;

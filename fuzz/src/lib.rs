@@ -62,8 +62,8 @@ impl Bytes<'_> {
     }
 }
 
-/// Target: extracts the key of a frame with arbitrary bytes, carries out arbitrary actions on it, and segments
-/// it.
+/// Target: extracts the key of a frame with arbitrary bytes, carries out arbitrary actions
+/// on it, and segments it.
 ///
 /// The first bytes of the input choose the actions and the offload metadata. The rest is the frame.
 pub fn frame(data: &[u8]) {
@@ -307,8 +307,8 @@ impl Bench {
         let _ = self.policy.bridge(BridgeId::FIRST).apply(&[FlowMod { command, ..rule }], now);
     }
 
-    /// Receives a frame, and returns the frames that are sent: the datapath's number of the port and the bytes,
-    /// sorted.
+    /// Receives a frame, and returns the frames that are sent: the datapath's number of the
+    /// port and the bytes, sorted.
     fn send(&mut self, port: PortNo, frame: &[u8], now: Duration) -> Vec<(u16, Vec<u8>)> {
         let mut batch = Batch::new();
         batch.push(Frame::owned(frame, Offload::NONE));

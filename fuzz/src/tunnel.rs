@@ -1,5 +1,5 @@
-//! The target for what comes out of a tunnel: the header of any kind, and behind it a frame whose TCP segments
-//! are merged.
+//! The target for what comes out of a tunnel: the header of any kind, and behind it a frame
+//! whose TCP segments are merged.
 
 use crate::Bytes;
 use packet::wire::{GenevePacket, GrePacket, VxlanPacket, ethernet, geneve, ipv6, vxlan};

@@ -128,8 +128,8 @@ INLINE __u32 extract_at(struct __sk_buff *skb, __u32 start, union words *to)
         if (bpf_skb_load_bytes(skb, start, frame, 60))
             return 0;
     } else {
-        // Without this the compiler compares a copy of the number that the call gets, which the verifier does
-        // not see.
+        // Without this the compiler compares a copy of the number that the call gets, which
+        // the verifier does not see.
         asm volatile("" : "+r"(n));
         if (n < 14 || n > 60 || bpf_skb_load_bytes(skb, start, frame, n))
             return 0;
@@ -279,8 +279,8 @@ __attribute__((noinline)) int look_into_bucket(struct query *query)
         __u64 max_total = READ(flow->max_total);
         if (query->size <= flow->max_size && query->total <= max_total)
             return place;
-        // A frame that is too long for a tunnel takes all others of the flow with it to the switch, where none
-        // overtakes another.
+        // A frame that is too long for a tunnel takes all others of the flow with it to the
+        // switch, where none overtakes another.
         if (max_total != NO_LIMIT)
             flow->max_total = 0;
     }
@@ -398,8 +398,8 @@ INLINE struct count *count_of(__u32 place)
 
 int wrap(struct __sk_buff *skb, __u32 ifindex, struct wrapping *wrapping);
 
-// Carries out the steps of the flow at a place. A global function, too, so that each program has its stack to
-// itself.
+// Carries out the steps of the flow at a place. A global function, too, so that each program
+// has its stack to itself.
 __attribute__((noinline)) int run(struct __sk_buff *skb, __u32 place)
 {
     place &= FLOWS - 1;
@@ -491,9 +491,9 @@ SEC("classifier") int execute_sent(struct __sk_buff *skb)
 
 #include "tunnels.h"
 
-// Sends a copy of the frame to each device of a list: `cb[1]` words of `shared_floods` from the one at `cb[0]`.
-// Each word is the number of a device, in place of which the program leaves what the kernel has returned for
-// the copy.
+// Sends a copy of the frame to each device of a list: `cb[1]` words of `shared_floods` from the one at
+// `cb[0]`. Each word is the number of a device, in place of which the program leaves what the kernel
+// has returned for the copy.
 SEC("classifier") int flood(struct __sk_buff *skb)
 {
     for (__u32 i = 0; i < FLOOD_DEVICES && i < skb->cb[1]; i++) {

@@ -19,8 +19,8 @@
 // Entries of the table of tunnels, and how many of them one lookup looks at.
 #define TUNNELS 4096
 #define TUNNEL_PROBES 8
-// Bytes of the headers in front of the frame inside, from the outer IP header on: IPv4, UDP, and VXLAN or
-// Geneve.
+// Bytes of the headers in front of the frame inside, from the outer IP header on: IPv4,
+// UDP, and VXLAN or Geneve.
 #define WRAP_SIZE 36
 // Steps in whose place the header lies, behind the step itself.
 #define WRAP_STEPS 2

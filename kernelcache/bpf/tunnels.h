@@ -91,8 +91,8 @@ INLINE int is_header_right(const __u16 *half)
     return (sum & 0xffff) + (sum >> 16) == 0xffff;
 }
 
-// What a frame has in its key in place of the interface number: that of its tunnel, or 0 if it is one for the
-// sockets.
+// What a frame has in its key in place of the interface number: that of its tunnel, or 0 if it
+// is one for the sockets.
 INLINE __u32 find_tunnel(struct __sk_buff *skb)
 {
     // The IP header begins at offset 16, so that it is aligned.

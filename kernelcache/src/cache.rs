@@ -83,8 +83,8 @@ pub struct KernelCache {
     inner: Mutex<Inner>,
     /// Frames that were forwarded or dropped in the kernel, as far as they were collected.
     hits: AtomicU64,
-    /// The number of changes of ports, as far as flows are concerned that were refused: they are looked at
-    /// again.
+    /// The number of changes of ports, as far as flows are concerned that were refused:
+    /// they are looked at again.
     era: AtomicU32,
     /// Wakes the thread that frees places and attaches executors.
     cleaner: SyncSender<()>,
@@ -100,8 +100,8 @@ struct Inner {
     free: Vec<u32>,
     /// Places whose flows were taken out, and that a processor may be at still.
     retired: Vec<u32>,
-    /// Programs that are to be attached to devices, because there are flows that come from there. The first is
-    /// attached first.
+    /// Programs that are to be attached to devices, because there are flows that come from there.
+    /// The first is attached first.
     awaited: VecDeque<Arc<DeviceHook>>,
     /// Executors are described to another process, and none is attached meanwhile.
     keeps_executors: bool,
@@ -159,9 +159,9 @@ impl Budget {
 
 impl KernelCache {
     /// Starts the thread that frees places and attaches executors. There are neither ports nor flows, and
-    /// nothing is forwarded in the kernel before [`Self::resume`]. `epoch` is the zero of the switch's clock on
-    /// `CLOCK_MONOTONIC`; `seed` keys hashes. The caller has the policy tell its generations from the first one
-    /// on.
+    /// nothing is forwarded in the kernel before [`Self::resume`]. `epoch` is the zero of the switch's
+    /// clock on `CLOCK_MONOTONIC`; `seed` keys hashes. The caller has the policy tell its generations
+    /// from the first one on.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -304,8 +304,8 @@ impl KernelCache {
         drop(inner);
         // Waits for frames that are on their way, which are to be counted.
         self.free_retired();
-        // The other process attaches unwrappers of its own, and the kernel attaches a program to a device only
-        // once.
+        // The other process attaches unwrappers of its own, and the kernel attaches a program
+        // to a device only once.
         let unwrappers = self.inner.lock().tunnels.take_unwrappers();
         drop(unwrappers);
     }

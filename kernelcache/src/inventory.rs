@@ -60,8 +60,8 @@ struct MaskPlace {
 }
 
 impl MaskPlaces {
-    /// The place and version of a mask, under which there is one flow more from now on; `None` if all places
-    /// are taken.
+    /// The place and version of a mask, under which there is one flow more from now on; `None`
+    /// if all places are taken.
     pub(crate) fn take(&mut self, maps: &Maps, words: &KeyWords) -> Option<(usize, u32)> {
         let known = self.places.iter_mut().enumerate();
         let mut known = known.filter_map(|(place, mask)| Some((place, mask.as_mut()?)));

@@ -3,8 +3,8 @@
 //! Maps are arrays of 64-bit words here. Two 32-bit members share a word, the first in the lower half: the
 //! loader refuses machines whose byte order is another.
 
-/// Words of a flow's key: the first words of [`flow::FlowKey`], the number of the device in place of the
-/// port's.
+/// Words of a flow's key: the first words of [`flow::FlowKey`], the number of the device
+/// in place of the port's.
 pub const KEY_WORDS: usize = 9;
 /// Masks under which a frame is looked up, at most.
 pub const MASKS: usize = 8;
@@ -41,8 +41,8 @@ pub mod code {
     pub const POP_TAG: u8 = 4;
     /// Bytes of the frame are changed.
     pub const SET: u8 = 5;
-    /// The frame leaves through a tunnel, and no step follows. The outer headers lie in the place of the next
-    /// steps.
+    /// The frame leaves through a tunnel, and no step follows. The outer headers lie in the
+    /// place of the next steps.
     pub const WRAP: u8 = 6;
 }
 
@@ -89,8 +89,8 @@ pub mod tunnel_words {
     pub const WORDS: usize = 3;
     /// What frames of the tunnel have in their key in place of the interface number; 0: there is no entry.
     pub const NUMBER: usize = 0;
-    /// The outer IPv4 addresses, in network byte order: the source in the lower half, the destination in the
-    /// upper.
+    /// The outer IPv4 addresses, in network byte order: the source in the lower half,
+    /// the destination in the upper.
     pub const ADDRESSES: usize = 1;
     /// The rest of the outer headers.
     pub const HEADER: usize = 2;

@@ -24,18 +24,18 @@
 //!   that arrives after the command has returned therefore sees the new generation, and every flow with an
 //!   older stamp is none: the switch gets the frame.
 //! - `execute` carries out what `judge` has decided about the same frame, and decides nothing.
-//! - Flows that a change does not concern get the new stamp before `generation` is stored. That is for speed
-//!   and order only: a flow that is left out is stale, and gets a new stamp when the switch has seen its next
-//!   frame.
-//! - A flow is written before its stamp, and its stamp before the entry by which it is found. The places of
-//!   flows, programs and masks are used again only after a wait until no processor runs a program that may have
-//!   found them.
+//! - Flows that a change does not concern get the new stamp before `generation` is stored. That is
+//!   for speed and order only: a flow that is left out is stale, and gets a new stamp when the switch
+//!   has seen its next frame.
+//! - A flow is written before its stamp, and its stamp before the entry by which it is found. The places
+//!   of flows, programs and masks are used again only after a wait until no processor runs a program
+//!   that may have found them.
 //!
 //! # Counters
 //!
-//! The programs count packets and bytes for each flow and processor. [`KernelCache::collect`] adds what is new
-//! to the flow, as if a worker had counted it, and to the counters of the ports, by the same numbers: so the
-//! two agree.
+//! The programs count packets and bytes for each flow and processor. [`KernelCache::collect`] adds what
+//! is new to the flow, as if a worker had counted it, and to the counters of the ports, by the same
+//! numbers: so the two agree.
 
 mod cache;
 mod inventory;

@@ -19,8 +19,8 @@ static OBJECT: &[u8] = include_bytes_aligned!("../bpf/flows.bpf.o");
 
 /// The first kernel with TCX, which orders programs and ends them with their process.
 const OLDEST: KernelVersion = KernelVersion::new(6, 6, 0);
-/// The first kernel with `BPF_F_IPV6`, without which the checksum of an IPv6 packet that a device has summed up
-/// gets wrong.
+/// The first kernel with `BPF_F_IPV6`, without which the checksum of an IPv6 packet that a device
+/// has summed up gets wrong.
 const WITH_IPV6_SUMS: KernelVersion = KernelVersion::new(6, 16, 0);
 
 /// asm-generic/errno-base.h: the process may not do that.

@@ -50,15 +50,15 @@ pub(crate) struct FlowWords {
 pub(crate) struct OuterHeaders {
     /// The addresses: source in the lower half, destination in the upper, each in network byte order.
     pub(crate) addresses: u64,
-    /// The second word of the tunnel's header and the UDP destination port, in network byte order, and the
-    /// kind.
+    /// The second word of the tunnel's header and the UDP destination port, in network
+    /// byte order, and the kind.
     pub(crate) header: u64,
 }
 
 impl Maps {
-    /// Begins with this seed, no masks, and no flow that counts or can be found. Marks begin with `nonce`,
-    /// unless they begin with another number already, by which programs know the marks of frames that are on
-    /// their way.
+    /// Begins with this seed, no masks, and no flow that counts or can be found. Marks begin with
+    /// `nonce`, unless they begin with another number already, by which programs know the marks of frames
+    /// that are on their way.
     pub(crate) fn begin(&self, nonce: u64, seed: u64) {
         self.set_generation(u64::MAX);
         (0..MASKS).for_each(|place| self.remove_mask(place));
@@ -164,8 +164,8 @@ impl Maps {
         first..first + WAYS
     }
 
-    /// The entry that names a flow with this hash of which `is_wanted` is true: its index, and the flow's
-    /// place.
+    /// The entry that names a flow with this hash of which `is_wanted` is true: its
+    /// index, and the flow's place.
     pub(crate) fn find(
         &self,
         hash: u64,

@@ -178,8 +178,8 @@ pub(crate) fn compile(
             for action in &actions[..=last] {
                 compiler.action(action)?;
             }
-            // What follows the last output changes nothing that anybody gets, unless it is something else than
-            // an edit.
+            // What follows the last output changes nothing that anybody gets, unless it is
+            // something else than an edit.
             let mut rest = actions[last + 1..].iter();
             if let Some(other) = rest.find(|action| !is_edit(action)) {
                 return Err(refused(other));
@@ -288,8 +288,8 @@ struct Compiler<'a, E> {
     departure: Option<&'a Departure>,
     /// The frame has left through a tunnel.
     has_wrapped: bool,
-    /// TPIDs of the tags that the frame has at this point, the outermost last; `None` until tags are pushed or
-    /// popped.
+    /// TPIDs of the tags that the frame has at this point, the outermost last; `None` until
+    /// tags are pushed or popped.
     tags: Option<Vec<u16>>,
     /// By how many bytes the frame is longer than when it was received.
     growth: i32,
@@ -394,8 +394,8 @@ impl<E: Fn(PortNo) -> Result<Exit, Refusal>> Compiler<'_, E> {
         Ok(())
     }
 
-    /// Changes `size` bytes at `offset`, of which `value` and `mask` have the first bytes as they lie in the
-    /// frame.
+    /// Changes `size` bytes at `offset`, of which `value` and `mask` have the first bytes as
+    /// they lie in the frame.
     fn set(&mut self, offset: u16, size: u8, value: [u8; 8], mask: [u8; 8], sums: Sums) {
         let (value, mask) = (u64::from_ne_bytes(value), u64::from_ne_bytes(mask));
         if mask == 0 {

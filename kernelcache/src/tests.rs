@@ -274,8 +274,8 @@ impl Bench {
         let queued = egress.touched().iter().flat_map(|&port| egress.queue(port));
         let sent = queued.map(|&id| batch.frame(id).bytes().to_vec()).collect();
         egress.clear(&mut batch);
-        // A worker does not wait for the lock of the flows. The thread that frees places may not hold it at
-        // this moment.
+        // A worker does not wait for the lock of the flows. The thread that frees places may not
+        // hold it at this moment.
         let _rests = self.cache.freeing.lock();
         self.datapath.offer_flows(|| self.has_more);
         sent

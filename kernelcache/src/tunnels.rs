@@ -35,8 +35,8 @@ const MAX_WAYS: usize = 4096;
 pub struct TunnelPort {
     /// The port.
     pub tunnel: Arc<KernelTunnel>,
-    /// Where the frames are counted that the kernel has forwarded or dropped. Nobody else writes these
-    /// counters.
+    /// Where the frames are counted that the kernel has forwarded or dropped.
+    /// Nobody else writes these counters.
     pub counters: Arc<PortCounters>,
 }
 

@@ -1,12 +1,12 @@
-//! Reads counters of the kernel: those of protocols in a namespace, which show wrong checksums, and those of
-//! interfaces.
+//! Reads counters of the kernel: those of protocols in a namespace, which show wrong
+//! checksums, and those of interfaces.
 
 use crate::{LabError, Namespace};
 use std::collections::HashMap;
 use std::fs;
 
-/// The protocol counters of a namespace at one moment, as `netstat -s` shows them (`/proc/net/snmp`, `netstat`
-/// and `snmp6`).
+/// The protocol counters of a namespace at one moment, as `netstat -s` shows
+/// them (`/proc/net/snmp`, `netstat` and `snmp6`).
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
     values: HashMap<String, u64>,

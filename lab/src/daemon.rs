@@ -41,8 +41,8 @@ impl RunDir {
     /// Creates a directory among the temporary files, for this user alone.
     ///
     /// # Errors
-    /// The directory of temporary files is not writable, or something else has the name of the directory
-    /// already.
+    /// The directory of temporary files is not writable, or something else has the
+    /// name of the directory already.
     pub fn new() -> Result<Self, LabError> {
         // The name is short, because the path of a Unix socket has 107 bytes at most.
         let name =
@@ -195,8 +195,8 @@ impl Daemon {
     /// # Errors
     /// The daemon refuses, and goes on; or the old process has not ended within two minutes.
     pub fn restart(&mut self) -> Result<(), LabError> {
-        // The new process is the old one's child. When that ends, it becomes the child of the closest
-        // subreaper.
+        // The new process is the old one's child. When that ends, it becomes the
+        // child of the closest subreaper.
         set_child_subreaper(true)
             .map_err(|e| LabError::os("adopt", self.program.display().to_string())(e.into()))?;
         match self.client()?.ask(Operation::Restart)? {

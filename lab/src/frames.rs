@@ -85,9 +85,9 @@ impl FrameSocket {
         }
     }
 
-    /// Sends `frames` again and again, `burst` of them with each system call, until `is_over` returns true
-    /// between two bursts. Returns how many frames the kernel accepted. Frames that meet a full queue are
-    /// skipped.
+    /// Sends `frames` again and again, `burst` of them with each system call, until `is_over`
+    /// returns true between two bursts. Returns how many frames the kernel accepted. Frames that
+    /// meet a full queue are skipped.
     ///
     /// # Errors
     /// The kernel refused a frame for another reason than a full queue.
@@ -118,8 +118,8 @@ impl FrameSocket {
         Ok(accepted)
     }
 
-    /// Waits up to `limit` for the next frame that is sent or received at this interface; `None` if there was
-    /// none.
+    /// Waits up to `limit` for the next frame that is sent or received at this interface;
+    /// `None` if there was none.
     ///
     /// # Errors
     /// The interface was deleted.
@@ -136,8 +136,8 @@ impl FrameSocket {
         }
     }
 
-    /// Waits up to `limit` for a frame for which `wanted` returns true; `None` if there was none. Other frames
-    /// are dropped.
+    /// Waits up to `limit` for a frame for which `wanted` returns true; `None` if there was
+    /// none. Other frames are dropped.
     ///
     /// # Errors
     /// The interface was deleted.

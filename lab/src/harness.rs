@@ -14,8 +14,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The name of a test and its function. The test fails if the function panics or returns an error other than
-/// [`Unsupported`].
+/// The name of a test and its function. The test fails if the function panics or returns
+/// an error other than [`Unsupported`].
 pub type Test = (&'static str, fn() -> anyhow::Result<()>);
 
 /// The error of a test that needs something which this machine does not have, such as a kernel module. The test
@@ -116,8 +116,8 @@ impl Selection {
     }
 }
 
-/// Runs the tests that the command line selects, prints their results as libtest does, and returns whether all
-/// passed.
+/// Runs the tests that the command line selects, prints their results as libtest does,
+/// and returns whether all passed.
 pub fn run(tests: &[Test]) -> ExitCode {
     if let Ok(name) = std::env::var(TEST) {
         return be_child(tests, &name);

@@ -72,9 +72,9 @@ impl Host {
         Ok(hosts)
     }
 
-    /// Creates a host whose interface is the TAP device `name`, which the switch has created in the caller's
-    /// namespace. The device moves into the host's namespace, and the switch keeps its file descriptor of the
-    /// device.
+    /// Creates a host whose interface is the TAP device `name`, which the switch has created in the
+    /// caller's namespace. The device moves into the host's namespace, and the switch keeps its
+    /// file descriptor of the device.
     ///
     /// # Errors
     /// There is no such device, or the process has not entered a laboratory ([`crate::enter`]).
@@ -83,8 +83,8 @@ impl Host {
         let mut netlink = Netlink::open()?;
         let index = netlink.link(name)?.index;
         if let Some(mtu) = plan.mtu {
-            // In this namespace the switch gets the event of the change. The device keeps its MTU when it
-            // moves.
+            // In this namespace the switch gets the event of the change. The device keeps
+            // its MTU when it moves.
             netlink.set_mtu(index, mtu)?;
         }
         netlink.move_to_netns(index, &host.namespace)?;
@@ -97,8 +97,8 @@ impl Host {
 
     fn without_cable(plan: HostPlan, interface: &str) -> Result<Self, LabError> {
         let namespace = Namespace::new()?;
-        // Without link-local addresses and router solicitations, a host sends only the frames that a test
-        // causes.
+        // Without link-local addresses and router solicitations, a host sends only the
+        // frames that a test causes.
         for (name, value) in
             [("accept_dad", "0"), ("router_solicitations", "0"), ("addr_gen_mode", "1")]
         {
@@ -153,8 +153,8 @@ impl Host {
         self.namespace.run(f)
     }
 
-    /// Adds a permanent neighbour entry, so that this host sends to the address without ARP or neighbour
-    /// discovery.
+    /// Adds a permanent neighbour entry, so that this host sends to the address
+    /// without ARP or neighbour discovery.
     ///
     /// # Errors
     /// The interface was deleted.
@@ -180,8 +180,8 @@ impl Host {
         self.give_address(&name, address, prefix_len)
     }
 
-    /// Adds a VXLAN tunnel `vxlanVNI` from the host's own address to `remote`, with an address inside the
-    /// tunnel.
+    /// Adds a VXLAN tunnel `vxlanVNI` from the host's own address to `remote`, with
+    /// an address inside the tunnel.
     ///
     /// # Errors
     /// The tunnel exists, or the kernel has no VXLAN support.

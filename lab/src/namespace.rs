@@ -14,8 +14,8 @@ const NAMESPACE: &str = "a network namespace";
 /// If the process does not run as root, it also enters a new user namespace (user_namespaces(7)), in which it
 /// is root. This gives it every right over the new network namespace, and none outside.
 ///
-/// `main` should call this first, because the kernel refuses a user namespace to a process with several
-/// threads.
+/// `main` should call this first, because the kernel refuses a user namespace to
+/// a process with several threads.
 ///
 /// # Errors
 /// [`LabError::HasThreads`], or [`LabError::Denied`] if the kernel or the distribution does not allow this user
@@ -30,8 +30,8 @@ pub fn enter() -> Result<(), LabError> {
     if !(is_root && unshare(CloneFlags::CLONE_NEWNET).is_ok()) {
         become_root_of_a_user_namespace()?;
     }
-    // Under AppArmor as Ubuntu configures it, a user namespace has no rights. The first call that needs a right
-    // shows that.
+    // Under AppArmor as Ubuntu configures it, a user namespace has no rights. The first call that
+    // needs a right shows that.
     Namespace::current()?.start().map_err(|e| match e {
         LabError::Netlink(e) if e.is_denied() => denied("a network namespace of one's own"),
         e => e,
@@ -66,8 +66,8 @@ impl Namespace {
         Netns::current().map(Self).map_err(LabError::os("find", NAMESPACE))
     }
 
-    /// Creates a namespace whose only device is `lo`, which is up. The calling thread stays in its own
-    /// namespace.
+    /// Creates a namespace whose only device is `lo`, which is up. The calling thread
+    /// stays in its own namespace.
     ///
     /// # Errors
     /// The process has no right to create namespaces. [`enter`] gives it.
@@ -107,8 +107,8 @@ impl Namespace {
         self.0.run(f).map_err(LabError::os("enter", NAMESPACE))
     }
 
-    /// Sets a kernel parameter of this namespace. `name` has slashes where `sysctl` has dots:
-    /// `net/ipv4/ip_forward`.
+    /// Sets a kernel parameter of this namespace. `name` has slashes where
+    /// `sysctl` has dots: `net/ipv4/ip_forward`.
     ///
     /// # Errors
     /// The parameter does not exist, or the value is not valid.

@@ -78,8 +78,8 @@ impl OpenVswitch {
         Ok(ovs)
     }
 
-    /// Starts it in the calling thread's namespace, where its bridges will be. `tso` turns
-    /// `userspace-tso-enable` on.
+    /// Starts it in the calling thread's namespace, where its bridges will
+    /// be. `tso` turns `userspace-tso-enable` on.
     ///
     /// # Errors
     /// A program of it failed; its last words are told.
@@ -147,8 +147,8 @@ impl OpenVswitch {
         Ok(())
     }
 
-    /// Asks the database for something, as `ovs-vsctl` does, and returns the answer when it has come into
-    /// effect.
+    /// Asks the database for something, as `ovs-vsctl` does, and returns the answer when
+    /// it has come into effect.
     ///
     /// # Errors
     /// It is refused, or does not come into effect within ten seconds.

@@ -28,8 +28,8 @@ impl FrameSource {
         let tx = loop {
             match XdpTx::new(index, frames) {
                 Ok(tx) => break tx,
-                // The device is busy until the kernel has released an earlier AF_XDP socket, some time after
-                // its close.
+                // The device is busy until the kernel has released an earlier AF_XDP socket,
+                // some time after its close.
                 Err(e) if e.kind() == io::ErrorKind::ResourceBusy && start.elapsed() < PATIENCE => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -39,8 +39,8 @@ impl FrameSource {
         Ok(Self { device: device.to_owned(), tx, next: 0, frames: frames.len() })
     }
 
-    /// Sends up to `count` frames, going on behind the last one that was sent, and returns how many the kernel
-    /// accepted.
+    /// Sends up to `count` frames, going on behind the last one that was sent, and returns
+    /// how many the kernel accepted.
     ///
     /// # Errors
     /// The device is down or was deleted.

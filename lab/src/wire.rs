@@ -33,8 +33,8 @@ impl OpenPort {
         Ok(Self { port, queues })
     }
 
-    /// Sends frames with one call. Returns, for each frame that was not sent, its index in `frames` and the
-    /// reason.
+    /// Sends frames with one call. Returns, for each frame that was not sent, its index
+    /// in `frames` and the reason.
     ///
     /// # Panics
     /// If there are more frames than a batch can have copies.
@@ -60,8 +60,8 @@ impl OpenPort {
     ) -> Result<bool, LabError> {
         let end = Instant::now() + limit;
         loop {
-            // The time is read before the queue, so that on a busy machine a frame that arrived in time is
-            // still found.
+            // The time is read before the queue, so that on a busy machine a frame that arrived
+            // in time is still found.
             let is_late = Instant::now() >= end;
             let rx = &mut self.queues.rx[0];
             let mut batch = Batch::new();

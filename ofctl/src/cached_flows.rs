@@ -1,5 +1,5 @@
-//! The verb `dump-cached-flows`: lists the cached flows of the workers, in the notation of
-//! `ovs-dpctl dump-flows`.
+//! The verb `dump-cached-flows`: lists the cached flows of the workers, in
+//! the notation of `ovs-dpctl dump-flows`.
 
 use crate::Outcome;
 use crate::connect::call;

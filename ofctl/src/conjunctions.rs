@@ -85,8 +85,8 @@ impl Conjunction {
     }
 }
 
-/// The line of a rule, ` priority=9,conj_id=7,ip actions=output:2`, with its conjunctions in front of its
-/// actions.
+/// The line of a rule, ` priority=9,conj_id=7,ip actions=output:2`, with its conjunctions
+/// in front of its actions.
 fn line_with(line: &str, conjunctions: &[Conjunction]) -> String {
     let texts: Vec<String> = conjunctions.iter().map(Conjunction::text).collect();
     match line.rsplit_once(" actions=") {
@@ -137,8 +137,8 @@ fn with_conjunctions(mut record: Value, conjunctions: Option<&Vec<Conjunction>>)
     record
 }
 
-/// What the conjunctions of a rule match, that has this match, priority and table among `rules`; `None` if it
-/// has none.
+/// What the conjunctions of a rule match, that has this match, priority and table among `rules`;
+/// `None` if it has none.
 pub(crate) fn meaning(
     (table, matching, priority): (u8, &str, u16),
     rules: &[FlowMod],

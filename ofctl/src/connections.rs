@@ -1,5 +1,5 @@
-//! The verbs about connections that the switch tracks: `dump-conntrack`, `flush-conntrack`, `ct-flush-zone`,
-//! `ct-stats`.
+//! The verbs about connections that the switch tracks: `dump-conntrack`,
+//! `flush-conntrack`, `ct-flush-zone`, `ct-stats`.
 
 use crate::connect::{call, unexpected};
 use crate::options::{Options, Words};

@@ -1,5 +1,5 @@
-//! The verbs about the MAC table of a bridge: `fdb-show`, `fdb-flush`, `fdb-add`, `fdb-del`, `fdb-config`,
-//! `fdb-stats`.
+//! The verbs about the MAC table of a bridge: `fdb-show`, `fdb-flush`,
+//! `fdb-add`, `fdb-del`, `fdb-config`, `fdb-stats`.
 
 use crate::connect::{call, port_call, unexpected};
 use crate::options::{Options, Words};

@@ -47,8 +47,8 @@ pub(crate) fn send(
     })
 }
 
-/// What went wrong with a request whose text is a file, with the name of the file if the file is what could not
-/// be read.
+/// What went wrong with a request whose text is a file, with the name of the file if the file is
+/// what could not be read.
 pub(crate) fn named(error: ClientError, name: &str) -> Error {
     match error {
         ClientError::Source(error) => Error::new(error).context(format!("read {name}")),

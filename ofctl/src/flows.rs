@@ -141,8 +141,8 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     let how = &options.how;
     let mut call = call(options, words, 0, 1)?;
     let criteria = sort::criteria(how)?;
-    // `ovs-ofctl` prints the header of a reply and ages only if no option changes the order or the form of the
-    // rules.
+    // `ovs-ofctl` prints the header of a reply and ages only if no option changes the order or
+    // the form of the rules.
     let is_plain =
         criteria.is_empty() && !how.conjunctions && !how.names() && how.stats() && !how.json;
     let query = FlowQuery {
@@ -164,8 +164,8 @@ pub(crate) fn dump(options: &Options, words: &Words) -> anyhow::Result<Outcome> 
     stream(&mut call.client, how, Operation::DumpFlows(query), header)
 }
 
-/// Makes a request whose answer is a list, and prints it while it arrives: as a JSON array, or as text behind
-/// `header`.
+/// Makes a request whose answer is a list, and prints it while it arrives: as a JSON array,
+/// or as text behind `header`.
 pub(crate) fn stream(
     client: &mut Client,
     how: &How,
@@ -460,9 +460,9 @@ pub(crate) fn is_file(source: &str) -> bool {
         || !source.contains(':') && fs::metadata(source).is_ok()
 }
 
-/// The places of the rules of two lists, in the order in which `ovs-ofctl` compares rules: by table, and there
-/// together those that look at the same bits, those with the highest priority first. Otherwise in the order of
-/// the lists.
+/// The places of the rules of two lists, in the order in which `ovs-ofctl` compares rules: by table, and
+/// there together those that look at the same bits, those with the highest priority first. Otherwise in
+/// the order of the lists.
 fn places<'a>(first: &'a Rules, second: &'a Rules) -> Vec<&'a RulePlace> {
     let added = second.list.iter().filter(|(place, _)| first.get(place).is_none());
     let all: Vec<_> = first.list.iter().chain(added).collect();

@@ -132,8 +132,8 @@ fn own_options(verb: &str) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
-    /// The options of which [`COMMON_LINE`] tells, and those of `ssl:`: identifiers of
-    /// [`How`](crate::options::How).
+    /// The options of which [`COMMON_LINE`] tells, and those of `ssl:`:
+    /// identifiers of [`How`](crate::options::How).
     const COMMON: [&str; 7] =
         ["json", "read_only", "socket", "timeout", "private_key", "certificate", "ca_cert"];
 

@@ -1,8 +1,8 @@
 //! Writes to standard output, buffered, as text or JSON. A list from the daemon is written while it arrives, so
 //! that a dump of a million rules needs little memory.
 //!
-//! Whatever is written, nothing reaches the terminal that it would obey ([`printable`]): names come from
-//! elsewhere.
+//! Whatever is written, nothing reaches the terminal that it would obey
+//! ([`printable`]): names come from elsewhere.
 
 use crate::Outcome;
 use crate::options::How;

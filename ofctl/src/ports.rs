@@ -119,8 +119,8 @@ pub(crate) fn modify(options: &Options, words: &Words) -> anyhow::Result<Outcome
 
 /// Carries out the verb `set-port`.
 pub(crate) fn set(options: &Options, words: &Words) -> anyhow::Result<Outcome> {
-    // The words with an equals sign are settings. The word in front of them is the port, even if a bridge has
-    // its name.
+    // The words with an equals sign are settings. The word in front of them is the port, even if
+    // a bridge has its name.
     let is_setting = |word: &&String| word.is_empty() || word.contains('=');
     let settings = words.words.iter().rev().take_while(is_setting).count();
     let mut call = port_call(options, words, 1 + settings, usize::MAX)?;
@@ -188,8 +188,8 @@ fn render_switch(switch: &SwitchRecord, version: OfVersion) -> String {
     out
 }
 
-/// Appends a port as `ovs-ofctl show` prints it, and below it settings that OpenFlow does not have, such as
-/// VLANs.
+/// Appends a port as `ovs-ofctl show` prints it, and below it settings that OpenFlow does
+/// not have, such as VLANs.
 fn put_port(out: &mut String, port: &PortRecord, version: OfVersion) {
     let flags = |flags: &[String]| match flags {
         [] => "0".to_owned(),

@@ -175,8 +175,8 @@ fn format(options: &Options) -> Format {
     if options.how.json { Format::Json } else { Format::Text }
 }
 
-/// Makes a request with the text of a file, and prints the differences of its answer. Returns how many there
-/// are.
+/// Makes a request with the text of a file, and prints the differences of its answer.
+/// Returns how many there are.
 fn send(options: &Options, operation: Operation, path: Option<&String>) -> anyhow::Result<u64> {
     let mut file: Box<dyn Read> = match path {
         Some(path) => files::open(path)?,

@@ -46,8 +46,8 @@ fn criterion(name: &str, is_descending: bool) -> Result<Criterion, Usage> {
     }
 }
 
-/// The order of two rules. A rule that does not match the field of a criterion comes last, in ascending and in
-/// descending order.
+/// The order of two rules. A rule that does not match the field of a criterion comes last, in
+/// ascending and in descending order.
 pub(crate) fn compare(a: &FlowMod, b: &FlowMod, criteria: &[Criterion]) -> Ordering {
     for criterion in criteria {
         let order = match criterion.field {

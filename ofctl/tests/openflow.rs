@@ -74,8 +74,8 @@ impl OpenVSwitch {
         assert!(command.status().unwrap().success(), "{program} {words:?}");
     }
 
-    /// What a program prints of a command line, with its exit status, and without what differs from call to
-    /// call.
+    /// What a program prints of a command line, with its exit status, and without what
+    /// differs from call to call.
     fn output(&self, program: &str, words: &[&str]) -> String {
         self.output_of(program, words, "")
     }

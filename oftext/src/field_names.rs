@@ -1,5 +1,5 @@
-//! Lists of fields, in the names and the order of Open vSwitch, and folded as it folds them: `eth_{src,dst}`,
-//! `reg0...reg15`.
+//! Lists of fields, in the names and the order of Open vSwitch, and folded as
+//! it folds them: `eth_{src,dst}`, `reg0...reg15`.
 
 use flow::fields::FieldId;
 

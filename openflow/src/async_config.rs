@@ -39,8 +39,8 @@ pub mod packet_in_reason {
 
 /// No rule matched, an action sent the packet, the TTL was over: the reasons of OpenFlow 1.0 to 1.3.
 const PACKET_IN_13: u32 = 0b111;
-/// Those of 1.4 and later: the action set, a bucket of a group, and a packet-out are told apart from other
-/// actions.
+/// Those of 1.4 and later: the action set, a bucket of a group, and a packet-out are
+/// told apart from other actions.
 const PACKET_IN_14: u32 = 0b11_1111;
 const NO_MATCH: u32 = 1;
 const ACTION: u32 = 1 << 1;
@@ -71,8 +71,8 @@ impl AsyncKind {
     }
 }
 
-/// The masks of a message: by kind, the mask for slaves and the one for other roles. `None` leaves a mask as it
-/// is.
+/// The masks of a message: by kind, the mask for slaves and the one for other roles. `None` leaves
+/// a mask as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AsyncMasks([[Option<u32>; 2]; 6]);
 

@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv6Addr};
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
-/// A request to forget the connections of one zone (`NXT_CT_FLUSH_ZONE`), or those that properties describe
-/// (`NXT_CT_FLUSH`).
+/// A request to forget the connections of one zone (`NXT_CT_FLUSH_ZONE`), or
+/// those that properties describe (`NXT_CT_FLUSH`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CtFlush {
     /// Every connection of a zone.
@@ -21,8 +21,8 @@ pub enum CtFlush {
     Matching {
         /// The IP protocol; 0 for every one.
         protocol: u8,
-        /// The properties with their values, in the order of the message: tuples of addresses and ports, a
-        /// zone.
+        /// The properties with their values, in the order of the message: tuples of
+        /// addresses and ports, a zone.
         properties: Vec<(u16, Vec<u8>)>,
     },
 }
@@ -163,8 +163,8 @@ fn number(value: Input<'_>) -> Result<u16, ErrorCode> {
     Ok(u16::from_be_bytes(front(value)?))
 }
 
-/// The first `N` bytes of a property. Like Open vSwitch, this does not mind what follows: some senders count
-/// the padding.
+/// The first `N` bytes of a property. Like Open vSwitch, this does not mind what follows:
+/// some senders count the padding.
 fn front<const N: usize>(mut input: Input<'_>) -> Result<[u8; N], ErrorCode> {
     input.array().map_err(|_| ErrorCode::BadPropertyLength)
 }

@@ -69,8 +69,8 @@ macro_rules! codes {
                 match self { $(Self::$id => $sentence,)* }
             }
 
-            /// The numbers that the error has, each with the first and the last version of OpenFlow that has
-            /// them.
+            /// The numbers that the error has, each with the first and the last version
+            /// of OpenFlow that has them.
             fn numbers(self) -> &'static [(OfVersion, OfVersion, Number)] {
                 match self { $(Self::$id => const { &[$(($from, $to, $number)),*] },)* }
             }
@@ -332,8 +332,8 @@ pub struct ErrorMessage {
     /// What went wrong. `None` is an error with numbers that this crate does not know; encoding gives it the
     /// numbers of [`ErrorCode::Unencodable`].
     pub code: Option<ErrorCode>,
-    /// The request with its header, as it was received. In an [`ErrorCode::HelloIncompatible`], a text for
-    /// humans.
+    /// The request with its header, as it was received. In an
+    /// [`ErrorCode::HelloIncompatible`], a text for humans.
     pub data: Vec<u8>,
 }
 

@@ -1,5 +1,5 @@
-//! Flow mods: `OFPT_FLOW_MOD` of OpenFlow 1.0 (§5.3.3) and of 1.1 and later (1.3.5 §7.3.4.1), and
-//! `NXT_FLOW_MOD`.
+//! Flow mods: `OFPT_FLOW_MOD` of OpenFlow 1.0 (§5.3.3) and of 1.1 and
+//! later (1.3.5 §7.3.4.1), and `NXT_FLOW_MOD`.
 
 use crate::action;
 use crate::encoding::Encoding;
@@ -149,8 +149,8 @@ fn bad_flags(flow_mod: &FlowMod, version: OfVersion) -> ErrorCode {
     }
 }
 
-/// Sets the flags. In OpenFlow 1.0 and 1.1 an addition resets counters; later versions have a flag that says
-/// so.
+/// Sets the flags. In OpenFlow 1.0 and 1.1 an addition resets counters; later versions have
+/// a flag that says so.
 fn set_flags(flow_mod: &mut FlowMod, bits: u16, version: OfVersion) -> Result<(), ErrorCode> {
     let is_emergency = version == OpenFlow10 && bits & EMERGENCY != 0;
     let bits = if is_emergency { bits & !EMERGENCY } else { bits };
@@ -250,8 +250,8 @@ pub(crate) fn decode_nx_match(
     Ok((matching, filter.filter(|(_, mask)| mask.0 != 0)))
 }
 
-/// What both forms of OpenFlow 1.0 have behind the priority: buffer, output port, flags, match, filter for
-/// cookies.
+/// What both forms of OpenFlow 1.0 have behind the priority: buffer, output port,
+/// flags, match, filter for cookies.
 type Rest = (u32, u16, u16, Match, Option<CookieFilter>);
 
 /// What stands in front of the actions.

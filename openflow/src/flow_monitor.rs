@@ -46,8 +46,8 @@ pub struct MonitorFlags {
     /// Changes that the controller itself has made are told as those of others. Only OpenFlow 1.4 and later
     /// have this flag.
     pub no_abbrev: bool,
-    /// The flag that Nicira calls "own" (`NXFMF_OWN`) and OpenFlow 1.4 "only own". Open vSwitch takes both as
-    /// [`no_abbrev`](Self::no_abbrev).
+    /// The flag that Nicira calls "own" (`NXFMF_OWN`) and OpenFlow 1.4 "only own". Open
+    /// vSwitch takes both as [`no_abbrev`](Self::no_abbrev).
     pub own: bool,
 }
 

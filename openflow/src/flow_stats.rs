@@ -39,11 +39,11 @@ pub struct FlowStats<'a> {
     pub flags: FlowFlags,
     /// Time since the rule was added, in the precision of nanoseconds.
     pub duration: Duration,
-    /// Whole seconds since the last packet. Only replies of Nicira and of OpenFlow 1.5 have it; `None` if it is
-    /// not known.
+    /// Whole seconds since the last packet. Only replies of Nicira and of OpenFlow 1.5 have it; `None`
+    /// if it is not known.
     pub idle_age: Option<u16>,
-    /// Whole seconds since the rule was added or modified. Only Nicira's replies have it; `None` if it is not
-    /// known.
+    /// Whole seconds since the rule was added or modified. Only Nicira's replies have it; `None`
+    /// if it is not known.
     pub hard_age: Option<u16>,
     /// Packets that the rule matched.
     pub packets: u64,

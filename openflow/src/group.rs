@@ -1,5 +1,5 @@
-//! Groups in messages: `OFPT_GROUP_MOD` (OpenFlow 1.3.5 §7.3.4.2, 1.5.1 §7.3.4.3) and the multiparts about
-//! groups.
+//! Groups in messages: `OFPT_GROUP_MOD` (OpenFlow 1.3.5 §7.3.4.2, 1.5.1 §7.3.4.3)
+//! and the multiparts about groups.
 
 use crate::action;
 use crate::error::ErrorCode;
@@ -67,8 +67,8 @@ fn kind(number: u8) -> Result<GroupType, ErrorCode> {
     })
 }
 
-/// Reads a group mod. `has_ids` says that the body is that of OpenFlow 1.5, which Nicira's group mod has in
-/// every version.
+/// Reads a group mod. `has_ids` says that the body is that of OpenFlow 1.5, which Nicira's group
+/// mod has in every version.
 pub(crate) fn decode_mod(
     mut input: Input<'_>,
     version: OfVersion,
@@ -223,8 +223,8 @@ pub(crate) fn put_mod(out: &mut Encoder, group_mod: &GroupMod, version: OfVersio
     }
 }
 
-/// Reads the buckets of OpenFlow 1.1 to 1.4 up to the end of `input`. They have no ids: they are numbered from
-/// 0 on.
+/// Reads the buckets of OpenFlow 1.1 to 1.4 up to the end of `input`. They have no ids: they
+/// are numbered from 0 on.
 fn decode_buckets_11(mut input: Input<'_>, version: OfVersion) -> Result<Vec<Bucket>, ErrorCode> {
     let mut buckets = Vec::new();
     while !input.is_empty() {

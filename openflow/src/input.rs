@@ -9,8 +9,8 @@ pub(crate) const ONF: u32 = 0x4f4e_4600;
 
 /// The rest of a message, or of a part of a message. All integers are in network byte order.
 ///
-/// Reading takes bytes from the front. Where bytes are missing, reading returns the error that the part was
-/// made with.
+/// Reading takes bytes from the front. Where bytes are missing, reading returns the error that
+/// the part was made with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Input<'a> {
     rest: &'a [u8],

@@ -49,8 +49,8 @@ pub struct MessageKind {
     pub is_reply: Option<bool>,
     /// Whether only switches send such messages.
     pub is_from_switch: bool,
-    /// The size of everything in front of the body, in bytes: headers of the message, the multipart, the
-    /// experimenter.
+    /// The size of everything in front of the body, in bytes: headers of the
+    /// message, the multipart, the experimenter.
     pub head: usize,
     /// How long the body can be.
     size: Size,

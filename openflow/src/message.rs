@@ -165,8 +165,8 @@ pub enum OfMessage {
     GetAsyncReply(AsyncMasks),
     /// Chooses which messages the controller gets without asking. There is no reply.
     SetAsync(AsyncMasks, AsyncForm),
-    /// Ends the flow monitor with this number, in OpenFlow 1.0 to 1.3. Later versions have
-    /// [`MonitorCommand::Delete`](crate::MonitorCommand::Delete).
+    /// Ends the flow monitor with this number, in OpenFlow 1.0 to 1.3. Later
+    /// versions have [`MonitorCommand::Delete`](crate::MonitorCommand::Delete).
     FlowMonitorCancel(u32),
     /// Tells what [`FlowUpdate::Paused`](crate::FlowUpdate::Paused) tells, in OpenFlow 1.0 to 1.3.
     FlowMonitorPaused,
@@ -625,8 +625,8 @@ fn decode_body(
     }
 }
 
-/// Whether the length of a message has to be a multiple of 8 bytes. Open vSwitch checks it in front of
-/// everything else.
+/// Whether the length of a message has to be a multiple of 8 bytes. Open vSwitch checks it
+/// in front of everything else.
 fn is_in_words(kind: u8, version: OfVersion) -> bool {
     match kind {
         kind::FLOW_MOD => true,

@@ -1,5 +1,5 @@
-//! Meters in messages: `OFPT_METER_MOD` (OpenFlow 1.3.5 §7.3.4.4) and the multiparts about meters (§7.3.5.11 to
-//! §7.3.5.13).
+//! Meters in messages: `OFPT_METER_MOD` (OpenFlow 1.3.5 §7.3.4.4) and the multiparts
+//! about meters (§7.3.5.11 to §7.3.5.13).
 //!
 //! OpenFlow 1.3 to 1.5 have them, all in one form: like Open vSwitch, the switch does not tell the further
 //! features that OpenFlow 1.5 knows.

@@ -594,8 +594,8 @@ impl MultipartReply {
     }
 }
 
-/// Writes the type and the flags of a reply. In OpenFlow 1.0 statistics of rules are Nicira's if the encoding
-/// says so.
+/// Writes the type and the flags of a reply. In OpenFlow 1.0 statistics of rules are Nicira's
+/// if the encoding says so.
 pub(crate) fn put_reply_head(out: &mut Encoder, kind: u16, flags: u16, encoding: Encoding) {
     match kind {
         kind::FLOW if encoding.is_10() && encoding.nxm => put_nicira_head(out, NXST_FLOW, flags),

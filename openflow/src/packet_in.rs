@@ -45,8 +45,8 @@ impl PacketInForm {
 /// A packet for a controller, or one that a controller sends back to be resumed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PacketIn {
-    /// The packet from its Ethernet header on, or the beginning of it. What finds no room in a message is cut
-    /// off.
+    /// The packet from its Ethernet header on, or the beginning of it. What finds no room in
+    /// a message is cut off.
     pub packet: Vec<u8>,
     /// Size of the whole packet in bytes. A message that is not `NXT_PACKET_IN2` says 65,535 of a larger one.
     pub total_len: u32,

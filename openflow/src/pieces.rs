@@ -31,8 +31,8 @@ pub fn decode_match(bytes: &[u8]) -> Result<(Match, Option<(Cookie, Cookie)>), E
     extensible::decode(Input::new(bytes, ErrorCode::BadMatchLength))
 }
 
-/// Writes the fields of an extensible match, without padding. [`OfVersion::OpenFlow10`] stands for Nicira's
-/// form.
+/// Writes the fields of an extensible match, without padding.
+/// [`OfVersion::OpenFlow10`] stands for Nicira's form.
 pub fn encode_match(
     matching: &Match,
     version: OfVersion,

@@ -197,8 +197,8 @@ impl PortDesc {
 pub struct PortStats {
     /// The number of the port.
     pub port: OfPort,
-    /// Time since the port was added; `None` if the switch does not know it. Messages have it from OpenFlow 1.3
-    /// on.
+    /// Time since the port was added; `None` if the switch does not know it. Messages have
+    /// it from OpenFlow 1.3 on.
     pub duration: Option<Duration>,
     /// Packets received and sent.
     pub packets: [Option<u64>; 2],

@@ -1,5 +1,5 @@
-//! Queues of ports: their counters and their rates (OpenFlow 1.3.5 §7.2.2, §7.3.5.8, §7.3.6; OpenFlow 1.4.0
-//! §7.3.5.10).
+//! Queues of ports: their counters and their rates (OpenFlow 1.3.5 §7.2.2,
+//! §7.3.5.8, §7.3.6; OpenFlow 1.4.0 §7.3.5.10).
 //!
 //! OpenFlow 1.0 to 1.3 ask for rates with a message of their own, later versions with a multipart message.
 
@@ -22,11 +22,11 @@ pub struct QueueDesc {
     pub port: OfPort,
     /// The number of the queue.
     pub queue: u32,
-    /// The rate that the queue gets at least, in tenths of a per cent of the port's; `None` if it has no such
-    /// rate.
+    /// The rate that the queue gets at least, in tenths of a per cent of the port's; `None` if
+    /// it has no such rate.
     pub min_rate: Option<u16>,
-    /// The rate that the queue gets at most, in tenths of a per cent of the port's; `None` if it has no such
-    /// rate.
+    /// The rate that the queue gets at most, in tenths of a per cent of the port's; `None` if
+    /// it has no such rate.
     pub max_rate: Option<u16>,
 }
 

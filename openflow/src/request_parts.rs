@@ -1,8 +1,8 @@
 //! The parts of multipart requests, which are collected until a request is whole (OpenFlow 1.3.5 §7.3.5).
 //!
-//! The parts of a request have the same transaction id and the same type. All but the last one have the flag
-//! that says that another part follows, which requests have from OpenFlow 1.3 on. Parts without a body are
-//! allowed everywhere.
+//! The parts of a request have the same transaction id and the same type. All but the last one have
+//! the flag that says that another part follows, which requests have from OpenFlow 1.3 on. Parts
+//! without a body are allowed everywhere.
 
 use crate::error::ErrorCode;
 use crate::kind::MessageKind;
@@ -40,8 +40,8 @@ pub(crate) struct RequestParts {
 }
 
 impl RequestParts {
-    /// Takes a multipart request. Returns its parts, in their order and at least one, if the request is whole
-    /// now.
+    /// Takes a multipart request. Returns its parts, in their order and at least one, if
+    /// the request is whole now.
     ///
     /// # Errors
     /// The error that the sender should get. The parts that came before are forgotten.

@@ -258,8 +258,8 @@ impl Session {
             return self.open(header, &bytes).map(|()| None);
         };
         let xid = header.xid;
-        // Whether a peer is there can be asked in every version, and is answered in that version, as in Open
-        // vSwitch.
+        // Whether a peer is there can be asked in every version, and is answered in that
+        // version, as in Open vSwitch.
         if header.kind == ECHO_REQUEST {
             let mut reply = bytes;
             reply[1] = ECHO_REPLY;
@@ -454,8 +454,8 @@ fn has_more(bytes: &[u8]) -> bool {
     bytes.get(FLAGS).is_some_and(|flags| flags & 1 != 0)
 }
 
-/// Decodes a request that came in parts. Only table features and flow monitors can have more than one part with
-/// a body.
+/// Decodes a request that came in parts. Only table features and flow monitors can have more than
+/// one part with a body.
 fn decode_parts(parts: &[Vec<u8>], encoding: Encoding) -> Result<OfMessage, ErrorCode> {
     let mut parts =
         parts.iter().map(|part| OfMessage::decode(part, encoding).map_err(|error| error.0));

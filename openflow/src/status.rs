@@ -63,8 +63,8 @@ pub enum RoleReason {
     Experimenter,
 }
 
-/// Tells a controller that its role has changed without its request. Versions before OpenFlow 1.3 have no such
-/// message.
+/// Tells a controller that its role has changed without its request. Versions before OpenFlow
+/// 1.3 have no such message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleStatus {
     /// The new role.
@@ -105,8 +105,8 @@ pub enum TableReason {
     VacancyUp = 4,
 }
 
-/// Tells that a table has become nearly full, or has room again. Versions before OpenFlow 1.4 have no such
-/// message.
+/// Tells that a table has become nearly full, or has room again. Versions before OpenFlow
+/// 1.4 have no such message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableStatus {
     /// Which threshold was crossed.

@@ -14,8 +14,8 @@ use OfVersion::OpenFlow15;
 use flow::fields::FieldId;
 use flow::types::{OfVersion, TableId};
 
-/// What a request does to the tables that it names (`OFPTFC_*`). Only OpenFlow 1.5 says it; requests before
-/// replace.
+/// What a request does to the tables that it names (`OFPTFC_*`). Only OpenFlow 1.5
+/// says it; requests before replace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FeaturesCommand {
     /// The request names every table; those that it does not name are disabled.
@@ -46,8 +46,8 @@ pub struct TableFeatures {
     pub metadata_match: u64,
     /// The bits of the metadata that rules can write.
     pub metadata_write: u64,
-    /// Bits of `OFPTC14_*`: whether the table can evict rules and tell how full it is. Open vSwitch leaves them
-    /// out.
+    /// Bits of `OFPTC14_*`: whether the table can evict rules and tell how full it is.
+    /// Open vSwitch leaves them out.
     pub capabilities: u32,
     /// The largest number of rules.
     pub max_entries: u32,
@@ -117,8 +117,8 @@ mod feature {
 const HEAD_SIZE: usize = 64;
 /// The types of instructions and actions of experimenters, which have eight bytes.
 const EXPERIMENTER: u16 = 0xffff;
-/// Instructions of OpenFlow 1.3: `goto_table`, then `write_metadata`, `write_actions`, `apply_actions`,
-/// `clear_actions`, `meter`.
+/// Instructions of OpenFlow 1.3: `goto_table`, then `write_metadata`,
+/// `write_actions`, `apply_actions`, `clear_actions`, `meter`.
 const INSTRUCTIONS: [u16; 6] = [1, 2, 3, 4, 5, METER];
 /// The instruction `meter` (`OFPIT_METER`), which OpenFlow 1.5 does not have.
 const METER: u16 = 6;

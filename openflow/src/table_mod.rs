@@ -1,5 +1,5 @@
-//! `OFPT_TABLE_MOD`, and the description of tables that answers how they behave (OpenFlow 1.4.0 §7.3.3,
-//! §7.3.5.8).
+//! `OFPT_TABLE_MOD`, and the description of tables that answers how they
+//! behave (OpenFlow 1.4.0 §7.3.3, §7.3.5.8).
 //!
 //! OpenFlow 1.1 and 1.2 set what happens to packets that no rule matches, OpenFlow 1.4 and 1.5 eviction and
 //! vacancy events, and OpenFlow 1.3 nothing.
@@ -65,8 +65,8 @@ fn put_vacancy(out: &mut Encoder, thresholds: VacancyThresholds, vacancy: u8) {
     }
 }
 
-/// What the properties of a table say: the flags of eviction, and the thresholds of vacancy events with the
-/// vacancy.
+/// What the properties of a table say: the flags of eviction, and the thresholds of
+/// vacancy events with the vacancy.
 type Properties = (Option<u32>, Option<(VacancyThresholds, u8)>);
 
 /// Reads properties. Those of a request are checked one after the other.

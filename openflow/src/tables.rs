@@ -33,8 +33,8 @@ pub struct TableStats {
 /// The size of the name of a table in messages, with a zero at the end.
 pub(crate) const NAME_SIZE: usize = 32;
 
-/// The numbers of OpenFlow 1.1 and 1.2 for what happens to packets that no rule matches
-/// (`OFPTC11_TABLE_MISS_*`).
+/// The numbers of OpenFlow 1.1 and 1.2 for what happens to packets that no
+/// rule matches (`OFPTC11_TABLE_MISS_*`).
 pub(crate) mod miss {
     use flow::table_mod::TableMiss;
 

@@ -121,8 +121,8 @@ impl<'a> Batch<'a> {
         self.segments > 0
     }
 
-    /// How many more received frames the batch takes; 0 once its frames ask for too many segments. Copies do
-    /// not count.
+    /// How many more received frames the batch takes; 0 once its frames ask for too many
+    /// segments. Copies do not count.
     #[inline]
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(self.received.len())
@@ -151,8 +151,8 @@ impl<'a> Batch<'a> {
         &mut self.received
     }
 
-    /// Adds a copy. `None`, and the copy is dropped, if the batch has 65,472 copies, which use up the ids of 16
-    /// bits.
+    /// Adds a copy. `None`, and the copy is dropped, if the batch has 65,472 copies, which use up
+    /// the ids of 16 bits.
     pub fn add_copy(&mut self, frame: Frame<'a>) -> Option<FrameId> {
         let id = u16::try_from(MAX_BATCH + self.copies.len()).ok()?;
         self.copies.push(frame);

@@ -95,8 +95,8 @@ pub fn nonzero(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 
-/// The CRC32c (Castagnoli) of the bytes of all `parts` in order. SCTP headers have it in little-endian byte
-/// order.
+/// The CRC32c (Castagnoli) of the bytes of all `parts` in order. SCTP headers have
+/// it in little-endian byte order.
 pub fn crc32c<const N: usize>(parts: [&[u8]; N]) -> u32 {
     let step = |crc: u32, byte: &u8| (crc >> 8) ^ CRC32C[usize::from(crc as u8 ^ byte)];
     !parts.iter().fold(!0, |crc, part| part.iter().fold(crc, step))

@@ -25,8 +25,8 @@ pub struct CompleteError {
 /// The partial checksum may be that of a packet inside a tunnel. The sender has computed the tunnel's own
 /// checksum as if the inner one were complete, so the tunnel's own stays right.
 ///
-/// This is not for frames that are to be segmented: [`crate::Segmentation`] computes the checksums of the
-/// segments.
+/// This is not for frames that are to be segmented: [`crate::Segmentation`] computes
+/// the checksums of the segments.
 ///
 /// # Errors
 /// The checksum would lie outside the frame. Then the frame is unchanged.

@@ -24,8 +24,8 @@ pub struct Layers {
 }
 
 impl Layers {
-    /// Offset of the byte behind the Ethernet header and its tags: the first of the label stack or of the
-    /// network header.
+    /// Offset of the byte behind the Ethernet header and its tags: the first of the label stack
+    /// or of the network header.
     pub(crate) fn l2_end(self) -> u16 {
         if self.l2_5 != 0 { self.l2_5 } else { self.l3 }
     }
@@ -52,11 +52,11 @@ pub struct Frame<'a> {
     start: u32,
     /// Offset behind the frame's last byte in the buffer.
     end: u32,
-    /// The checksum and segmentation that the sender left undone. Its offsets count from the frame's first
-    /// byte.
+    /// The checksum and segmentation that the sender left undone. Its offsets count
+    /// from the frame's first byte.
     pub offload: Offload,
-    /// The offsets of the headers. Key extraction sets them, and every edit that moves headers has to adjust
-    /// them.
+    /// The offsets of the headers. Key extraction sets them, and every edit that moves
+    /// headers has to adjust them.
     pub layers: Layers,
 }
 

@@ -1,13 +1,13 @@
 //! Frames in memory, and the formats of their headers.
 //!
-//! - A [`Frame`] is an Ethernet frame, in memory that a port lends (a slot of a receive ring) or that the
-//!   switch allocated (a copy). The frame's [`Offload`] says which checksum or segmentation its sender has left
-//!   undone.
+//! - A [`Frame`] is an Ethernet frame, in memory that a port lends (a slot of a receive ring) or
+//!   that the switch allocated (a copy). The frame's [`Offload`] says which checksum or segmentation
+//!   its sender has left undone.
 //! - A [`Batch`] has the frames of one receive call. The datapath works on batches.
 //! - [`wire`] has a view for each protocol header, and the numbers by which headers name each other.
 //!
-//! The crate has byte formats only: no I/O, no clock, no threads, and no decision about what happens to a
-//! frame.
+//! The crate has byte formats only: no I/O, no clock, no threads, and no decision about
+//! what happens to a frame.
 //!
 //! # Panics
 //! A function that takes a position in a frame states the bound of the position, and panics beyond it as slices

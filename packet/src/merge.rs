@@ -32,8 +32,8 @@ pub const MAX_RUNS: usize = 8;
 /// The largest merged frame in bytes. The lengths in its headers have 16 bits.
 const MAX_SIZE: usize = 65_535;
 
-/// Collects segments that follow one another, and merges them into frames (the rules are at the head of this
-/// file).
+/// Collects segments that follow one another, and merges them into frames (the rules are at
+/// the head of this file).
 #[derive(Debug, Default)]
 pub struct Merger {
     /// The frames that more segments may join, the least recently used one first.
@@ -75,9 +75,9 @@ struct Headers {
 }
 
 impl Merger {
-    /// Takes a copy of an Ethernet frame if the frame is a segment that others can join. False if it is not:
-    /// then the frame is the caller's, and belongs behind the frames that [`drain_closed`](Self::drain_closed)
-    /// returns now.
+    /// Takes a copy of an Ethernet frame if the frame is a segment that others can
+    /// join. False if it is not: then the frame is the caller's, and belongs behind the
+    /// frames that [`drain_closed`](Self::drain_closed) returns now.
     pub fn offer(&mut self, frame: &[u8]) -> bool {
         let same_connection = |run: &Run| run.is_of_connection_of(frame);
         let Some(headers) = Headers::of_mergeable(frame) else {
@@ -299,8 +299,8 @@ impl Headers {
             Version::V4 => [0..ip + 2, ip + 6..ip + 10, ip + 12..tcp],
             Version::V6 => [0..ip + 4, ip + 6..ip + 8, ip + 8..tcp],
         };
-        // Ports; acknowledgement and header size; window; urgent pointer and options. Flags were looked at
-        // before.
+        // Ports; acknowledgement and header size; window; urgent pointer and options.
+        // Flags were looked at before.
         let (ports, middle) = (tcp..tcp + 4, tcp + 8..tcp + 13);
         let (window, rest) = (tcp + 14..tcp + 16, tcp + 18..payload);
         [before, between, after, ports, middle, window, rest]

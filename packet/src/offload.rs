@@ -1,8 +1,8 @@
 //! [`Offload`]: the checksum and the segmentation of a frame that its sender left to the device.
 //!
-//! The kernel describes this work with the virtio-net header (virtio 1.2 §5.1.6), which AF_PACKET
-//! (`PACKET_VNET_HDR`) and TAP (`IFF_VNET_HDR`) put in front of each frame. The fields have the names of the
-//! standard.
+//! The kernel describes this work with the virtio-net header (virtio 1.2 §5.1.6), which
+//! AF_PACKET (`PACKET_VNET_HDR`) and TAP (`IFF_VNET_HDR`) put in front of each frame. The fields
+//! have the names of the standard.
 
 /// Size of the virtio-net header in bytes, on AF_PACKET and TAP sockets as this switch configures them.
 pub const VNET_HDR_SIZE: usize = 10;
@@ -74,8 +74,8 @@ impl Offload {
         b
     }
 
-    /// Whether the checksum is partial: the field at `csum_start + csum_offset` has only the sum of the pseudo
-    /// header.
+    /// Whether the checksum is partial: the field at `csum_start + csum_offset` has only the
+    /// sum of the pseudo header.
     pub fn needs_checksum(self) -> bool {
         self.flags & NEEDS_CSUM != 0
     }
@@ -121,8 +121,8 @@ impl Offload {
         !self.needs_checksum() && !self.is_gso()
     }
 
-    /// Adjusts the offsets after `by` bytes were inserted in front of the network header, or removed if `by` is
-    /// negative.
+    /// Adjusts the offsets after `by` bytes were inserted in front of the network header, or
+    /// removed if `by` is negative.
     pub fn shift(&mut self, by: i16) {
         if self.needs_checksum() {
             self.csum_start = self.csum_start.saturating_add_signed(by);

@@ -16,8 +16,8 @@ pub struct MappedOption {
     pub field: u8,
 }
 
-/// The options of Geneve that are fields. Options that are not in the map are skipped, or refused if they are
-/// critical.
+/// The options of Geneve that are fields. Options that are not in the map are skipped, or
+/// refused if they are critical.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OptionMap(Vec<MappedOption>);
 

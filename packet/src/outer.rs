@@ -1,7 +1,7 @@
 //! Finds the outermost IP header of a frame and the header behind it, for checksums and segmentation.
 //!
-//! Unlike key extraction (`flow::extract`), this parser reads only what those two need, and gives up at
-//! anything unknown.
+//! Unlike key extraction (`flow::extract`), this parser reads only what those two need, and
+//! gives up at anything unknown.
 
 use crate::wire::vlan::skip_tags;
 use crate::wire::{
@@ -28,8 +28,8 @@ pub(crate) struct Ip {
     pub(crate) end: usize,
     /// The protocol of the payload, a number of [`ip_proto`].
     pub(crate) protocol: u8,
-    /// Whether the packet is a fragment other than the first, whose payload does not begin with a transport
-    /// header.
+    /// Whether the packet is a fragment other than the first, whose payload does not
+    /// begin with a transport header.
     pub(crate) is_later_fragment: bool,
 }
 
@@ -166,8 +166,8 @@ fn checksum_is_in_place_of_any(frame: &Frame<'_>) -> bool {
     }
 }
 
-/// Whether a header of this protocol has its checksum at this offset. Rules match nothing of the header of an
-/// unknown protocol.
+/// Whether a header of this protocol has its checksum at this offset. Rules match nothing of the
+/// header of an unknown protocol.
 fn is_of_protocol(protocol: u8, offset: u16) -> bool {
     let place = match protocol {
         ip_proto::TCP => tcp::field::CHECKSUM,

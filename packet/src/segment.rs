@@ -10,9 +10,9 @@
 //! the outermost IP header forward from Ethernet. Lengths, identifications and checksums of both are corrected.
 //! A frame with two nested tunnels is refused, because the lengths of the middle headers would be wrong.
 //!
-//! The sender chooses how small the segments are, and the switch has the work of making them. So there are
-//! limits: a TCP segment has at least [`MIN_MSS`] bytes of options and payload, and a frame at most
-//! [`MAX_SEGMENTS`] segments.
+//! The sender chooses how small the segments are, and the switch has the work of making them. So
+//! there are limits: a TCP segment has at least [`MIN_MSS`] bytes of options and payload, and a
+//! frame at most [`MAX_SEGMENTS`] segments.
 //!
 //! Segmentation into IP fragments (`GsoType::UdpFragment`) is not supported. Current kernels do not ask for it.
 
@@ -100,8 +100,8 @@ impl<'a> Segmentation<'a> {
         self.plan.payload
     }
 
-    /// The segment with the number `index`, from 0, in the allocation of `buf`, whose contents are lost. It is
-    /// complete ([`Offload::is_complete`]).
+    /// The segment with the number `index`, from 0, in the allocation of `buf`, whose contents are
+    /// lost. It is complete ([`Offload::is_complete`]).
     ///
     /// # Panics
     /// If `index` is not less than [`Segmentation::count`].

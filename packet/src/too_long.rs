@@ -14,11 +14,11 @@ const ICMP_HEADER: usize = 8;
 /// TTL or hop limit of an answer.
 const TTL: u8 = 64;
 
-/// The frame that tells the sender of `frame` that packets of more than `room` bytes, link header included, do
-/// not reach where this one was to go: "fragmentation needed" of ICMP, or "packet too big" of ICMPv6. It seems
-/// to come from the packet's destination, since a switch has no address of its own. `None` if nobody is to be
-/// told: the packet may be fragmented, is an error itself, or is from or to several hosts (RFC 1122 §3.2.2, RFC
-/// 4443 §2.4).
+/// The frame that tells the sender of `frame` that packets of more than `room` bytes, link header included,
+/// do not reach where this one was to go: "fragmentation needed" of ICMP, or "packet too big" of ICMPv6. It
+/// seems to come from the packet's destination, since a switch has no address of its own. `None` if nobody
+/// is to be told: the packet may be fragmented, is an error itself, or is from or to several hosts (RFC
+/// 1122 §3.2.2, RFC 4443 §2.4).
 pub fn answer_too_long(frame: &[u8], room: usize) -> Option<Vec<u8>> {
     let ip = Ip::outermost(frame).filter(|ip| !ip.is_later_fragment)?;
     let is_for_one = |mac: &[u8]| mac[0] & 1 == 0;

@@ -14,8 +14,8 @@ use std::sync::Arc;
 pub struct TunnelKey {
     /// The VNI of VXLAN or Geneve (24 bits), or the key of GRE (32 bits); 0 if a GRE header has no key.
     pub id: u64,
-    /// The end that sends the frame. Of a frame to be sent, the unspecified address leaves the choice to the
-    /// host.
+    /// The end that sends the frame. Of a frame to be sent, the unspecified address leaves
+    /// the choice to the host.
     pub source: IpAddr,
     /// The end that receives the frame.
     pub destination: IpAddr,

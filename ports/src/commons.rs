@@ -1,10 +1,10 @@
 //! What all ports of this process with devices in one network namespace share: the way into the namespace,
 //! a routing socket, and the knowledge how many of their devices are in the shield's bridge.
 //!
-//! A port has no routing socket of its own, so that a thousand ports do not need a thousand more descriptors
-//! and buffers, and so that requests of ports that are opened or closed at the same time reach the kernel
-//! together ([`Commons::ask`]). [`Commons`] lives as long as one of the ports does, and keeps the namespace
-//! alive.
+//! A port has no routing socket of its own, so that a thousand ports do not need a thousand more
+//! descriptors and buffers, and so that requests of ports that are opened or closed at the same time
+//! reach the kernel together ([`Commons::ask`]). [`Commons`] lives as long as one of the ports does,
+//! and keeps the namespace alive.
 
 use crate::PortError;
 use crate::combining::Combiner;
@@ -46,8 +46,8 @@ pub(crate) struct Commons {
 pub(crate) struct Control {
     /// A routing socket in the namespace.
     pub(crate) netlink: Netlink,
-    /// Devices that this process has in the shield's bridge, or is about to put there, by their interface
-    /// numbers.
+    /// Devices that this process has in the shield's bridge, or is about to put
+    /// there, by their interface numbers.
     pub(crate) members: BTreeMap<u32, Member>,
     /// The interface number of the shield's bridge, while there are members and the bridge exists as far as
     /// this process knows.

@@ -142,8 +142,8 @@ impl Dummy {
         self.shared.wires().inject(bytes, offload);
     }
 
-    /// Puts frames on the wire at once: whoever receives from it next gets all of them, as far as its batch has
-    /// room.
+    /// Puts frames on the wire at once: whoever receives from it next gets all of them, as far
+    /// as its batch has room.
     pub fn inject_all(&self, frames: impl IntoIterator<Item = impl AsRef<[u8]>>) {
         let mut wires = self.shared.wires();
         frames.into_iter().for_each(|frame| wires.inject(frame.as_ref(), Offload::NONE));

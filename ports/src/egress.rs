@@ -27,8 +27,8 @@ impl Takes {
     const TCP_V4: u32 = 1 << 1;
     /// The port segments TCP over IPv6.
     const TCP_V6: u32 = 1 << 2;
-    /// The port segments TCP with congestion notification, too, over the versions of IP over which it segments
-    /// TCP.
+    /// The port segments TCP with congestion notification, too, over the versions of IP
+    /// over which it segments TCP.
     const TCP_ECN: u32 = 1 << 3;
     /// The port segments UDP.
     const UDP: u32 = 1 << 4;
@@ -160,8 +160,8 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    /// Cuts `frame` and passes the segments to `send` in order, a few at a time, until all are sent or `send`
-    /// fails.
+    /// Cuts `frame` and passes the segments to `send` in order, a few at a time, until all
+    /// are sent or `send` fails.
     ///
     /// # Errors
     /// The frame cannot be segmented, or `send` failed.

@@ -1,9 +1,9 @@
 //! eBPF programs that see the frames of a port before its receive queues do.
 //!
-//! The *judge* is the filter of each receive ring, and the *executor* is attached to the ingress of the device,
-//! behind the rings. What the two do is their author's business (crate `kernelcache`). A frame that the judge
-//! takes from the ring is lost without the executor, so the judge is to take none before [`DeviceHook::attach`]
-//! has returned.
+//! The *judge* is the filter of each receive ring, and the *executor* is attached to the ingress of
+//! the device, behind the rings. What the two do is their author's business (crate `kernelcache`). A
+//! frame that the judge takes from the ring is lost without the executor, so the judge is to take
+//! none before [`DeviceHook::attach`] has returned.
 //!
 //! To attach a program to a device takes some 10 ms, in which the kernel changes no other device either, and to
 //! take it off takes as long: seconds for a thousand ports. So `kernelcache` attaches the executor of a device

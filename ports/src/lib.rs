@@ -1,9 +1,9 @@
 //! Frames in and out.
 //!
 //! [`open`] makes a [`Port`] of what [`spec::Target`] names, with queues that speak of batches of
-//! [`packet::Frame`]s, whatever lies behind: a network device ([`afpacket`]), a TAP device ([`tap`]) or memory
-//! ([`dummy`]). [`netlink`] and [`netns`] are how ports, the demo and the tests handle the network devices of
-//! the host.
+//! [`packet::Frame`]s, whatever lies behind: a network device ([`afpacket`]), a TAP device ([`tap`]) or
+//! memory ([`dummy`]). [`netlink`] and [`netns`] are how ports, the demo and the tests handle the
+//! network devices of the host.
 //!
 //! This crate decides nothing about frames. It is the only one with `unsafe` code, all of it in
 //! `sys`, which exports safe functions over owned file descriptors.
@@ -71,8 +71,8 @@ enum ReadyTarget {
     Dummy,
 }
 
-/// Makes `target` ready to be opened as a port. Of a device of the system, all is done that needs no packet
-/// sockets.
+/// Makes `target` ready to be opened as a port. Of a device of the system, all is done
+/// that needs no packet sockets.
 ///
 /// Whoever opens many ports makes them all ready before any is opened: for each change of a device the kernel
 /// looks at every packet socket of the network namespace.
@@ -150,8 +150,8 @@ pub fn open(
 /// uses until this one owns the port ([`handover`]). No queue may be received from before.
 ///
 /// # Errors
-/// The device has gone or is another one, or the kernel has no memory left. The port of the other process is as
-/// it was.
+/// The device has gone or is another one, or the kernel has no memory left. The port of the other
+/// process is as it was.
 pub fn take_over(
     name: &str,
     target: &Target,
@@ -174,8 +174,8 @@ pub fn take_over(
     }
 }
 
-/// Has a thread in the network namespace called `netns` run `f`. Returns what `f` returns, and the inode of the
-/// namespace.
+/// Has a thread in the network namespace called `netns` run `f`. Returns what `f` returns, and
+/// the inode of the namespace.
 fn in_netns<R: Send>(
     netns: &str,
     f: impl FnOnce() -> Result<R, PortError> + Send,

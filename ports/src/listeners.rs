@@ -1,8 +1,8 @@
 //! Who listens to a network device beside the switch, as tcpdump(8) does.
 //!
-//! The kernel shows a frame that goes around the queueing discipline to no packet socket (packet(7)). So a port
-//! lets the frames that it sends pass the queueing discipline while somebody listens to its device
-//! ([`crate::Port::set_listened`]).
+//! The kernel shows a frame that goes around the queueing discipline to no packet socket
+//! (packet(7)). So a port lets the frames that it sends pass the queueing discipline while somebody
+//! listens to its device ([`crate::Port::set_listened`]).
 //!
 //! The kernel does not tell when somebody begins to listen. The list of the packet sockets of a network
 //! namespace, `/proc/net/packet`, has to be read now and then. A program that listens to one device usually
@@ -90,8 +90,8 @@ impl Listened {
     }
 }
 
-/// Keeps a packet socket of this process, named by its inode number, from counting as a listener until this is
-/// dropped.
+/// Keeps a packet socket of this process, named by its inode number, from counting as a
+/// listener until this is dropped.
 #[derive(Debug)]
 pub(crate) struct OwnSocket(u64);
 

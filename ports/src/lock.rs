@@ -10,9 +10,9 @@
 //! the file once and never closes it. The kernel does not tell the threads of a process from each other either;
 //! the process remembers its own locks.
 //!
-//! Such a lock cannot be given to another process. A switch that hands its devices over unlocks all of them
-//! ([`give_up_locks`]), and its successor, which counts on that ([`Lock::promised`]), locks them at once
-//! ([`take_promised_locks`]).
+//! Such a lock cannot be given to another process. A switch that hands its devices over unlocks
+//! all of them ([`give_up_locks`]), and its successor, which counts on that ([`Lock::promised`]),
+//! locks them at once ([`take_promised_locks`]).
 
 use crate::PortError;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -54,8 +54,8 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the device `device` with interface number `index` of the network namespace with the inode
-    /// `namespace`.
+    /// Takes the device `device` with interface number `index` of the network
+    /// namespace with the inode `namespace`.
     ///
     /// # Errors
     /// [`PortError::InUse`] with the process that has it.
@@ -198,8 +198,8 @@ fn owner(pid: Option<libc::pid_t>) -> String {
     }
 }
 
-/// The file in the first folder that this user may have, and that folder. All switches of a user find the same
-/// one.
+/// The file in the first folder that this user may have, and that folder. All switches of a
+/// user find the same one.
 fn open() -> io::Result<(PathBuf, File)> {
     let uid = geteuid().as_raw();
     let mut result = Err(io::ErrorKind::NotFound.into());

@@ -1,9 +1,9 @@
 //! Network namespaces: naming them and doing something inside one.
 //!
-//! A thread is in one network namespace, and what it opens (sockets, TAP devices) stays there. So a port in
-//! another namespace needs no process of its own: only a thread that enters, opens and ends. No thread that
-//! outlives a call ever changes its namespace here, but for the first one of a [rootless](crate::rootless)
-//! switch.
+//! A thread is in one network namespace, and what it opens (sockets, TAP devices) stays there.
+//! So a port in another namespace needs no process of its own: only a thread that enters, opens
+//! and ends. No thread that outlives a call ever changes its namespace here, but for the first
+//! one of a [rootless](crate::rootless) switch.
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, setns};
@@ -49,8 +49,8 @@ impl Netns {
         Ok(netns)
     }
 
-    /// Has programs that this process starts inherit the namespace, by a descriptor with the number that this
-    /// call returns.
+    /// Has programs that this process starts inherit the namespace, by a descriptor with the
+    /// number that this call returns.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -62,8 +62,8 @@ impl Netns {
     /// The names of the network namespaces that `ip netns add` made, in no order.
     ///
     /// # Errors
-    /// The folder that has the names cannot be read. It does not exist before the first is made, which is no
-    /// error.
+    /// The folder that has the names cannot be read. It does not exist before the first is
+    /// made, which is no error.
     pub fn names() -> io::Result<Vec<String>> {
         let entries = match std::fs::read_dir(NAMED) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -66,8 +66,8 @@ pub trait RxQueue: Send {
         false
     }
 
-    /// Whether the queue holds a frame that has arrived behind the last batch. A queue that cannot tell returns
-    /// `false`.
+    /// Whether the queue holds a frame that has arrived behind the last batch. A queue
+    /// that cannot tell returns `false`.
     fn has_more(&self) -> bool {
         false
     }
@@ -75,8 +75,8 @@ pub trait RxQueue: Send {
     /// Counts since the queue was opened.
     fn stats(&mut self) -> RxStats;
 
-    /// A description of the queue and a descriptor of it, by which another process can go on receiving
-    /// ([`crate::handover`]).
+    /// A description of the queue and a descriptor of it, by which another process
+    /// can go on receiving ([`crate::handover`]).
     ///
     /// # Errors
     /// The queue is of a kind that cannot be handed over, or no descriptor is left.
@@ -84,8 +84,8 @@ pub trait RxQueue: Send {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Adds the place in the ring, if the queue has one, at which another process has to go on. No frame is
-    /// lent.
+    /// Adds the place in the ring, if the queue has one, at which another process has to go
+    /// on. No frame is lent.
     fn tell_position(&self, _positions: &mut RingPositions) {}
 
     /// Goes on at the place in the ring at which another process has stopped. No frame is lent.
@@ -319,8 +319,8 @@ impl PortStatus {
         self.bypass_qdisc.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody has given the device a queueing discipline that devices do not have by themselves, such
-    /// as `htb`.
+    /// Whether somebody has given the device a queueing discipline that devices do not have
+    /// by themselves, such as `htb`.
     pub fn has_chosen_qdisc(&self) -> bool {
         self.has_chosen_qdisc.load(Ordering::Relaxed)
     }
@@ -425,8 +425,7 @@ pub(crate) trait Guard: Send {
 pub enum Whereabouts {
     /// In a network namespace that can be looked at.
     At {
-        /// The inode number of the namespace ([`crate::netns::Netns::inode`]), which no other one
-        /// has.
+        /// The inode number of the namespace ([`crate::netns::Netns::inode`]), which no other one has.
         netns: u64,
         /// The device as the kernel describes it there.
         link: crate::netlink::Link,
@@ -450,9 +449,9 @@ pub struct RxMemory {
     pub bytes: u64,
 }
 
-/// Puts back the devices of many ports as they were before they became ports: what dropping the ports does,
-/// with fewer system calls. Drop the ports next, because the host's own stack may hear their frames from now
-/// on.
+/// Puts back the devices of many ports as they were before they became ports: what dropping the
+/// ports does, with fewer system calls. Drop the ports next, because the host's own stack may hear
+/// their frames from now on.
 pub fn put_back_devices(ports: &mut [Port]) {
     let mut by_namespace = BTreeMap::<u64, (Arc<Commons>, Vec<Leaving>)>::new();
     for guard in ports.iter_mut().filter_map(|port| port.guard.as_mut()) {
@@ -538,9 +537,9 @@ impl Port {
         }
     }
 
-    /// Says whether somebody listens to the device beside the switch ([`crate::listeners`]). While somebody
-    /// does, the port's frames pass the queueing discipline, where listeners see them, unless its options
-    /// forbid that.
+    /// Says whether somebody listens to the device beside the switch ([`crate::listeners`]). While
+    /// somebody does, the port's frames pass the queueing discipline, where listeners see them,
+    /// unless its options forbid that.
     pub fn set_listened(&mut self, listened: bool) {
         self.status.is_listened.store(listened, Ordering::Relaxed);
         if let Some(guard) = &mut self.guard {

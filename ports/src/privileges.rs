@@ -19,12 +19,12 @@ static GOOD: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 /// An interface number that no device has.
 const NO_DEVICE: u32 = i32::MAX as u32;
 
-/// Whether the process may make a port of a device called `device` in the namespace of `commons`, which is the
-/// calling thread's.
+/// Whether the process may make a port of a device called `device` in the namespace of `commons`,
+/// which is the calling thread's.
 ///
 /// # Errors
-/// [`PortError::Denied`] with the capability, or the error of a request that says whether the capability is
-/// there.
+/// [`PortError::Denied`] with the capability, or the error of a request that says
+/// whether the capability is there.
 pub(crate) fn to_open(commons: &Commons, device: &str) -> Result<(), PortError> {
     let good = || GOOD.lock().unwrap_or_else(PoisonError::into_inner);
     if good().contains(&commons.inode()) {

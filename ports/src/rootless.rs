@@ -1,5 +1,5 @@
-//! The switch of an ordinary user: devices in a network namespace of its own, tunnels in the one in which it
-//! was started.
+//! The switch of an ordinary user: devices in a network namespace of its own, tunnels in the one
+//! in which it was started.
 //!
 //! An ordinary user may do with devices what he wants only in a network namespace that belongs to a user
 //! namespace of his. Nothing leads from there to the machine's network, and a process that has entered it
@@ -85,8 +85,8 @@ pub fn make_inside() -> io::Result<Netns> {
 /// as long as the process lives. Threads that are started afterwards are inside.
 ///
 /// # Errors
-/// The kernel refuses the thread, or the capability `CAP_SYS_ADMIN` is missing; this thread is where it was
-/// then.
+/// The kernel refuses the thread, or the capability `CAP_SYS_ADMIN` is missing; this thread
+/// is where it was then.
 pub fn stay_outside(inside: &Netns) -> io::Result<()> {
     let (jobs, received) = mpsc::channel::<Job>();
     std::thread::Builder::new()

@@ -81,8 +81,8 @@ pub enum KernelCacheUse {
     On,
     /// It does not.
     Off,
-    /// It does, and hands frames for one host to the other end of a veth pair directly, around the device
-    /// itself.
+    /// It does, and hands frames for one host to the other end of a veth pair
+    /// directly, around the device itself.
     Peer,
 }
 

@@ -37,8 +37,7 @@ use std::sync::Arc;
 /// page size, which would have the headers of all slots compete for the same few lines of the cache.
 const SLOT: usize = 69_632 + 192;
 
-/// Opens the TAP device called `device`, in the calling thread's network namespace, as the port
-/// `name`.
+/// Opens the TAP device called `device`, in the calling thread's network namespace, as the port `name`.
 ///
 /// # Errors
 /// The device is not a TAP device or somebody else's, or a privilege is missing.
@@ -229,8 +228,7 @@ fn configure(file: &File) -> io::Result<Takes> {
     }
 }
 
-/// A descriptor for each of `count` queues, the first one apart; a device that was made for one queue has
-/// one.
+/// A descriptor for each of `count` queues, the first one apart; a device that was made for one queue has one.
 fn attach_queues(device: &str, exists: bool, count: usize) -> Result<(File, Vec<File>), PortError> {
     let attach = |has_many| attach(device, has_many);
     let has_many = count > 1;

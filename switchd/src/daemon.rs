@@ -56,8 +56,8 @@ pub fn main_of(edition: Edition) -> ExitCode {
         let group = options.socket_group.as_deref().map(socket_group).transpose()?;
         raise_descriptor_limit();
         let uses_kernel = options.kernel_cache != KernelCacheMode::Off;
-        // While the process has the privileges to load programs. A program that takes over gets those of the
-        // other one.
+        // While the process has the privileges to load programs. A program that takes over gets
+        // those of the other one.
         let kernel = match options.take_over {
             true => None,
             false => Some(options.kernel_cache.load()?),
@@ -265,8 +265,8 @@ fn run(
     Ok(End::Stopped)
 }
 
-/// The folder of the sockets for OpenFlow: `$OVS_RUNDIR`, where `ovs-ofctl` looks, else the folder of the
-/// control socket.
+/// The folder of the sockets for OpenFlow: `$OVS_RUNDIR`, where `ovs-ofctl` looks, else the
+/// folder of the control socket.
 fn openflow_dir(socket: &Path) -> PathBuf {
     let told = std::env::var_os("OVS_RUNDIR").filter(|folder| !folder.is_empty());
     told.map_or_else(|| socket.parent().unwrap_or(Path::new("")).to_owned(), PathBuf::from)

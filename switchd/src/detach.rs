@@ -1,9 +1,9 @@
-//! `--detach`: the switch goes on in the background, and the program that was started returns once the switch
-//! is ready.
+//! `--detach`: the switch goes on in the background, and the program that was started returns
+//! once the switch is ready.
 //!
-//! The program starts itself again with `--detached` and waits for a line feed through a pipe, which is the
-//! standard output of the process in the background. Nothing is forked: a process with threads cannot go on in
-//! a copy.
+//! The program starts itself again with `--detached` and waits for a line feed through a pipe, which is
+//! the standard output of the process in the background. Nothing is forked: a process with threads cannot
+//! go on in a copy.
 
 use crate::options::Options;
 use anyhow::Context;
@@ -12,9 +12,9 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write, stderr, stdout};
 use std::process::{Command, ExitCode, Stdio};
 
-/// Starts the switch in the background, and waits until it is ready or has ended. Returns the status to end
-/// with: 0 if the switch is ready, else the status with which it has ended. It has written its error to
-/// standard error.
+/// Starts the switch in the background, and waits until it is ready or has ended. Returns the status
+/// to end with: 0 if the switch is ready, else the status with which it has ended. It has written
+/// its error to standard error.
 pub(crate) fn start() -> anyhow::Result<ExitCode> {
     let program = std::env::current_exe().context("find the program of this process")?;
     let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--detach");

@@ -53,8 +53,8 @@ fn log_change(bridge: &str, port: &PortInfo, what: impl Display) {
     limited!(info, name, EVENTS, "{bridge}: port {of_port} ({name}): {what}");
 }
 
-/// Logs an event that strangers can cause as monitors see it, within the budget that `subject` has in its
-/// bridge.
+/// Logs an event that strangers can cause as monitors see it, within the budget that
+/// `subject` has in its bridge.
 fn log_detail(event: &Event, subject: &str) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;

@@ -107,8 +107,8 @@ impl KernelSide {
         Some((GivenPrograms { object, processors, has_ipv6_sums }, cache.descriptors()))
     }
 
-    /// The programs that a port of this target is to have; `None` if there is no kernel cache, or none for this
-    /// port.
+    /// The programs that a port of this target is to have; `None` if there is no kernel cache,
+    /// or none for this port.
     pub(crate) fn hooks_for(
         &self,
         target: &Target,
@@ -193,8 +193,8 @@ fn tunnel(slot: &PortSlot, port: &Port) -> Result<TunnelPort, String> {
     Ok(TunnelPort { tunnel, counters: Arc::clone(slot.kernel_counters()) })
 }
 
-/// At which end of its device a port of this target is, if the kernel cache can be at the other; `None` if it
-/// cannot.
+/// At which end of its device a port of this target is, if the kernel cache can be at the
+/// other; `None` if it cannot.
 fn side_of(target: &Target) -> Option<Side> {
     match target {
         Target::System { .. } => Some(Side::Device),

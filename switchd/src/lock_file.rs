@@ -42,8 +42,8 @@ pub(crate) struct LockFile {
 }
 
 impl LockFile {
-    /// Takes the lock of the file at `path`, which is made if there is none; `None` if another process has the
-    /// lock.
+    /// Takes the lock of the file at `path`, which is made if there is none; `None` if
+    /// another process has the lock.
     ///
     /// # Errors
     /// Something lies there that is no lock file, or belongs to a user who is not trusted; the kernel refused.

@@ -1,10 +1,10 @@
 //! Limits for log lines that strangers can cause.
 //!
-//! A container that sets its link up and down causes a line each time, a thousand times a second if it likes.
-//! So such lines have a subject, mostly a port, and each subject has a budget of lines. What is over the budget
-//! is left out and counted: the next line about the subject says how many lines were left out before, and if
-//! none follows, [`tell_of_omitted`] does. Ports do not share a budget, so that one of them cannot silence the
-//! others.
+//! A container that sets its link up and down causes a line each time, a thousand times a second if it
+//! likes. So such lines have a subject, mostly a port, and each subject has a budget of lines. What is
+//! over the budget is left out and counted: the next line about the subject says how many lines were left
+//! out before, and if none follows, [`tell_of_omitted`] does. Ports do not share a budget, so that one of
+//! them cannot silence the others.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -61,8 +61,8 @@ pub(crate) fn admit(subject: &str, rate: Rate) -> Option<Omitted> {
     LIMITS.lock().admit(subject, rate, Instant::now())
 }
 
-/// Calls `tell` for each subject whose lines were left out and that has been quiet since, with the number of
-/// these lines.
+/// Calls `tell` for each subject whose lines were left out and that has been quiet since, with
+/// the number of these lines.
 pub(crate) fn tell_of_omitted(mut tell: impl FnMut(&str, u64)) {
     let quiet = LIMITS.lock().take_quiet(Instant::now());
     quiet.iter().for_each(|(subject, omitted)| tell(subject, *omitted));

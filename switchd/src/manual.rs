@@ -6,8 +6,8 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-/// The text that the options ask for: the manual page, or the completions for a shell. `None` if they ask for
-/// neither.
+/// The text that the options ask for: the manual page, or the completions for a shell. `None`
+/// if they ask for neither.
 pub(crate) fn page(command: Command, wants_manual: bool, shell: Option<Shell>) -> Option<String> {
     let mut text = Vec::new();
     if wants_manual {

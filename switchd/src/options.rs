@@ -23,8 +23,8 @@ pub struct Options {
     pub command_line: CommandLine,
     /// Path of the file (`--config`) that names further bridges, ports and settings; `None`: no file.
     pub config: Option<PathBuf>,
-    /// Directory in which bridges, ports, rules, groups and static hosts are kept (`--state`); `None`: nothing
-    /// is kept.
+    /// Directory in which bridges, ports, rules, groups and static hosts are kept
+    /// (`--state`); `None`: nothing is kept.
     pub state: Option<PathBuf>,
     /// When changes are brought onto the disk (`--state-sync`).
     pub state_sync: StateSync,
@@ -34,8 +34,8 @@ pub struct Options {
     pub socket_mode: Option<u32>,
     /// Group of the control socket (`--socket-group`), by name or number; `None`: the group of the process.
     pub socket_group: Option<String>,
-    /// Whether the program returns once the switch is ready, and leaves the switch in the background
-    /// (`--detach`).
+    /// Whether the program returns once the switch is ready, and leaves the
+    /// switch in the background (`--detach`).
     pub detach: bool,
     /// Whether this process is the switch in the background.
     pub(crate) is_detached: bool,
@@ -49,26 +49,26 @@ pub struct Options {
     pub sandbox: Sandbox,
     /// Whether flows go into the kernel (`--kernel-cache`).
     pub kernel_cache: KernelCacheMode,
-    /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps
-    /// `CAP_SYS_ADMIN`.
+    /// Whether ports in named network namespaces are allowed (`--netns`), for
+    /// which the process keeps `CAP_SYS_ADMIN`.
     pub enters_namespaces: bool,
-    /// Whether devices are in a network namespace of the switch's own, and only tunnels in the one where it is
-    /// started (`--rootless`).
+    /// Whether devices are in a network namespace of the switch's own, and only tunnels in the one
+    /// where it is started (`--rootless`).
     pub is_rootless: bool,
     /// Whether to take over from the program at standard input, which has started this one (`--take-over`).
     pub take_over: bool,
-    /// Whether to start another process with `take_over` for the program at standard input
-    /// (`--start-successor`).
+    /// Whether to start another process with `take_over` for the program
+    /// at standard input (`--start-successor`).
     pub start_successor: bool,
-    /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and `trace` for 2 or
-    /// more.
+    /// How many times `-v` is given: the daemon logs at level `info` for 0, `debug` for 1 and
+    /// `trace` for 2 or more.
     pub verbose: u8,
 }
 
 /// A software switch for network namespaces, containers and virtual machines.
 ///
-/// It forwards frames between the given ports as a learning Ethernet switch at once. Add OpenFlow rules with
-/// ofctl.
+/// It forwards frames between the given ports as a learning Ethernet switch at once.
+/// Add OpenFlow rules with ofctl.
 #[derive(Debug, Parser)]
 #[command(name = "switchd", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -76,8 +76,8 @@ struct Arguments {
     /// first --bridge belongs to br0
     #[arg(short, long = "bridge", value_name = "NAME")]
     bridges: Vec<String>,
-    /// OpenFlow datapath id of the bridge before this option: 16 hexadecimal digits [default: made of a MAC
-    /// address]
+    /// OpenFlow datapath id of the bridge before this option: 16 hexadecimal digits
+    /// [default: made of a MAC address]
     #[arg(long = "datapath-id", value_name = "ID")]
     datapath_ids: Vec<DatapathId>,
     /// Add a port: NAME of a network device, tap:NAME, internal:NAME, netns:NAMESPACE/NAME,
@@ -99,14 +99,14 @@ struct Arguments {
     #[arg(long = "overlay", value_name = "OVERLAY")]
     overlays: Vec<Overlay>,
     /// Connect to an OpenFlow controller: tcp:HOST[:PORT], ssl:HOST[:PORT] or unix:PATH, with settings:
-    /// ",inactivity_probe=MS", ",max_backoff=MS", ",controller_rate_limit=N", ",controller_burst_limit=N",
-    /// ",connection_mode=in-band|out-of-band". The controller is that of the bridge before this option; may be
-    /// repeated
+    /// ",inactivity_probe=MS", ",max_backoff=MS", ",controller_rate_limit=N",
+    /// ",controller_burst_limit=N", ",connection_mode=in-band|out-of-band". The controller is that of the
+    /// bridge before this option; may be repeated
     #[arg(long = "controller", value_name = "TARGET")]
     controllers: Vec<Controller>,
-    /// Wait for OpenFlow connections to the bridge before this option: ptcp:[PORT][:IP], pssl:[PORT][:IP] or
-    /// punix:PATH, with settings as for --controller; may be repeated. The port is 6653 unless the option names
-    /// one
+    /// Wait for OpenFlow connections to the bridge before this option: ptcp:[PORT][:IP],
+    /// pssl:[PORT][:IP] or punix:PATH, with settings as for --controller; may be repeated. The port is
+    /// 6653 unless the option names one
     #[arg(long = "listen", value_name = "TARGET", value_parser = listening_controller)]
     listens: Vec<Controller>,
     /// What the bridge before this option does without a controller. standalone: it forwards as a learning
@@ -126,8 +126,8 @@ struct Arguments {
     /// Certificates of those who may sign the certificates of controllers, in PEM format
     #[arg(long, value_name = "FILE", requires_all = ["private_key", "certificate"])]
     ca_cert: Option<PathBuf>,
-    /// Read bridges, ports and settings from this file, which ofctl show-config has written; other options add
-    /// to it
+    /// Read bridges, ports and settings from this file, which ofctl show-config has written;
+    /// other options add to it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -176,13 +176,13 @@ struct Arguments {
     /// and the directory of --state have to belong to the user; switchd makes them so if it makes them
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Allow only the files (landlock) and system calls (seccomp) that the switch needs. log: let other system
-    /// calls happen, and have the kernel log them; files: allow all system calls, which makes TAP ports some
-    /// percent faster
+    /// Allow only the files (landlock) and system calls (seccomp) that the switch needs. log: let other
+    /// system calls happen, and have the kernel log them; files: allow all system calls, which makes
+    /// TAP ports some percent faster
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     sandbox: Sandbox,
-    /// Allow ports in named network namespaces (netns:NAMESPACE/NAME), now and later, for which the process
-    /// keeps CAP_SYS_ADMIN
+    /// Allow ports in named network namespaces (netns:NAMESPACE/NAME), now and later, for
+    /// which the process keeps CAP_SYS_ADMIN
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     netns: OnOff,
     /// Run as an ordinary user: devices (internal:NAME, tap:NAME) are in a network namespace that the switch
@@ -301,8 +301,8 @@ fn listening_controller(text: &str) -> Result<Controller, String> {
     }
 }
 
-/// The files for TLS. A path that does not begin with a slash belongs to the folder in which the program is
-/// started.
+/// The files for TLS. A path that does not begin with a slash belongs to the folder in
+/// which the program is started.
 fn ssl_files(arguments: &Arguments) -> Result<Option<SslFiles>, String> {
     let files = [&arguments.private_key, &arguments.certificate, &arguments.ca_cert];
     let [Some(key), Some(certificate), Some(ca_cert)] = files else { return Ok(None) };
@@ -394,8 +394,8 @@ fn name_port_option(error: clap::Error) -> clap::Error {
     }
 }
 
-/// The `--bridge`s of the command line in their order, each with those options after it that belong to a
-/// bridge.
+/// The `--bridge`s of the command line in their order, each with those options after it
+/// that belong to a bridge.
 fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
     enum Word<'a> {
         Bridge(&'a str),
@@ -426,8 +426,8 @@ fn bridges(arguments: &Arguments, matches: &ArgMatches) -> Vec<BridgeWords> {
         }
         let needs_new = match (&word, bridges.last()) {
             (_, None) => true,
-            // A second value becomes a second entry of the same bridge, which merging reports as a
-            // contradiction.
+            // A second value becomes a second entry of the same bridge, which
+            // merging reports as a contradiction.
             (Word::Id(_), Some(bridge)) => bridge.datapath_id.is_some(),
             (Word::FailMode(_), Some(bridge)) => bridge.fail_mode.is_some(),
             (Word::Protocols(_), Some(bridge)) => bridge.protocols.is_some(),

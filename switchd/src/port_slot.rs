@@ -67,8 +67,8 @@ impl Retry {
         self.failures += 1;
     }
 
-    /// The device has changed: the next try is soon, and not at once, since the change may be what the last try
-    /// did.
+    /// The device has changed: the next try is soon, and not at once, since the change may be
+    /// what the last try did.
     pub(crate) fn hasten(&mut self, now: Duration) {
         self.failures = 0;
         self.at = self.at.min(now + Duration::from_millis(100));
@@ -223,8 +223,8 @@ impl PortSlot {
         }
     }
 
-    /// Whether opening the port makes its device, such as a TAP device. No event tells when another try would
-    /// succeed.
+    /// Whether opening the port makes its device, such as a TAP device. No event tells
+    /// when another try would succeed.
     pub(crate) fn makes_device(&self) -> bool {
         self.spec.kind.target().is_some_and(Target::is_created)
     }

@@ -79,7 +79,7 @@ pub(crate) trait Answering: Send + Sync {
 pub(crate) struct Listening(Arc<dyn Answering>);
 
 impl Listening {
-    /// As [`Answering::look`].
+    /// Looks for what the controller has sent, see [`Answering::look`].
     pub(crate) fn look(&self, send: &mut dyn FnMut(Ingress, PacketOut)) -> bool {
         self.0.look(send)
     }
@@ -163,8 +163,8 @@ impl PuntPort {
         }
     }
 
-    /// The controller to which the worker listens, if it does. The worker ends that, or
-    /// [goes on](Self::go_on_listening).
+    /// The controller to which the worker listens, if it does. The worker
+    /// ends that, or [goes on](Self::go_on_listening).
     pub(crate) fn take_listening(&mut self) -> Option<Listening> {
         self.listening.take()
     }
@@ -218,8 +218,8 @@ impl Punts {
         PuntPort { shared, queue, latest: None, given_to: None, listening: None }
     }
 
-    /// Hands the packets for the controllers of a bridge to `taker` from now on, as long as somebody else holds
-    /// it.
+    /// Hands the packets for the controllers of a bridge to `taker` from now on, as long
+    /// as somebody else holds it.
     pub(crate) fn hand_to(&self, bridge: BridgeId, taker: Weak<dyn PuntTaker>) {
         self.shared.takers.lock().insert(bridge, taker);
     }
@@ -299,9 +299,9 @@ impl Shared {
         any
     }
 
-    /// Gives the packets of a queue to controllers, [`FEW`] of them at most. Waits for nobody. Returns whether
-    /// none is left, and leaves the controller that got the latest one in `given_to`, if somebody can listen to
-    /// it.
+    /// Gives the packets of a queue to controllers, [`FEW`] of them at most. Waits for nobody. Returns
+    /// whether none is left, and leaves the controller that got the latest one in `given_to`, if
+    /// somebody can listen to it.
     fn hand_on_at_once(
         &self,
         queue: &PuntQueue,
@@ -376,8 +376,8 @@ mod tests {
     /// The size of an Ethernet header, in bytes.
     const HEADER: usize = 14;
 
-    /// Keeps the numbers of the packets that it takes, and whether it took each at once. May refuse to take any
-    /// at once.
+    /// Keeps the numbers of the packets that it takes, and whether it took each at once. May refuse
+    /// to take any at once.
     #[derive(Default)]
     struct Kept {
         taken: Mutex<Vec<(u32, bool)>>,

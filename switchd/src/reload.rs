@@ -23,9 +23,9 @@ impl<'a> Reload<'a> {
         Self { options, had_terminal: has_terminal() }
     }
 
-    /// Reads the configuration file again if that is what the signal of this name asks for. Returns false if
-    /// the signal is to end the switch. A file that is wrong changes nothing, and the log says where it is
-    /// wrong.
+    /// Reads the configuration file again if that is what the signal of this name asks for. Returns
+    /// false if the signal is to end the switch. A file that is wrong changes nothing, and the log
+    /// says where it is wrong.
     pub(crate) fn answer(&self, signal: &str, switch: &Switch) -> bool {
         let Some(path) = self.options.config.as_deref().filter(|_| signal == "SIGHUP") else {
             return false;

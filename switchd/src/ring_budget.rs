@@ -7,8 +7,8 @@
 //! large ring gets two or four times its slots. A larger ring bears a longer time in which no processor is free
 //! for the worker.
 //!
-//! A ring whose size was given with the port (`slots=`, `slot-size=`) keeps it, and is paid from the budget
-//! first.
+//! A ring whose size was given with the port (`slots=`, `slot-size=`) keeps it, and is
+//! paid from the budget first.
 
 use ::ports::RingSize;
 use flowtable::policy::PortRef;
@@ -25,9 +25,9 @@ pub(crate) const SMALLEST: RingSize = RingSize::small(SMALL_SLOTS[SMALL_SLOTS.le
 
 /// Frames a second from which on a port can be said to be in use, and gets a large ring.
 const LEAST_RATE: u64 = 1_000;
-/// Frames a second from which on a large ring can be too small. To get four times the slots takes a quarter of
-/// a second of a processor, which the first frames of a stream are not worth that the kernel forwards from then
-/// on.
+/// Frames a second from which on a large ring can be too small. To get four times the slots takes a
+/// quarter of a second of a processor, which the first frames of a stream are not worth that the
+/// kernel forwards from then on.
 const LEAST_RATE_OF_LARGE: u64 = 10_000;
 /// While another program takes over, frames wait in a ring about ten times as long as for a worker that has no
 /// processor. So the plan for that time takes each rate for ten times as much.

@@ -60,8 +60,8 @@ pub(crate) fn enter() -> anyhow::Result<()> {
     }
 }
 
-/// The environment variable, as name and value, that a successor of this process needs; `None` without
-/// `--rootless`.
+/// The environment variable, as name and value, that a successor of this
+/// process needs; `None` without `--rootless`.
 ///
 /// # Errors
 /// The kernel does not let the successor inherit the network namespace.

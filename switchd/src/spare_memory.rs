@@ -1,9 +1,9 @@
 //! Gives memory back to the system when caches or tables have emptied.
 //!
-//! A cached flow has a kilobyte and more in several pieces, and a rule has some hundred bytes. When many of
-//! them have been freed, their memory lies between pieces that are in use, and the allocator keeps it. The
-//! monitor looks at their numbers and has the allocator give memory back when most flows or most rules have
-//! gone.
+//! A cached flow has a kilobyte and more in several pieces, and a rule has some hundred bytes. When
+//! many of them have been freed, their memory lies between pieces that are in use, and the allocator
+//! keeps it. The monitor looks at their numbers and has the allocator give memory back when most flows
+//! or most rules have gone.
 
 /// A smaller number of flows or rules is not worth a walk through the heaps.
 const MANY: usize = 8192;

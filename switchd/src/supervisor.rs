@@ -1,5 +1,5 @@
-//! Tells the program that has started the switch when the switch is ready, that it still works, and when it
-//! stops.
+//! Tells the program that has started the switch when the switch is ready, that it still
+//! works, and when it stops.
 //!
 //! - systemd (`Type=notify`) gets `READY=1`, `WATCHDOG=1` and `STOPPING=1` through the socket in
 //!   `NOTIFY_SOCKET`; see sd_notify(3).
@@ -60,8 +60,8 @@ pub(crate) fn main_process_is(pid: u32) {
     notify(&[NotifyState::MainPid(pid)]);
 }
 
-/// Writes the process id into a new file. An old file or a symbolic link at the path is removed first and not
-/// followed.
+/// Writes the process id into a new file. An old file or a symbolic link at the path is
+/// removed first and not followed.
 fn write_pid(path: &Path) -> std::io::Result<()> {
     let _ = fs::remove_file(path);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
@@ -106,8 +106,8 @@ fn notify(states: &[NotifyState<'_>]) {
 /// Sends signs of life to systemd, which restarts a service that sends none (`WatchdogSec=`).
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    /// The time between two signs of life: half of the time that systemd allows. `None` if systemd expects
-    /// none.
+    /// The time between two signs of life: half of the time that systemd allows.
+    /// `None` if systemd expects none.
     interval: Option<Duration>,
     /// The time of the last sign of life; `None` before the first.
     last: Option<Instant>,

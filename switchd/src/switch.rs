@@ -77,8 +77,8 @@ use tracing::warn;
 
 /// Cached flows without traffic go after this (OVS `max-idle`).
 const MAX_IDLE: Duration = Duration::from_secs(10);
-/// How long the monitor goes on trying to tidy tables at which others are, and how long it rests between two
-/// tries.
+/// How long the monitor goes on trying to tidy tables at which others are, and how long
+/// it rests between two tries.
 const PURGE_TIME: Duration = Duration::from_millis(100);
 const PURGE_PAUSE: Duration = Duration::from_millis(1);
 /// The largest number of commands that a worker has not taken yet. Who sends more waits.
@@ -93,8 +93,8 @@ pub struct Config {
     pub desired: Desired,
     /// Keys hash functions: unpredictable in production, fixed in tests.
     pub seed: u64,
-    /// Where state is kept, and when it is brought onto the disk; `None`: bridges, ports and rules end with the
-    /// switch.
+    /// Where state is kept, and when it is brought onto the disk; `None`: bridges, ports and
+    /// rules end with the switch.
     pub state: Option<(PathBuf, StateSync)>,
     /// The programs of the kernel cache, or why there are none.
     pub kernel: KernelStart,
@@ -505,8 +505,8 @@ impl Switch {
         self.purge(Instant::now() + PURGE_TIME);
     }
 
-    /// Tidies the tables until nothing is left to do; while others are at the tables, now and then and not
-    /// beyond `until`.
+    /// Tidies the tables until nothing is left to do; while others are at the tables, now and
+    /// then and not beyond `until`.
     fn purge(&self, until: Instant) {
         loop {
             match self.policy.try_purge() {

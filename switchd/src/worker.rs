@@ -126,8 +126,8 @@ pub(crate) enum Command {
     },
     /// Receive nothing until [`Command::GoOn`], and obey commands meanwhile.
     Pause {
-        /// Receives the places in the rings, when the batch before is finished and everything that it sends is
-        /// sent.
+        /// Receives the places in the rings, when the batch before is finished and everything
+        /// that it sends is sent.
         done: Sender<RingPositions>,
     },
     /// Receive again, at these places in the rings.
@@ -270,9 +270,9 @@ impl Worker {
         self.rx.into_queues().chain(self.sender.into_queues()).collect()
     }
 
-    /// One batch of each queue that is in use or has become readable; those behind a command have their turn in
-    /// the next round. Floods of many queues would keep whoever sent the command waiting for seconds. True if
-    /// anything came.
+    /// One batch of each queue that is in use or has become readable; those behind a command have their
+    /// turn in the next round. Floods of many queues would keep whoever sent the command waiting for
+    /// seconds. True if anything came.
     fn round(&mut self, start: Instant) -> bool {
         let (mut served, debtors) = (0, self.debts.len());
         for index in (0..self.rx.to_ask()).rev() {

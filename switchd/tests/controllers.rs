@@ -1,5 +1,5 @@
-//! Controllers: the switch connects to them and waits for them, loses them, and does without them. Nothing
-//! needs privileges.
+//! Controllers: the switch connects to them and waits for them, loses them, and does
+//! without them. Nothing needs privileges.
 
 #[path = "controllers/bench.rs"]
 mod bench;

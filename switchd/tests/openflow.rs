@@ -202,8 +202,8 @@ fn a_message_of_another_version_is_refused_in_that_version() {
     let served = Served::start();
     let mut stream = UnixStream::connect(served.socket()).unwrap();
     stream.write_all(&HELLO_10).unwrap();
-    // Requests for features in OpenFlow 1.3 and in a version that does not exist, then a barrier and a wrong
-    // length.
+    // Requests for features in OpenFlow 1.3 and in a version that does not exist, then a
+    // barrier and a wrong length.
     for message in [[4, 5, 0, 8, 0, 0, 0, 7], [9, 5, 0, 8, 0, 0, 0, 8]] {
         stream.write_all(&message).unwrap();
     }

@@ -1,5 +1,5 @@
-//! What the switch says to controllers on its own: rules, ports, roles and requests of others, and flow
-//! monitors.
+//! What the switch says to controllers on its own: rules, ports, roles and requests
+//! of others, and flow monitors.
 //!
 //! `data/ovs-ofctl-monitor-1N.txt` have what `ovs-ofctl monitor` printed of Open vSwitch 3.1 while commands
 //! were carried out; `openflow/tests/record_events` makes them.
@@ -199,8 +199,8 @@ impl Monitor {
         assert!(done.status.success(), "{words:?}: {done:?}");
     }
 
-    /// Waits until it has printed what is expected, in whatever order. Returns what it has printed if that is
-    /// something else.
+    /// Waits until it has printed what is expected, in whatever order. Returns what it has printed
+    /// if that is something else.
     fn expect(&mut self, expected: &str) -> Result<(), String> {
         self.appctl(&["ofctl/barrier"]);
         let mut got = String::new();
@@ -814,8 +814,8 @@ fn apply(known: &mut Known, update: &FlowUpdate) {
     }
 }
 
-/// Flow mods, some of which are refused, and between them requests that are answered, with transaction ids from
-/// 0 on.
+/// Flow mods, some of which are refused, and between them requests that are answered, with
+/// transaction ids from 0 on.
 fn mixed_messages(seed: u64, encoding: Encoding) -> Vec<Vec<u8>> {
     let mut state = seed;
     let mut below = |limit: u64| {
@@ -854,8 +854,8 @@ fn mixed_messages(seed: u64, encoding: Encoding) -> Vec<Vec<u8>> {
     (0..100).map(&mut message).collect()
 }
 
-/// Sends mixed messages, `together` of them at a time. Returns the replies, and what a monitor of another
-/// controller told.
+/// Sends mixed messages, `together` of them at a time. Returns the replies, and what a
+/// monitor of another controller told.
 fn replies_and_updates(seed: u64, together: usize) -> (Vec<OfMessage>, Vec<String>) {
     let served = Served::start();
     let mut watching = Controller::connect(&served, OfVersion::OpenFlow14);

@@ -51,8 +51,8 @@ fn build(to: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(package.lines().last()?))
 }
 
-/// The package of a next version, whose `switchd` says that version. `None`, and a word about it, without that
-/// program.
+/// The package of a next version, whose `switchd` says that version. `None`, and a word
+/// about it, without that program.
 fn build_next(to: &Path) -> Option<PathBuf> {
     let next = programs().join("examples/next_version");
     if !next.exists() {

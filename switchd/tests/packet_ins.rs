@@ -1,5 +1,5 @@
-//! Packets that the rules give to controllers: what reaches a client at a bridge's OpenFlow socket, and what it
-//! sends back.
+//! Packets that the rules give to controllers: what reaches a client at a bridge's OpenFlow socket,
+//! and what it sends back.
 
 use flow::Match;
 use flow::fields::FieldId;

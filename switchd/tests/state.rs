@@ -1,5 +1,5 @@
-//! State over the end of a process: killed while clients change rules, stopped, and started with another
-//! command line.
+//! State over the end of a process: killed while clients change rules, stopped, and
+//! started with another command line.
 
 use control::{Client, FlowCommand, Format, Operation, Reply, SavedQuery};
 use lab::{Daemon, RunDir};
@@ -19,8 +19,8 @@ fn start(state: &Path, more: &[&str]) -> Daemon {
     Daemon::start(Path::new(SWITCHD), ports.iter().chain(more)).unwrap()
 }
 
-/// Adds rules one by one, `from` is part of each. Returns how many the switch has confirmed before it was
-/// killed.
+/// Adds rules one by one, `from` is part of each. Returns how many the switch has
+/// confirmed before it was killed.
 fn add_rules(mut client: Client, from: usize) -> usize {
     let add = |n: &usize| {
         let rule = format!("table={},ip,nw_dst=10.0.{}.{},actions=1", from, n / 256, n % 256);

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Measure what a controller does with a switch over OpenFlow: flow mods, bundles, flow statistics, packet-ins,
-/// monitors.
+/// Measure what a controller does with a switch over OpenFlow: flow mods,
+/// bundles, flow statistics, packet-ins, monitors.
 ///
 /// Builds its own network namespaces and needs no root; what cannot be measured is skipped, with the reason.
 /// The switches are measured in turn, several times; the tables show medians.

@@ -219,8 +219,8 @@ pub(super) enum Generator {
 }
 
 impl Generator {
-    /// Opens it at the interface of a host, in whose namespace the calling thread is. With `is_slow`, it does
-    /// without AF_XDP.
+    /// Opens it at the interface of a host, in whose namespace the calling thread is. With
+    /// `is_slow`, it does without AF_XDP.
     pub(super) fn open(host: &Host, is_slow: bool, frames: Vec<Vec<u8>>) -> anyhow::Result<Self> {
         let interface = host.interface();
         if !is_slow {

@@ -5,8 +5,8 @@
 //! - [`Measure`] is what can be measured, [`Figure`] a number that comes of it.
 //! - [`goals`] compares figures of one run.
 //! - [`many_ports`] measures a switch of many ports against what the kernel takes for them, and against itself.
-//! - [`hot`] measures the kernel cache beside attacks and changes, with many flows, and where it forwards
-//!   nothing.
+//! - [`hot`] measures the kernel cache beside attacks and changes, with many flows,
+//!   and where it forwards nothing.
 //! - [`tunnels`] measures two switches with a tunnel between them.
 //!
 //! The networks are laboratories ([`lab`]): no root. All of them stand side by side, so that

@@ -42,8 +42,8 @@ pub(super) enum Middle {
     Switchd(Daemon),
     Ovs(OpenVswitch),
     TapLoop(KilledChild),
-    /// Two switches, one behind the other, in namespaces of their own. That of the second one ends with its
-    /// last handle.
+    /// Two switches, one behind the other, in namespaces of their own. That of the second one
+    /// ends with its last handle.
     Two {
         switches: Box<[Middle; 2]>,
         _second: Namespace,

@@ -24,8 +24,8 @@ pub(super) fn filters() -> String {
     text
 }
 
-/// A firewall that lets the first host open connections to the second one, with this source address if one is
-/// given.
+/// A firewall that lets the first host open connections to the second one, with this source
+/// address if one is given.
 pub(super) fn firewall(source: Option<Ipv4Addr>) -> String {
     let (look_up, commit) = match source {
         None => ("ct(table=1)", "ct(commit)".to_owned()),

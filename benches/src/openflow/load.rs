@@ -61,8 +61,8 @@ struct Columns {
     bundle: ColumnId,
     statistics: ColumnId,
     memory: ColumnId,
-    /// What the switch's process takes of a processor for a flow mod, which other work on the machine hardly
-    /// changes.
+    /// What the switch's process takes of a processor for a flow mod, which other work
+    /// on the machine hardly changes.
     cpu: ColumnId,
 }
 

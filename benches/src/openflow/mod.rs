@@ -1,9 +1,9 @@
 //! How fast a controller drives a switch: this one, and Open vSwitch where somebody has installed it.
 //!
 //! A [`Peer`] is a switch in a process of its own, with two hosts behind veth pairs. This program is the
-//! controller: it connects to the Unix socket at which the bridge speaks OpenFlow, and sends both switches the
-//! same bytes. [`measure`] measures the switches in turn, run by run, so that a disturbance of the machine hits
-//! both.
+//! controller: it connects to the Unix socket at which the bridge speaks OpenFlow, and sends both
+//! switches the same bytes. [`measure`] measures the switches in turn, run by run, so that a disturbance
+//! of the machine hits both.
 //!
 //! Nothing is pinned to a processor: controller, switch and hosts run where the scheduler puts them.
 

@@ -1,5 +1,5 @@
-//! Packets to a controller and back: one at a time, and as a flood beside traffic that the switch forwards
-//! alone.
+//! Packets to a controller and back: one at a time, and as a flood beside traffic
+//! that the switch forwards alone.
 //!
 //! - A round trip: host 1 sends a frame, the switch gives it to the controller, the controller sends it back as
 //!   a packet-out, and host 2 receives it. The next frame is sent then.

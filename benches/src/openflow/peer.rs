@@ -39,8 +39,8 @@ impl PeerKind {
     }
 }
 
-/// A running switch with two hosts: host 1 behind port 1, host 2 behind port 2. The switch ends with this
-/// value.
+/// A running switch with two hosts: host 1 behind port 1, host 2 behind port 2. The
+/// switch ends with this value.
 pub struct Peer {
     pub(super) kind: PeerKind,
     middle: Middle,
@@ -77,8 +77,8 @@ impl Peer {
         }
     }
 
-    /// Waits until the switch rests, so that the freeing of rules that were deleted is no part of a
-    /// measurement.
+    /// Waits until the switch rests, so that the freeing of rules that were deleted is
+    /// no part of a measurement.
     ///
     /// # Errors
     /// The switch has ended, or works for a minute.

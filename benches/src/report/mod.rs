@@ -1,5 +1,4 @@
-//! Results of a benchmark: tables of medians that can be read on a terminal, by a program, and as a
-//! picture.
+//! Results of a benchmark: tables of medians that can be read on a terminal, by a program, and as a picture.
 //!
 //! A report has one table or several. A [`Table`] has rows (what was measured: a switch, a cache, a
 //! method), columns (what about it: frames per second of one kind, with a unit), and in each cell the

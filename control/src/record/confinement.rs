@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What the process of the switch can do: its user, its capabilities, and what the kernel enforces beyond
-/// these.
+/// What the process of the switch can do: its user, its capabilities, and what
+/// the kernel enforces beyond these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfinementRecord {
     /// The user of the process: `root`, or `user switchd (uid 990)`.
     pub user: String,
-    /// The effective capabilities by their names in capabilities(7), in the order of the alphabet:
-    /// `CAP_NET_ADMIN`.
+    /// The effective capabilities by their names in capabilities(7), in the
+    /// order of the alphabet: `CAP_NET_ADMIN`.
     pub capabilities: Vec<String>,
     /// Whether programs that the process starts are kept from gaining privileges.
     pub no_new_privs: Enforcement,

@@ -69,8 +69,8 @@ pub struct ConnectionRecord {
     /// The state of TCP, the one of the two ends that is further on; absent for other protocols.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// The helper that reads what the connection tells of other connections: `ftp` or `tftp`; absent without
-    /// one.
+    /// The helper that reads what the connection tells of other connections: `ftp`
+    /// or `tftp`; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helper: Option<String>,
     /// The direction of the first packet of the connection that told of this one; absent if none did.

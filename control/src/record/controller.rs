@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A controller of a bridge (`ofctl get-controller`). The words are those of the table `Controller` of Open
-/// vSwitch's database.
+/// A controller of a bridge (`ofctl get-controller`). The words are those of the table
+/// `Controller` of Open vSwitch's database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControllerRecord {
     /// Where the controller is, or where the bridge waits for it: `tcp:10.0.0.1:6653`, `ptcp:6653`.

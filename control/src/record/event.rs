@@ -3,8 +3,8 @@
 use super::{ConnectionRecord, FlowRecord, GroupRecord, MeterRecord};
 use serde::{Deserialize, Serialize};
 
-/// An event, as `ofctl monitor` shows it. In JSON, the field `event` has the name of the variant: `flow_added`,
-/// `lost`.
+/// An event, as `ofctl monitor` shows it. In JSON, the field `event` has the name
+/// of the variant: `flow_added`, `lost`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -148,8 +148,8 @@ pub enum EventRecord {
         reason: String,
         /// For how many seconds the connection was remembered.
         duration: f64,
-        /// The connection, without time left, and with its final counters if it was committed while somebody
-        /// watched.
+        /// The connection, without time left, and with its final counters if it
+        /// was committed while somebody watched.
         connection: ConnectionRecord,
     },
     /// Events are missing at this point, because the client read them more slowly than they happened.

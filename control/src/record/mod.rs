@@ -273,8 +273,8 @@ pub struct PortRecord {
     pub name: String,
     /// The MAC address of the port's device: `02:00:00:00:00:01`.
     pub mac: String,
-    /// The kind of the port: `system` (a network device), `tap`, `internal`, `patch`, `vxlan`, `geneve`, `gre`
-    /// or `dummy`.
+    /// The kind of the port: `system` (a network device), `tap`, `internal`, `patch`,
+    /// `vxlan`, `geneve`, `gre` or `dummy`.
     pub kind: String,
     /// The flags that `mod-port` has set, in the words of OpenFlow: `PORT_DOWN`, `NO_FLOOD`.
     pub config: Vec<String>,
@@ -307,8 +307,8 @@ pub struct PortRecord {
 /// The tunnel of a tunnel port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelRecord {
-    /// The options of the tunnel that differ from the defaults, as `add-port` takes them:
-    /// `remote_ip=192.0.2.2,key=7`.
+    /// The options of the tunnel that differ from the defaults, as
+    /// `add-port` takes them: `remote_ip=192.0.2.2,key=7`.
     pub options: String,
     /// The MTU of the way to the remote end that a frame was sent to last, in bytes from the outer IP header
     /// on; `None` before a frame was sent.
@@ -423,8 +423,8 @@ pub struct OverlayPeerRecord {
     /// What BFD says of the peer: `up`, `down`, `init`; `None` without BFD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bfd: Option<String>,
-    /// How many questions of ARP and neighbour discovery for these hosts were answered in place of being
-    /// flooded.
+    /// How many questions of ARP and neighbour discovery for these hosts were answered
+    /// in place of being flooded.
     pub n_answered: u64,
     /// The IP addresses of these hosts that somebody has given, each as `IP@MAC`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -626,8 +626,8 @@ pub struct WorkerRecord {
     pub n_packets: u64,
     /// How many batches these frames came in.
     pub batches: u64,
-    /// How many segments the worker has made in software, because a port's device or the frame left it no
-    /// choice.
+    /// How many segments the worker has made in software, because a port's device or the
+    /// frame left it no choice.
     #[serde(default)]
     pub segments: u64,
     /// CPU time for each frame in nanoseconds, including receiving and sending.

@@ -18,8 +18,8 @@ pub struct TableDescRecord {
     /// The bits of fields that group the rules of a table whose overflow policy is `evict`.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub groups: Vec<String>,
-    /// What happens to packets that no rule matches, if somebody has said it: `controller`, `continue` or
-    /// `drop`.
+    /// What happens to packets that no rule matches, if somebody has said
+    /// it: `controller`, `continue` or `drop`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub miss: Option<String>,
     /// Whether a controller wants a full table to evict rules.
@@ -29,8 +29,8 @@ pub struct TableDescRecord {
     pub vacancy: Option<VacancyRecord>,
 }
 
-/// When controllers hear how full a table is, and how full it is. All numbers are per cent of its rules that
-/// are free.
+/// When controllers hear how full a table is, and how full it is. All numbers are per cent of
+/// its rules that are free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VacancyRecord {
     /// A table with less room than this is nearly full.

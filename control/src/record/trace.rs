@@ -113,8 +113,8 @@ pub enum TraceEventRecord {
         /// The table of the lookup.
         table: u8,
     },
-    /// The rules that came nearest to being carried out in the lookup before. Only if the request asks for an
-    /// explanation.
+    /// The rules that came nearest to being carried out in the lookup before. Only if the
+    /// request asks for an explanation.
     Lost {
         /// The rules, the nearest one first.
         rules: Vec<LostRecord>,

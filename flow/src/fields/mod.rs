@@ -7,8 +7,8 @@
 //! - Some fields share bits: `vlan_tci` contains `dl_vlan`, and `tcp_src` is in the same place as `udp_src`.
 //!   Which of them a packet has is the field's [`Prerequisite`].
 //! - Fields of a VLAN tag imply that there is a tag: see [`FieldId::write`].
-//! - `in_port_oxm` and `actset_output` are 32 bits wide in text and messages but have 16 bits of the key: see
-//!   [`TextForm::Port32`].
+//! - `in_port_oxm` and `actset_output` are 32 bits wide in text and messages but have 16 bits
+//!   of the key: see [`TextForm::Port32`].
 
 mod table;
 
@@ -83,14 +83,14 @@ pub struct FieldDef {
     pub legal: u128,
     /// Offset in bytes of the field's first byte in a [`PipelineKey`].
     pub offset: u16,
-    /// How many bytes of the key contain the field: up to 8 within one 64-bit word, or 16. They are in network
-    /// byte order.
+    /// How many bytes of the key contain the field: up to 8 within one 64-bit word, or 16. They
+    /// are in network byte order.
     pub len: u8,
     /// How far to the right a 64-bit word of the key, read as big-endian, must be shifted for the field to be
     /// right-aligned. 0 for fields of 16 bytes.
     pub shift: u8,
-    /// One-bits from bit 0 on, as many as the field's bytes have behind that shift. All ones for fields of 16
-    /// bytes.
+    /// One-bits from bit 0 on, as many as the field's bytes have behind that shift. All ones
+    /// for fields of 16 bytes.
     pub room: u64,
     /// Whether a match may have any mask of the field. Otherwise a match gives all bits of the field or none.
     pub maskable: bool,
@@ -148,8 +148,8 @@ impl FieldDef {
     }
 }
 
-/// How many bytes a value of `bits` bits has in an OpenFlow message, unless the field's line in the table says
-/// another size.
+/// How many bytes a value of `bits` bits has in an OpenFlow message, unless the field's line in
+/// the table says another size.
 const fn wire_len(bits: u16) -> usize {
     match bits {
         0..=8 => 1,
@@ -195,8 +195,8 @@ impl FieldId {
         }
     }
 
-    /// Whether the field is an option of Geneve (`tun_metadata0` to `tun_metadata63`), which a packet has or
-    /// has not.
+    /// Whether the field is an option of Geneve (`tun_metadata0` to `tun_metadata63`), which a
+    /// packet has or has not.
     pub const fn is_option(self) -> bool {
         self.option_bit() != 0
     }
@@ -223,8 +223,8 @@ impl FieldId {
         self.def().legal
     }
 
-    /// The field's value in `key`, right-aligned. The value means nothing if the packet lacks the field: ask
-    /// [`FieldId::prerequisite_met`] first.
+    /// The field's value in `key`, right-aligned. The value means nothing if the packet lacks
+    /// the field: ask [`FieldId::prerequisite_met`] first.
     #[inline]
     pub fn read(self, key: &PipelineKey) -> u128 {
         let def = self.def();
@@ -301,8 +301,8 @@ impl FieldId {
         self.def().prerequisite.met(key)
     }
 
-    /// Whether the field is one of the two of a connection that actions change, inside `ct(commit,exec(...))`
-    /// only.
+    /// Whether the field is one of the two of a connection that actions
+    /// change, inside `ct(commit,exec(...))` only.
     pub fn is_of_connection(self) -> bool {
         matches!(self, Self::CtMark | Self::CtLabel)
     }
@@ -312,8 +312,8 @@ impl FieldId {
         matches!(self, Self::TunMetadata(_)) || Self::TUNNEL.contains(&self)
     }
 
-    /// The fields of the tunnel that a packet goes through, in the order of the field table, without its
-    /// options.
+    /// The fields of the tunnel that a packet goes through, in the order of the
+    /// field table, without its options.
     pub const TUNNEL: [Self; 11] = [
         Self::TunId,
         Self::TunSrc,

@@ -200,8 +200,8 @@ fields! {
     InPort: "in_port" "", 16, at!(state.in_port[2; 2]), exact, rw, None, Port,
         [nxm_of("NXM_OF_IN_PORT", 0)],
         "in_port=1,actions=output:2";
-    /// The ingress port as messages of OpenFlow 1.1 and later carry it, with 32 bits. It is the same port as
-    /// `in_port`.
+    /// The ingress port as messages of OpenFlow 1.1 and later carry it, with 32 bits. It is
+    /// the same port as `in_port`.
     InPortOxm: "in_port_oxm" "", 32, at!(state.in_port[2; 2]), exact, rw, None, Port32,
         [oxm("OXM_OF_IN_PORT", 0)],
         "in_port_oxm=1,actions=output:2";
@@ -226,8 +226,8 @@ fields! {
     TunId: "tun_id" "tunnel_id", 64, at!(headers.tun_id), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_TUN_ID", 16), wire("OXM_OF_TUNNEL_ID", 0x8000, 38, OfVersion::OpenFlow13)],
         "tun_id=0x5,actions=output:2";
-    /// The IPv4 source address of the tunnel that the packet came through, or goes through next; 0 if there is
-    /// none.
+    /// The IPv4 source address of the tunnel that the packet came through, or goes through next;
+    /// 0 if there is none.
     TunSrc: "tun_src" "", 32, at!(headers.tun_src), any, rw, None, Ipv4,
         [nxm_nx("NXM_NX_TUN_IPV4_SRC", 31)],
         "tun_src=192.0.2.1,actions=output:2";
@@ -236,8 +236,8 @@ fields! {
     TunDst: "tun_dst" "", 32, at!(headers.tun_dst), any, rw, None, Ipv4,
         [nxm_nx("NXM_NX_TUN_IPV4_DST", 32)],
         "tun_dst=192.0.2.0/24,actions=output:2";
-    /// The IPv6 source address of the tunnel that the packet came through, or goes through next; 0 if there is
-    /// none.
+    /// The IPv6 source address of the tunnel that the packet came through, or goes through next;
+    /// 0 if there is none.
     TunIpv6Src: "tun_ipv6_src" "", 128, at!(headers.tun_ipv6_src), any, rw, None, Ipv6,
         [nxm_nx("NXM_NX_TUN_IPV6_SRC", 109)],
         "tun_ipv6_src=2001:db8::1,actions=output:2";
@@ -246,8 +246,8 @@ fields! {
     TunIpv6Dst: "tun_ipv6_dst" "", 128, at!(headers.tun_ipv6_dst), any, rw, None, Ipv6,
         [nxm_nx("NXM_NX_TUN_IPV6_DST", 110)],
         "tun_ipv6_dst=2001:db8::/32,actions=output:2";
-    /// What the header of the tunnel says of the packet, as flags: `oam` a control packet of the tunnel's ends,
-    /// no data.
+    /// What the header of the tunnel says of the packet, as flags: `oam` a control packet of
+    /// the tunnel's ends, no data.
     TunFlags: "tun_flags" "", 1, at!(headers.tun_flags), any, rw, None, TunFlags,
         [nxm_nx("NXM_NX_TUN_FLAGS", 104)],
         "tun_flags=+oam,actions=drop", bytes 2;
@@ -259,13 +259,13 @@ fields! {
     TunTos: "tun_tos" "", 8, at!(headers.tun_tos), exact, ro, None, Decimal,
         [],
         "tun_tos=184,actions=output:2";
-    /// The group that the packet's sender is in (VXLAN's extension for group-based policy); 0 without that
-    /// extension.
+    /// The group that the packet's sender is in (VXLAN's extension for group-based
+    /// policy); 0 without that extension.
     TunGbpId: "tun_gbp_id" "", 16, at!(headers.tun_gbp_id), any, rw, None, Decimal,
         [nxm_nx("NXM_NX_TUN_GBP_ID", 38)],
         "tun_gbp_id=5,actions=output:2";
-    /// The flags of VXLAN's extension for group-based policy: 0x40 do not learn the sender, 0x8 the policy was
-    /// applied.
+    /// The flags of VXLAN's extension for group-based policy: 0x40 do not learn the sender,
+    /// 0x8 the policy was applied.
     TunGbpFlags: "tun_gbp_flags" "", 8, at!(headers.tun_gbp_flags), any, rw, None, Hexadecimal,
         [nxm_nx("NXM_NX_TUN_GBP_FLAGS", 39)],
         "tun_gbp_flags=0x8/0x8,actions=output:2";
@@ -314,8 +314,8 @@ fields! {
     CtIpv6Dst: "ct_ipv6_dst" "", 128, at!(headers.ct_ipv6_dst), any, ro, Ct, Ipv6,
         [nxm_nx("NXM_NX_CT_IPV6_DST", 123)],
         "ipv6,ct_state=+trk+est,ct_ipv6_dst=2001:db8::1,actions=output:2";
-    /// The source port of the first packet of the packet's connection, before any translation. Of ICMP it is
-    /// the type.
+    /// The source port of the first packet of the packet's connection, before any translation. Of
+    /// ICMP it is the type.
     CtTpSrc: "ct_tp_src" "", 16, at!(headers.ct_tp_src), any, ro, Ct, Decimal,
         [nxm_nx("NXM_NX_CT_TP_SRC", 124)],
         "ip,ct_state=+trk+est,ct_nw_proto=6,ct_tp_src=80,actions=output:2";
@@ -343,8 +343,8 @@ fields! {
     VlanTci: "vlan_tci" "", 16, at!(headers.vlan_tci), any, rw, None, Hexadecimal,
         [nxm_of("NXM_OF_VLAN_TCI", 4)],
         "vlan_tci=0x1000/0x1000,actions=drop";
-    /// The VLAN id of the outermost tag. 0xffff selects frames without a tag. Actions name the field
-    /// `vlan_vid`.
+    /// The VLAN id of the outermost tag. 0xffff selects frames without a tag.
+    /// Actions name the field `vlan_vid`.
     DlVlan: "dl_vlan" "", 12, at!(headers.vlan_tci), exact, rw, None, Decimal,
         [],
         "dl_vlan=10,actions=strip_vlan,output:2";
@@ -353,8 +353,8 @@ fields! {
     VlanVid: "vlan_vid" "", 12, at!(headers.vlan_tci), any, rw, None, Decimal,
         [oxm("OXM_OF_VLAN_VID", 6)],
         "vlan_vid=0x100a,actions=drop", legal 0x1fff;
-    /// The priority of the outermost VLAN tag (PCP, IEEE 802.1Q). Only tagged frames match. Actions name the
-    /// field `vlan_pcp`.
+    /// The priority of the outermost VLAN tag (PCP, IEEE 802.1Q). Only tagged frames match.
+    /// Actions name the field `vlan_pcp`.
     DlVlanPcp: "dl_vlan_pcp" "", 3, at!(headers.vlan_tci >> 13), exact, rw, None, Decimal,
         [],
         "dl_vlan=10,dl_vlan_pcp=5,actions=output:2";
@@ -494,8 +494,8 @@ fields! {
     Icmpv6Code: "icmpv6_code" "", 8, at!(headers.tp_dst[1; 1]), exact, rw, Icmpv6, Decimal,
         [nxm_nx("NXM_NX_ICMPV6_CODE", 22), oxm("OXM_OF_ICMPV6_CODE", 30)],
         "icmp6,icmpv6_type=1,icmpv6_code=4,actions=NORMAL";
-    /// The IPv6 address that a neighbour solicitation asks for, or that a neighbour advertisement tells of (RFC
-    /// 4861).
+    /// The IPv6 address that a neighbour solicitation asks for, or that a neighbour
+    /// advertisement tells of (RFC 4861).
     NdTarget: "nd_target" "", 128, at!(headers.nd_target), any, rw, Nd, Ipv6,
         [nxm_nx("NXM_NX_ND_TARGET", 23), oxm("OXM_OF_IPV6_ND_TARGET", 31)],
         "icmp6,icmp_type=135,icmp_code=0,nd_target=fe80::1,actions=NORMAL";
@@ -512,8 +512,8 @@ fields! {
     NdReserved: "nd_reserved" "", 32, at!(headers.nd_reserved), exact, rw, Nd, Decimal,
         [ericsson("ERICOXM_OF_ICMPV6_ND_RESERVED", 1)],
         "icmp6,icmp_type=136,icmp_code=0,nd_reserved=0x60000000,actions=NORMAL";
-    /// The type of the option behind the target address of neighbour discovery: 1 source, 2 target link-layer
-    /// address.
+    /// The type of the option behind the target address of neighbour discovery: 1
+    /// source, 2 target link-layer address.
     NdOptionsType: "nd_options_type" "", 8, at!(headers.nd_options_type), exact, rw, Nd, Decimal,
         [ericsson("ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE", 2)],
         "icmp6,icmp_type=136,icmp_code=0,nd_options_type=2,actions=NORMAL";

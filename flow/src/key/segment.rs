@@ -103,8 +103,8 @@ impl Segment {
     /// The IPv6 addresses of the tunnel that the packet came through.
     pub const TUNNEL_IPV6: Self = Self::new(11, offset_of!(Headers, tun_ipv6_src), 4);
 
-    /// The options of the Geneve header that the packet came with, or goes out with. Few frames of tunnels have
-    /// any.
+    /// The options of the Geneve header that the packet came with, or goes out with. Few
+    /// frames of tunnels have any.
     pub const TUNNEL_OPTIONS: Self = Self::new(12, offset_of!(Headers, tun_options), 45);
 
     /// A segment that no frame has, for tests.

@@ -86,8 +86,8 @@ impl Cover {
         self.tuples.len()
     }
 
-    /// Of the rules that cover the match and have more than `priority`, the index of the one with the highest
-    /// priority.
+    /// Of the rules that cover the match and have more than `priority`, the index of the
+    /// one with the highest priority.
     pub(super) fn above(&self, matching: &Match, priority: u16) -> Option<usize> {
         let mut found: Option<(u16, usize)> = None;
         let mut key = Vec::new();

@@ -2,9 +2,9 @@
 //!
 //! 1. A graph of tables has an edge from table A to table B if a rule of A sends packets to B. Loops can only
 //!    be where this graph has a cycle.
-//! 2. In these tables, a graph of rules has an edge from rule R to rule S if R sends packets to S's table that
-//!    S can match and that no rule of higher priority matches first. A depth-first search finds the cycles of
-//!    this graph.
+//! 2. In these tables, a graph of rules has an edge from rule R to rule S if R sends packets to S's
+//!    table that S can match and that no rule of higher priority matches first. A depth-first search
+//!    finds the cycles of this graph.
 //!
 //! An edge is computed for one rule at a time: how several rules in a row change a packet is not followed. So
 //! every loop is found, but a loop may be reported that no packet can take.
@@ -84,8 +84,8 @@ enum State {
     Done,
 }
 
-/// A depth-first search over the graph of rules. It keeps no list of edges: there may be as many as pairs of
-/// rules.
+/// A depth-first search over the graph of rules. It keeps no list of edges: there may be as
+/// many as pairs of rules.
 struct Search<'a> {
     rules: &'a [LintRule<'a>],
     tables: &'a BTreeMap<TableId, Table>,

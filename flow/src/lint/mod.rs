@@ -86,8 +86,8 @@ pub struct Finding {
     pub problem: Problem,
 }
 
-/// A problem of a rule, *the rule* below. Other rules are named by their indices into the rules that [`lint`]
-/// was given.
+/// A problem of a rule, *the rule* below. Other rules are named by their indices into the
+/// rules that [`lint`] was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// A rule of higher priority matches every packet that the rule matches, so the rule is never carried out.
@@ -115,16 +115,16 @@ pub enum Problem {
         /// The number of the conjunction.
         id: u32,
     },
-    /// A later rule of the input has the same table, match and priority. Adding the later rule replaces this
-    /// one.
+    /// A later rule of the input has the same table, match and priority. Adding the
+    /// later rule replaces this one.
     Replaced {
         /// The later rule.
         by: usize,
     },
     /// Packets of the rule can come back to the rule by resubmits, without end.
     Loop {
-        /// The rules that such packets go through, beginning with the rule: all, or the first ten of a long
-        /// loop.
+        /// The rules that such packets go through, beginning with the rule: all, or the first
+        /// ten of a long loop.
         rules: Vec<usize>,
         /// The tables of `rules`, in the same order.
         tables: Vec<TableId>,
@@ -136,8 +136,8 @@ pub enum Problem {
         /// The table that has no rules.
         table: TableId,
     },
-    /// The rule learns into a table that no rule sends packets to, so that what is learned is never carried
-    /// out.
+    /// The rule learns into a table that no rule sends packets to, so that what is
+    /// learned is never carried out.
     IdleLearning {
         /// The table that learned rules are added to.
         table: TableId,

@@ -1,9 +1,9 @@
 //! Finds rules of equal priority that match the same packets.
 //!
-//! Two rules overlap if their keys agree in the bits that both masks have. For each pair of masks, the rules
-//! with the one mask go into a hash table by these bits, and each rule with the other mask is looked up. That
-//! takes one step for each rule, where comparing the rules with each other would take one for each pair of
-//! rules.
+//! Two rules overlap if their keys agree in the bits that both masks have. For each pair of masks, the
+//! rules with the one mask go into a hash table by these bits, and each rule with the other mask is
+//! looked up. That takes one step for each rule, where comparing the rules with each other would take one
+//! for each pair of rules.
 
 use super::cover::Projection;
 use super::{Finding, LintRule, Problem, Steps};

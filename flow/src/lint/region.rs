@@ -39,8 +39,8 @@ impl Region {
                 Nested::None => {}
                 Nested::OnCopy(inner) => (*self).clone().walk(table, inner, hops),
                 Nested::AtEnd(inner) => {
-                    // An action set is carried out when the pipeline ends, on packets that other rules have
-                    // changed.
+                    // An action set is carried out when the pipeline ends, on packets
+                    // that other rules have changed.
                     let mut unknown = Self { key: self.key, mask: PipelineMask::default() };
                     unknown.walk(table, inner, hops);
                 }

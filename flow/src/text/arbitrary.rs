@@ -97,8 +97,8 @@ pub fn matching() -> impl Strategy<Value = Match> {
                 continue;
             }
             let bits = if is_exact || !def.maskable { def.legal } else { bits & def.legal };
-            // Text has a word for five of the values and masks of `ip_frag`, and the generator makes only
-            // these.
+            // Text has a word for five of the values and masks of `ip_frag`, and
+            // the generator makes only these.
             let (value, bits) = match field {
                 FieldId::IpFrag => {
                     let has_ports = mask.bits.headers.tp_src.get() | mask.bits.headers.tp_dst.get()

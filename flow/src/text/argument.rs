@@ -12,8 +12,8 @@ use crate::action::{Action, Clause, SetFieldForm, Subfield};
 use crate::fields::{FieldId, ones};
 use crate::types::{MacAddr, MeterId, OfPort, TableId, mac_of_bits};
 
-/// The widest subfield that `output:SRC[a..b]` accepts. `NXAST_OUTPUT_REG` has six bits for the width minus
-/// one.
+/// The widest subfield that `output:SRC[a..b]` accepts. `NXAST_OUTPUT_REG` has six bits
+/// for the width minus one.
 const MAX_PORT_BITS: u16 = 64;
 
 /// The smallest `max_len` of `output(port=PORT,max_len=N)`: the size of an Ethernet header in bytes.
@@ -268,8 +268,8 @@ impl<'a> Argument<'a> {
         let lenient = self.context.lenient;
         let is_vlan = matches!(field, FieldId::VlanVid | FieldId::VlanTci);
         let masked = match text.split_once('/') {
-            // An assignment can have a mask of every field, unlike a match. Dumps of OpenFlow 1.5 have such
-            // masks.
+            // An assignment can have a mask of every field, unlike a match. Dumps of
+            // OpenFlow 1.5 have such masks.
             Some((value, mask)) if !lenient && !field.def().maskable => {
                 let max = field.def().whole;
                 let (value, mask) = (number::at_most(value, max)?, number::at_most(mask, max)?);

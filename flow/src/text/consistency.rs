@@ -84,8 +84,8 @@ pub fn check_received(
     }
 }
 
-/// Checks the actions of a rule. `table` is the table of the rule; `None` skips the check that `goto_table`
-/// goes forward.
+/// Checks the actions of a rule. `table` is the table of the rule; `None` skips the
+/// check that `goto_table` goes forward.
 pub(super) fn check(
     actions: &[Action],
     matching: &Match,
@@ -128,8 +128,8 @@ impl Checker {
                     self.require(index, action, sketch)?;
                 }
                 Nested::AtEnd(nested) => {
-                    // An action set is carried out when the pipeline ends. Nothing is known here of the packets
-                    // then.
+                    // An action set is carried out when the pipeline ends. Nothing is known
+                    // here of the packets then.
                     let mut set = Self { table: None, usable: Protocols::ANY, mismatch: None };
                     set.list(nested, &mut sketch.clone())
                         .map_err(|refused| Refused { index, ..refused })?;

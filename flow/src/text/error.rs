@@ -9,8 +9,8 @@ const MAX_MESSAGE: usize = 400;
 
 /// Why a text was refused.
 ///
-/// `Display` gives one line. [`TextError::render`] also shows the text, with carets under the part that is
-/// wrong.
+/// `Display` gives one line. [`TextError::render`] also shows the text, with carets under
+/// the part that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextError {
     message: String,
@@ -48,8 +48,8 @@ impl TextError {
         self.hint.as_deref()
     }
 
-    /// The message, the text with carets under the part that is wrong, and the hint. `text` is the one that was
-    /// parsed.
+    /// The message, the text with carets under the part that is wrong, and the hint. `text` is
+    /// the one that was parsed.
     ///
     /// ```text
     /// nw_dst: "10.0.0.300" is not an IPv4 address or prefix

@@ -18,8 +18,8 @@
 //! what is wrong, where, and what would be right. With [`ParseContext::lenient`], such text is changed as Open
 //! vSwitch 3.1 changes it.
 //!
-//! The parser does not know which tables, ports and groups exist; it only knows the names of ports
-//! ([`PortNames`]).
+//! The parser does not know which tables, ports and groups exist; it only knows
+//! the names of ports ([`PortNames`]).
 
 #[cfg(any(test, feature = "arbitrary"))]
 pub mod arbitrary;
@@ -99,8 +99,8 @@ pub struct ParseContext<'a> {
     /// The command that the rule is for. It decides which attributes the rule can have and whether it has
     /// actions. [`parse_filter`] overrides it.
     pub command: Command,
-    /// Whether text that Open vSwitch 3.1 accepts and changes is accepted and changed likewise, instead of
-    /// refused.
+    /// Whether text that Open vSwitch 3.1 accepts and changes is accepted and
+    /// changed likewise, instead of refused.
     pub lenient: bool,
     /// The flow formats that may carry a rule (`-F`), of those that the version has. The default is all.
     pub formats: Protocols,
@@ -131,8 +131,8 @@ impl Default for ParseContext<'_> {
 ///
 /// # Errors
 ///
-/// The match is one that [`parse_flow`] would refuse, or the text has an attribute of a rule, such as
-/// `priority`.
+/// The match is one that [`parse_flow`] would refuse, or the text has an attribute of
+/// a rule, such as `priority`.
 pub fn parse_match(text: &str, context: &ParseContext<'_>) -> Result<Match, TextError> {
     parse_flow::only_match(text, context)
 }
@@ -199,8 +199,8 @@ fn is_reply_header(line: &str) -> bool {
         && line.ends_with("):")
 }
 
-/// Parses the number of a table, 0 to 253, or its name, with or without quotes; `None` for 255, which means all
-/// tables.
+/// Parses the number of a table, 0 to 253, or its name, with or without quotes; `None` for
+/// 255, which means all tables.
 fn table_number(text: &str, names: &dyn PortNames) -> Result<Option<TableId>, Fault> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<u8>() {

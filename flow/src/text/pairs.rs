@@ -1,8 +1,8 @@
 //! Splits text such as `key=value,key:value,key(value) key` into pairs of key and value.
 //!
-//! The grammar is that of Open vSwitch (`ofputil_parse_key_value`). Commas and blanks separate pairs. A value
-//! may contain commas and blanks within balanced parentheses. `key(value)->rest` is one pair, and its value is
-//! `value)->rest`.
+//! The grammar is that of Open vSwitch (`ofputil_parse_key_value`). Commas and blanks separate pairs.
+//! A value may contain commas and blanks within balanced parentheses. `key(value)->rest` is one pair,
+//! and its value is `value)->rest`.
 
 /// The delimiter between a key and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +74,8 @@ pub(super) fn word_len(text: &str) -> usize {
     len_before(text.as_bytes(), SEPARATOR)
 }
 
-/// The number of bytes in front of the first byte whose kind is in `kinds`; the length of the text if there is
-/// none.
+/// The number of bytes in front of the first byte whose kind is in `kinds`; the length of the
+/// text if there is none.
 #[inline(always)]
 fn len_before(text: &[u8], kinds: u8) -> usize {
     let mut len = 0;
@@ -102,8 +102,8 @@ fn len_before(text: &[u8], kinds: u8) -> usize {
 /// and slashes are never candidates, so that most text passes in steps of eight bytes.
 fn candidates(chunk: u64, kinds: u8) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
-    // Sets the highest bit of the lowest byte that is smaller than `n`. Bytes above it may be set wrongly, by a
-    // borrow.
+    // Sets the highest bit of the lowest byte that is smaller than `n`. Bytes above it may be
+    // set wrongly, by a borrow.
     let below = |bytes: u64, n: u8| bytes.wrapping_sub(EACH * u64::from(n)) & !bytes;
     let mut found = below(chunk, b',' + 1);
     if kinds & SIGN != 0 {

@@ -16,8 +16,8 @@ use packet::wire::eth_type;
 /// How deep lists may be nested in each other by `clone(...)` and `write_actions(...)`.
 const MAX_DEPTH: usize = 64;
 
-/// The actions of Open vSwitch that this switch does not have. Their error says so, instead of guessing a
-/// misspelling.
+/// The actions of Open vSwitch that this switch does not have. Their error says so,
+/// instead of guessing a misspelling.
 pub(super) const FOREIGN: &[&str] =
     &["debug_recirc", "debug_slow", "decap", "dec_nsh_ttl", "encap", "unroll_xlate"];
 

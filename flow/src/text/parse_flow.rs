@@ -91,8 +91,8 @@ pub fn parse_flow_file_line(line: &str, context: &ParseContext<'_>) -> Result<Fl
     parse_file_line_with_formats(line, context).map(|(flow_mod, _)| flow_mod)
 }
 
-/// As [`parse_flow_file_line`], and the flow formats that can carry the request, of those that the context
-/// allows.
+/// As [`parse_flow_file_line`], and the flow formats that can carry the request, of
+/// those that the context allows.
 ///
 /// # Errors
 ///

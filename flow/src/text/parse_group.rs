@@ -16,8 +16,8 @@ use crate::matching::Match;
 use crate::types::{GroupId, OfPort, OfVersion};
 use std::collections::HashSet;
 
-/// The command that a text of a group is for. It decides which [`GroupMod`] the text becomes, and what the text
-/// can have.
+/// The command that a text of a group is for. It decides which [`GroupMod`] the text becomes, and
+/// what the text can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupCommand {
     /// `add-group`: the text describes a group, which must not exist.
@@ -64,8 +64,8 @@ vocabulary! {
         /// it the switch chooses. OpenFlow 1.0 and 1.5 can say it.
         SelectionMethod: "selection_method", "selection_method=hash|dp_hash",
             "-O OpenFlow15 add-group \"group_id=3,type=select,selection_method=hash,fields(ip_src,ip_dst),bucket=output:1,bucket=output:2\"";
-        /// The number of 64 bits that the hash starts from. Another number distributes connections in another
-        /// way.
+        /// The number of 64 bits that the hash starts from. Another number
+        /// distributes connections in another way.
         SelectionMethodParam: "selection_method_param", "selection_method_param=N",
             "-O OpenFlow15 add-group \"group_id=3,type=select,selection_method=hash,selection_method_param=7,fields(ip_src),bucket=output:1,bucket=output:2\"";
         /// The fields that `selection_method=hash` looks at, each with an optional mask of the bits that count.

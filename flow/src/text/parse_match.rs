@@ -168,8 +168,8 @@ impl<'a> MatchBuilder<'a> {
                 let (tci, bits, replaced) = vlan_bits(seen.field, value, mask);
                 (VlanTci, tci.into(), bits.into(), replaced.into())
             }
-            // In Open vSwitch, an ICMP type has all 16 bits of the source port, and a code those of the
-            // destination port.
+            // In Open vSwitch, an ICMP type has all 16 bits of the source port, and a code
+            // those of the destination port.
             IcmpType | Icmpv6Type if self.lenient && mask != 0 => {
                 (TcpSrc, value, u128::MAX, u128::MAX)
             }
@@ -198,8 +198,8 @@ impl<'a> MatchBuilder<'a> {
         field.option_bit() & mask.tun_options.get() & !key.tun_options.get() != 0
     }
 
-    /// Checks the match, after which [`MatchBuilder::matching`] is complete. Returns the flow formats that can
-    /// carry it.
+    /// Checks the match, after which [`MatchBuilder::matching`] is complete. Returns the flow
+    /// formats that can carry it.
     pub(super) fn finish(&mut self) -> Result<Protocols, TextError> {
         if self.is_ipv6() {
             // Only extensible matches (NXM, OXM) have these fields in IPv6 packets.

@@ -49,8 +49,8 @@ impl<'a> Argument<'a> {
         })
     }
 
-    /// A word as a number that is cut off to fit below `max`, all of whose bits are one, if the parser is
-    /// lenient.
+    /// A word as a number that is cut off to fit below `max`, all of whose bits are one,
+    /// if the parser is lenient.
     fn word_number(self, name: &'static str, text: &'a str, max: u64) -> Result<u64, Fault> {
         let word = Argument { name, text, ..self };
         match self.context.lenient {

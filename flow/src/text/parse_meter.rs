@@ -57,8 +57,8 @@ vocabulary! {
             "-O OpenFlow13 add-meter \"meter=5,kbps,bands=type=dscp_remark,rate=1000,prec_level=2\"";
         /// The rate of the band in the meter's unit, 1 to 4294967295.
         Rate: "rate", "rate=N", "-O OpenFlow13 add-meter \"meter=1,kbps,bands=type=drop,rate=1000\"";
-        /// How much may pass at once, in kilobits or packets, 1 to 4294967295. The meter must have the flag
-        /// `burst`.
+        /// How much may pass at once, in kilobits or packets, 1 to 4294967295. The meter
+        /// must have the flag `burst`.
         BurstSize: "burst_size", "burst_size=N",
             "-O OpenFlow13 add-meter \"meter=6,kbps,burst,bands=type=drop,rate=1000,burst_size=200\"";
         /// By how much the drop precedence of a packet grows, 1 to 3 with effect; it is 3 at most.
@@ -84,8 +84,8 @@ pub fn parse_meter(text: &str, command: MeterCommand) -> Result<MeterMod, TextEr
     })
 }
 
-/// Parses the text of `del-meters`, `dump-meters` and `meter-stats`: `meter=N`, or nothing for all meters
-/// (`None`).
+/// Parses the text of `del-meters`, `dump-meters` and `meter-stats`: `meter=N`, or
+/// nothing for all meters (`None`).
 ///
 /// # Errors
 ///

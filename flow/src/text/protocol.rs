@@ -1,5 +1,5 @@
-//! Flow formats: the kinds of OpenFlow messages that can carry a rule (`enum ofputil_protocol` of Open
-//! vSwitch).
+//! Flow formats: the kinds of OpenFlow messages that can carry a rule
+//! (`enum ofputil_protocol` of Open vSwitch).
 //!
 //! OpenFlow 1.0 has four formats: standard or extensible matches (NXM), each with or without a table number.
 //! Every later version has one. A rule that a user adds with `-O OpenFlow10` must be one that a format of

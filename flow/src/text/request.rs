@@ -1,5 +1,5 @@
-//! Turns the text of a rule into the request that a switch gets, as if a message of an OpenFlow version carried
-//! it.
+//! Turns the text of a rule into the request that a switch gets, as if a message of
+//! an OpenFlow version carried it.
 //!
 //! 1. The text is parsed, and the actions are checked against the match ([`WrittenRule::read`]).
 //! 2. The rule goes through a message of the version, and is checked again as a receiver checks it
@@ -282,8 +282,8 @@ fn instead_of_1_0() -> &'static str {
     "use -O OpenFlow13"
 }
 
-/// Refuses actions that the receiver of a message of the version refuses, beyond those that [`consistency`]
-/// refuses.
+/// Refuses actions that the receiver of a message of the version refuses,
+/// beyond those that [`consistency`] refuses.
 pub(super) fn receivable(actions: &[Action], version: OfVersion) -> Result<(), Fault> {
     for action in actions {
         match action.nested() {

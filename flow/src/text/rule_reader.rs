@@ -49,8 +49,8 @@ impl<'a, 'c> RuleReader<'a, 'c> {
         Self { text, context, matching, flow_mod, usable: Protocols::ANY, seen: 0 }
     }
 
-    /// Checks the match and puts it into the request. Returns the flow formats that can carry attributes and
-    /// match.
+    /// Checks the match and puts it into the request. Returns the flow formats that
+    /// can carry attributes and match.
     pub(super) fn finish(&mut self) -> Result<Protocols, TextError> {
         let formats = self.matching.finish()?;
         self.flow_mod.matching = *self.matching.matching();
@@ -289,8 +289,8 @@ fn group_number(text: &str) -> Result<GroupId, Fault> {
     }
 }
 
-/// Parses a `name` or `label`. The allowed characters are those that dumps can show and the parser can read
-/// again.
+/// Parses a `name` or `label`. The allowed characters are those that dumps can show and
+/// the parser can read again.
 fn human_name(text: &str) -> Result<Arc<str>, Fault> {
     let is_plain = |c: char| c.is_alphanumeric() || "-_.:/@+".contains(c);
     if text.len() > MAX_NAME {

@@ -1,5 +1,5 @@
-//! Parses subfields, the bits of a field that an action names: `NXM_NX_REG0[0..7]`, `reg0[3]`, `reg0[]`,
-//! `reg0`.
+//! Parses subfields, the bits of a field that an action names:
+//! `NXM_NX_REG0[0..7]`, `reg0[3]`, `reg0[]`, `reg0`.
 
 use super::error::Fault;
 use super::printable::quoted;
@@ -58,8 +58,8 @@ pub(super) fn unknown(name: &str) -> Fault {
     }
 }
 
-/// The fault of a field that only matches can use, such as `dl_vlan`, in an action: messages have no name for
-/// the field.
+/// The fault of a field that only matches can use, such as `dl_vlan`, in an action: messages have
+/// no name for the field.
 pub(super) fn no_wire_name(field: FieldId) -> Fault {
     let fault = Fault::new(format!("{} is a field for matches, not for actions", field.def().name));
     match field {

@@ -64,8 +64,8 @@ impl Reader<'_> {
 
     fn check_mask(&self, masked: Masked) -> Result<Masked, Fault> {
         let Masked { value, mask } = masked;
-        // As in Open vSwitch, even a mask of exactly the field's bits is refused if it is not a mask of whole
-        // bytes.
+        // As in Open vSwitch, even a mask of exactly the field's bits is refused if it is not
+        // a mask of whole bytes.
         let is_partial = mask != 0 && mask != self.bytes_mask();
         if is_partial && !self.def.maskable {
             return Err(Fault::new("the field takes no mask").hint("give the value alone"));
@@ -371,8 +371,8 @@ fn low_bits(prefix: u16, width: u16) -> u128 {
     ones(width - prefix)
 }
 
-/// Parses an IPv4 address in dotted form; `None` if the text is none. Leniently, numbers wrap at 256, as in
-/// Open vSwitch.
+/// Parses an IPv4 address in dotted form; `None` if the text is none. Leniently, numbers wrap at
+/// 256, as in Open vSwitch.
 pub(super) fn ipv4(text: &str, lenient: bool) -> Option<u32> {
     let (value, rest) = ipv4_and_rest(text.as_bytes(), lenient)?;
     rest.is_empty().then_some(value)

@@ -18,8 +18,8 @@ pub(crate) struct Description {
     pub(crate) example: &'static str,
 }
 
-/// Declares an enum whose variants are words. Each line: doc comment (the text for users), variant, names,
-/// form, example.
+/// Declares an enum whose variants are words. Each line: doc comment (the text for
+/// users), variant, names, form, example.
 macro_rules! vocabulary {
     ($(#[$outer:meta])* $vis:vis enum $type:ident {
         $( $(#[doc = $meaning:literal])+ $id:ident: $($name:literal)|+, $form:literal, $example:literal; )*
@@ -77,16 +77,16 @@ vocabulary! {
         /// to the ingress port: that is `IN_PORT`.
         Output: "output", "output:PORT, output:FIELD[a..b], output(port=PORT,max_len=BYTES)",
             "add-flow \"in_port=1,actions=output:2,output(port=3,max_len=64)\"";
-        /// Sends the packet to the controllers that want it (docs/controllers.md). If there are none, and no
-        /// other action forwards the packet, it is dropped (`no_controller`). They get whole packets, whatever
-        /// `max_len` says.
+        /// Sends the packet to the controllers that want it (docs/controllers.md). If there are
+        /// none, and no other action forwards the packet, it is dropped (`no_controller`). They get
+        /// whole packets, whatever `max_len` says.
         Controller: "controller", "controller:MAX_LEN, controller(max_len=N,reason=R,id=N,userdata=HEX,pause,meter_id=N)",
             "add-flow \"arp,actions=controller(max_len=64,reason=no_match)\"";
         /// Sends the packet through a queue of a port, as `set_queue` describes.
         Enqueue: "enqueue", "enqueue:PORT:QUEUE", "add-flow \"udp,actions=enqueue:2:1\"";
-        /// Chooses the queue of later outputs. Queue N of a network device is class 1:N+1, in hexadecimal, of
-        /// its queueing discipline with the handle 1: (tc-htb(8), tc-prio(8)). TAP devices and tunnels have no
-        /// queues (docs/ports.md).
+        /// Chooses the queue of later outputs. Queue N of a network device is class 1:N+1, in
+        /// hexadecimal, of its queueing discipline with the handle 1: (tc-htb(8), tc-prio(8)). TAP
+        /// devices and tunnels have no queues (docs/ports.md).
         SetQueue: "set_queue", "set_queue:QUEUE", "add-flow \"udp,actions=set_queue:1,output:2,pop_queue\"";
         /// Goes back to the queue that the packet had when it came, or when the latest `ct(table=...)` or other
         /// recirculation brought it back.
@@ -127,16 +127,16 @@ vocabulary! {
         ModTpSrc: "mod_tp_src", "mod_tp_src:PORT", "add-flow \"tcp,actions=mod_tp_src:80,output:2\"";
         /// Sets the destination port of TCP, UDP or SCTP, 0 to 65535, and adjusts the checksum.
         ModTpDst: "mod_tp_dst", "mod_tp_dst:PORT", "add-flow \"tcp,tcp_dst=80,actions=mod_tp_dst:8080,output:2\"";
-        /// Writes a value into a field, or into the bits of it that the mask selects. The packet must have the
-        /// field.
+        /// Writes a value into a field, or into the bits of it that the mask selects. The
+        /// packet must have the field.
         SetField: "set_field", "set_field:VALUE[/MASK]->FIELD", "add-flow \"ip,actions=set_field:10.0.0.2->ip_dst,output:2\"";
         /// Writes a number into bits of a field. Behind the field stand the lowest and the highest bit; `[]` is
         /// all of them.
         Load: "load", "load:NUMBER->FIELD[a..b]", "add-flow \"actions=load:5->reg0[0..15],resubmit(,1)\"";
         /// Copies bits of one field to as many bits of another.
         Move: "move", "move:FIELD[a..b]->FIELD[a..b]", "add-flow \"ip,actions=move:ip_src[0..15]->reg0[0..15],resubmit(,1)\"";
-        /// Puts bits of a field on the packet's stack. Tables share the stack; it is empty when a packet
-        /// arrives.
+        /// Puts bits of a field on the packet's stack. Tables share the stack; it is
+        /// empty when a packet arrives.
         Push: "push", "push:FIELD[a..b]", "add-flow \"ip,actions=push:ip_src[],pop:reg0[],resubmit(,1)\"";
         /// Takes the value that was pushed last from the packet's stack, and writes it into bits of a field.
         Pop: "pop", "pop:FIELD[a..b]", "add-flow \"ip,actions=push:ip_src[],pop:reg0[],resubmit(,1)\"";
@@ -149,14 +149,14 @@ vocabulary! {
         SetMplsTc: "set_mpls_tc", "set_mpls_tc:CLASS", "add-flow \"mpls,actions=set_mpls_tc:5,output:2\"";
         /// Sets the TTL of the outermost MPLS entry, 0 to 255 hops.
         SetMplsTtl: "set_mpls_ttl", "set_mpls_ttl:TTL", "add-flow \"mpls,actions=set_mpls_ttl:64,output:2\"";
-        /// Lowers the TTL of the outermost MPLS entry by one. A packet whose TTL is 0 or 1 is dropped
-        /// (`invalid_ttl`).
+        /// Lowers the TTL of the outermost MPLS entry by one. A packet whose TTL is 0
+        /// or 1 is dropped (`invalid_ttl`).
         DecMplsTtl: "dec_mpls_ttl", "dec_mpls_ttl", "add-flow \"mpls,actions=dec_mpls_ttl,output:2\"";
         /// Puts an MPLS entry in front of the network header. ETHERTYPE, 0x8847 (unicast) or 0x8848
         /// (multicast), becomes the frame's EtherType.
         PushMpls: "push_mpls", "push_mpls:ETHERTYPE", "add-flow \"ip,actions=push_mpls:0x8847,set_mpls_label:100,output:2\"";
-        /// Removes the outermost MPLS entry. ETHERTYPE becomes the frame's EtherType: of what stands behind the
-        /// entry.
+        /// Removes the outermost MPLS entry. ETHERTYPE becomes the frame's EtherType: of
+        /// what stands behind the entry.
         PopMpls: "pop_mpls", "pop_mpls:ETHERTYPE", "add-flow \"mpls,mpls_bos=1,actions=pop_mpls:0x0800,output:2\"";
         /// Looks the packet up in a table, carries out the rule found there, and goes on behind this action.
         /// Without TABLE, the table of this rule is meant; PORT is the ingress port that the lookup sees. A
@@ -164,8 +164,8 @@ vocabulary! {
         Resubmit: "resubmit", "resubmit(PORT,TABLE), resubmit(,TABLE), resubmit:PORT", "add-flow \"ip,actions=resubmit(,1),output:2\"";
         /// Carries out actions on a copy of the packet. Changes of the copy do not reach the actions behind.
         Clone: "clone", "clone(ACTION,...)", "add-flow \"ip,actions=clone(mod_nw_dst:10.0.0.9,output:3),output:2\"";
-        /// Sets a bit to 1 if the packet is longer than BYTES, else to 0. The Ethernet header counts, VLAN tags
-        /// do not.
+        /// Sets a bit to 1 if the packet is longer than BYTES, else to 0. The Ethernet header
+        /// counts, VLAN tags do not.
         CheckPktLarger: "check_pkt_larger", "check_pkt_larger(BYTES)->FIELD[a]",
             "add-flow \"ip,actions=check_pkt_larger(1514)->reg0[0],resubmit(,1)\"";
         /// Writes the key that the next tunnel port is to send, 0 to 0xffffffff: `tun_id`. A larger number
@@ -185,25 +185,25 @@ vocabulary! {
         DeleteField: "delete_field", "delete_field:tun_metadataN", "add-flow \"in_port=1,actions=delete_field:tun_metadata0,output:2\"";
         /// Forgets what is known of the packet's connection.
         CtClear: "ct_clear", "ct_clear", "add-flow \"ip,actions=ct_clear,resubmit(,1)\"";
-        /// Makes a rule of the packet, and adds it to table N (1 if there is no `table`), or refreshes it if it
-        /// is there. The next packet sees the rule. Each `FIELD[a..b]=FIELD[a..b]` copies bits of the packet
-        /// into the rule's match, `FIELD[a..b]` alone copies a field to itself, and `FIELD=VALUE` matches a
-        /// value. `load:VALUE->FIELD[a..b]`, `load:FIELD[a..b]->FIELD[a..b]` and `output:FIELD[a..b]` are the
-        /// rule's actions. `priority`, `idle_timeout`, `hard_timeout`, `cookie` and `send_flow_rem` are those
-        /// of the rule; `fin_idle_timeout` and `fin_hard_timeout` give it a `fin_timeout`. With `limit=N`, the
-        /// table gets no more than N rules with the cookie, and the bit `result_dst` says whether the rule is
-        /// there. With `delete_learned`, the rules with the cookie are deleted with the last rule that learns
-        /// so.
+        /// Makes a rule of the packet, and adds it to table N (1 if there is no `table`), or refreshes it if
+        /// it is there. The next packet sees the rule. Each `FIELD[a..b]=FIELD[a..b]` copies bits of the
+        /// packet into the rule's match, `FIELD[a..b]` alone copies a field to itself, and `FIELD=VALUE`
+        /// matches a value. `load:VALUE->FIELD[a..b]`, `load:FIELD[a..b]->FIELD[a..b]` and
+        /// `output:FIELD[a..b]` are the rule's actions. `priority`, `idle_timeout`, `hard_timeout`, `cookie`
+        /// and `send_flow_rem` are those of the rule; `fin_idle_timeout` and `fin_hard_timeout` give it a
+        /// `fin_timeout`. With `limit=N`, the table gets no more than N rules with the cookie, and the bit
+        /// `result_dst` says whether the rule is there. With `delete_learned`, the rules with the cookie are
+        /// deleted with the last rule that learns so.
         Learn: "learn", "learn(table=N,FIELD[]=FIELD[],load:VALUE->FIELD[],output:FIELD[])",
             "add-flow \"actions=learn(table=1,hard_timeout=300,NXM_OF_VLAN_TCI[0..11],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],output:in_port),resubmit(,1)\"";
         /// Shortens the timeouts of the rule when a TCP segment with FIN or RST comes. A timeout that is left
         /// out stays, and so does a shorter one.
         FinTimeout: "fin_timeout", "fin_timeout(idle_timeout=SECONDS,hard_timeout=SECONDS)",
             "add-flow \"tcp,idle_timeout=300,actions=fin_timeout(idle_timeout=5),output:2\"";
-        /// Writes the number of one of N_LINKS links, from 0 on, into a field. A hash of the fields (`eth_src`,
-        /// `symmetric_l4`, `symmetric_l3l4`, `symmetric_l3l4+udp`, `symmetric_l3`, `nw_src`, `nw_dst`) chooses;
-        /// the algorithm is `modulo_n`, `hash_threshold`, `hrw` or `iter_hash`. Groups of the type `select` do
-        /// more.
+        /// Writes the number of one of N_LINKS links, from 0 on, into a field. A hash of the fields
+        /// (`eth_src`, `symmetric_l4`, `symmetric_l3l4`, `symmetric_l3l4+udp`, `symmetric_l3`, `nw_src`,
+        /// `nw_dst`) chooses; the algorithm is `modulo_n`, `hash_threshold`, `hrw` or `iter_hash`. Groups of
+        /// the type `select` do more.
         Multipath: "multipath", "multipath(FIELDS,BASIS,ALGORITHM,N_LINKS,ARG,FIELD[a..b])",
             "add-flow \"ip,actions=multipath(symmetric_l4,0,hrw,4,0,reg0[0..1]),resubmit(,1)\"";
         /// Outputs to one of several ports that are up: the first one (`active_backup`), or one that a hash of
@@ -217,8 +217,8 @@ vocabulary! {
         /// collectors: the rule counts its packets, and nothing else happens.
         Sample: "sample", "sample(probability=N,collector_set_id=N,obs_domain_id=N,...)",
             "add-flow \"ip,actions=sample(probability=100,collector_set_id=1),output:2\"";
-        /// Ends the pipeline for the packet: the actions behind, and those behind the resubmits that led here,
-        /// are skipped.
+        /// Ends the pipeline for the packet: the actions behind, and those behind the resubmits
+        /// that led here, are skipped.
         Exit: "exit", "exit", "add-flow \"arp,actions=output:2,exit\"";
         /// Holds bytes for whoever reads the rule. The packet stays as it is.
         Note: "note", "note:HEX.HEX...", "add-flow \"arp,actions=note:01.02.03,output:2\"";
@@ -237,8 +237,8 @@ vocabulary! {
         /// Writes bits of the field `metadata`.
         WriteMetadata: "write_metadata", "write_metadata:VALUE[/MASK]",
             "-O OpenFlow13 add-flow \"ip,actions=write_metadata:0x5/0xff,goto_table:1\"";
-        /// Goes on in a later table, and does not come back. The table's number must be higher than that of the
-        /// rule.
+        /// Goes on in a later table, and does not come back. The table's number must be higher
+        /// than that of the rule.
         GotoTable: "goto_table", "goto_table:TABLE", "-O OpenFlow13 add-flow \"ip,actions=goto_table:1\"";
         /// Drops the packet. The word stands alone. A rule that forwards nothing drops, too.
         Drop: "drop", "drop", "add-flow \"ip,nw_src=10.0.0.9,actions=drop\"";

@@ -25,8 +25,8 @@ pub const TUN_FLAGS: [&str; 1] = ["oam"];
 pub(super) enum Word {
     /// The name or alias of a field, which takes a value: `nw_src`.
     Field(FieldId),
-    /// A protocol word, which stands alone: `tcp` matches an EtherType and, unless it is `None`, an IP
-    /// protocol.
+    /// A protocol word, which stands alone: `tcp` matches an EtherType and, unless it
+    /// is `None`, an IP protocol.
     Protocol { dl_type: u16, nw_proto: Option<u8> },
     /// `eth`, which stands alone and matches every packet.
     Ethernet,
@@ -34,8 +34,8 @@ pub(super) enum Word {
     Attribute(Attribute),
     /// A flag of the rule, which stands alone: `check_overlap`.
     Flag(Flag),
-    /// A word of dumps that has no meaning in a request: `n_packets`. The parser skips it, so that dumps can be
-    /// read back.
+    /// A word of dumps that has no meaning in a request: `n_packets`. The parser skips it, so that
+    /// dumps can be read back.
     Ignored,
 }
 
@@ -57,8 +57,8 @@ vocabulary! {
         IdleTimeout: "idle_timeout", "idle_timeout=SECONDS", "add-flow \"idle_timeout=60,tcp,tcp_dst=80,actions=output:2\"";
         /// The rule is removed this many seconds after it was added, 1 to 65535; 0 means never.
         HardTimeout: "hard_timeout", "hard_timeout=SECONDS", "add-flow \"hard_timeout=300,ip,nw_src=10.0.0.9,actions=drop\"";
-        /// A number of 16 bits that the rule carries: how important it is if a full table has to remove rules
-        /// (OpenFlow 1.4).
+        /// A number of 16 bits that the rule carries: how important it is if a full table has
+        /// to remove rules (OpenFlow 1.4).
         Importance: "importance", "importance=N", "-O OpenFlow14 add-flow \"importance=5,arp,actions=NORMAL\"";
         /// Selects rules with an `output` to this port, for lists and deletions.
         OutPort: "out_port", "out_port=PORT", "dump-flows \"out_port=2\"";
@@ -122,8 +122,8 @@ const WORDS: &[(&str, Word)] = &[
     ("allow_hidden_fields", Word::Ignored),
 ];
 
-/// The fields of Open vSwitch that this switch does not have. Their error says so, instead of guessing a
-/// misspelling.
+/// The fields of Open vSwitch that this switch does not have. Their error says so,
+/// instead of guessing a misspelling.
 const FOREIGN_FIELDS: &[&str] = &[
     "dp_hash",
     "recirc_id",

@@ -78,15 +78,15 @@ pub enum Transport {
     Sctp,
 }
 
-/// What a controller is told of a packet beside the packet itself (OpenFlow `OFPT_PACKET_IN`), and which
-/// controllers.
+/// What a controller is told of a packet beside the packet itself
+/// (OpenFlow `OFPT_PACKET_IN`), and which controllers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerMeta {
     /// The bridge whose controllers get the packet.
     pub bridge: BridgeId,
-    /// How many bytes of the packet the action asks for; 65535 asks for the whole packet. Controllers get whole
-    /// packets whatever the number is, as those of Open vSwitch do, because the switch has no buffers for the
-    /// rest.
+    /// How many bytes of the packet the action asks for; 65535 asks for the whole packet. Controllers
+    /// get whole packets whatever the number is, as those of Open vSwitch do, because the switch has
+    /// no buffers for the rest.
     pub max_len: u16,
     /// Why the packet goes to a controller.
     pub reason: PacketInReason,
@@ -162,8 +162,8 @@ pub enum DpAction {
     OutputQueued {
         /// The port that sends the frame.
         port: PortNo,
-        /// The priority by which the queueing discipline of the port's device chooses the queue (`SO_PRIORITY`,
-        /// socket(7)).
+        /// The priority by which the queueing discipline of the port's device
+        /// chooses the queue (`SO_PRIORITY`, socket(7)).
         priority: u32,
     },
     /// Sends the frame, as it is at this step, from a tunnel port.
@@ -205,8 +205,8 @@ pub enum DpAction {
     PushVlan {
         /// The tag's protocol identifier: 0x8100 (802.1Q) or 0x88a8 (802.1ad).
         tpid: u16,
-        /// The tag control information: priority in the upper 3 bits, VLAN id in the lower 12, zero between
-        /// them.
+        /// The tag control information: priority in the upper 3 bits, VLAN id in the
+        /// lower 12, zero between them.
         tci: u16,
     },
     /// Removes the outermost VLAN tag.
@@ -308,8 +308,8 @@ pub enum DpAction {
         /// The steps for a frame of `len` bytes or fewer.
         fits: Vec<DpAction>,
     },
-    /// Carries out the steps on a copy of the frame. The steps behind this one see the frame without their
-    /// changes.
+    /// Carries out the steps on a copy of the frame. The steps behind this one see
+    /// the frame without their changes.
     Clone(Vec<DpAction>),
     /// Looks the frame's connection up, and tells the pass that a later step of the list begins.
     Ct(Box<CtAction>),

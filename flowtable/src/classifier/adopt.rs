@@ -52,8 +52,7 @@ impl<T> Classifier<T> {
     }
 
     fn begin_adoption(&mut self, plan: &mut Plan) -> bool {
-        // Announced rules need the plan that was made for them, even if another plan was adopted
-        // meanwhile.
+        // Announced rules need the plan that was made for them, even if another plan was adopted meanwhile.
         let is_needed = plan.is_for_expected && !self.expected.is_empty();
         if self.progress.is_moving() && !is_needed {
             return false;

@@ -76,8 +76,7 @@ impl Progress {
         Self { planned, rows, adopting: Some(number), coming, ..Self::default() }
     }
 
-    /// Ends the adoption: every mask has its new home. The sweep over the first `slots` slots
-    /// begins.
+    /// Ends the adoption: every mask has its new home. The sweep over the first `slots` slots begins.
     pub(super) fn end_adoption(&mut self, slots: u32) {
         self.adopting = None;
         self.sweep = (0, slots);
@@ -298,8 +297,7 @@ impl<T> Classifier<T> {
         Some(mask)
     }
 
-    /// Sorts the subtables that have rules by their bounds, highest first, as the search wants
-    /// them.
+    /// Sorts the subtables that have rules by their bounds, highest first, as the search wants them.
     fn sort(&mut self) {
         let subtables =
             self.subtables.iter().enumerate().filter(|(_, subtable)| subtable.len() > 0);
@@ -325,8 +323,8 @@ impl<T> Classifier<T> {
         }
     }
 
-    /// Goes on with the sweep: looks at `looks` slots at most, and stops earlier when it has moved
-    /// `moves` rules.
+    /// Goes on with the sweep: looks at `looks` slots at most, and stops earlier when
+    /// it has moved `moves` rules.
     fn sweep(&mut self, looks: u32, moves: u32) {
         let (first, left) = self.progress.sweep;
         if left == 0 || self.progress.adopting.is_some() {

@@ -6,8 +6,7 @@
 use super::rows::Block;
 use hashbrown::HashTable;
 
-/// Number of buckets in a part, at most, when the subtable has the number of rules that it was made
-/// for.
+/// Number of buckets in a part, at most, when the subtable has the number of rules that it was made for.
 const PART: usize = 1024;
 /// Number of parts, at most.
 const MAX_PARTS: usize = 256;

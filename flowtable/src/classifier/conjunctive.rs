@@ -1,16 +1,16 @@
-//! Looks a packet up among rules of which some are alternatives of conjunctions (ovs-fields(7), "Conjunctive
-//! Match Fields").
+//! Looks a packet up among rules of which some are alternatives of
+//! conjunctions (ovs-fields(7), "Conjunctive Match Fields").
 //!
-//! A conjunction has two or more clauses, and each clause has rules as its alternatives. If each clause has an
-//! alternative that matches a packet, the packet is looked up a second time, with the conjunction's number in
-//! the field `conj_id`. So 1,000 sources and 1,000 destinations take 2,000 rules and one for `conj_id`, not a
-//! million.
+//! A conjunction has two or more clauses, and each clause has rules as its alternatives. If each clause
+//! has an alternative that matches a packet, the packet is looked up a second time, with the
+//! conjunction's number in the field `conj_id`. So 1,000 sources and 1,000 destinations take 2,000 rules
+//! and one for `conj_id`, not a million.
 //!
-//! An alternative never wins a look-up itself. The search collects the alternatives that match, and goes on
-//! until an ordinary rule beats all rules that are left. Conjunctions of a higher priority than that rule come
-//! first, the highest priority first. Of several with one priority, the one comes first whose clauses are
-//! complete with the alternatives that were inserted first. An ordinary rule beats a conjunction of its own
-//! priority.
+//! An alternative never wins a look-up itself. The search collects the alternatives that match, and goes
+//! on until an ordinary rule beats all rules that are left. Conjunctions of a higher priority than that
+//! rule come first, the highest priority first. Of several with one priority, the one comes first whose
+//! clauses are complete with the alternatives that were inserted first. An ordinary rule beats a
+//! conjunction of its own priority.
 //!
 //! The classifier does not look into values: the caller says which clauses a value names. `conj_id` is the only
 //! field that the classifier knows.
@@ -26,9 +26,9 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 impl<T> Classifier<T> {
-    /// As [`lookup`](Self::lookup), if some values are alternatives of conjunctions. `clauses_of` has the
-    /// clauses that a value names, none for an ordinary rule. Adds the number of clauses that were looked at to
-    /// `work`.
+    /// As [`lookup`](Self::lookup), if some values are alternatives of conjunctions. `clauses_of` has
+    /// the clauses that a value names, none for an ordinary rule. Adds the number of clauses that
+    /// were looked at to `work`.
     pub fn lookup_conjunctive<'t, C: Iterator<Item = Clause>>(
         &'t self,
         key: &PipelineKey,

@@ -1,9 +1,7 @@
-//! Keys and masks as the rules of one subtable see them. Only the 32-bit halves of words that some
-//! rule looks at are there. They lie side by side in lines of eight lanes, which a few vector
-//! instructions compare.
+//! Keys and masks as the rules of one subtable see them. Only the 32-bit halves of words that some rule looks
+//! at are there. They lie side by side in lines of eight lanes, which a few vector instructions compare.
 //!
-//! A lane holds its number in host byte order, so that the leading bits of a prefix are the high
-//! bits.
+//! A lane holds its number in host byte order, so that the leading bits of a prefix are the high bits.
 
 use arrayvec::ArrayVec;
 use flow::bit_set::{BitSet, blocks};
@@ -15,8 +13,8 @@ use zerocopy::FromZeros;
 pub(super) const HALVES: usize = 2 * PIPELINE_WORDS;
 /// Number of lanes in a line.
 pub(super) const LANES: usize = 8;
-/// Number of lanes at the beginning of a row that do not hold halves of the key, but the row's
-/// [`Header`](super::rows::Header).
+/// Number of lanes at the beginning of a row that do not hold halves of the
+/// key, but the row's [`Header`](super::rows::Header).
 pub(super) const HEADER: usize = 2;
 /// Number of lines that hold the header and every half of a key.
 pub(super) const MAX_WIDTH: usize = (HEADER + HALVES).div_ceil(LANES);

@@ -1,5 +1,4 @@
-//! Answers the questions of a classifier by looking at every rule. It is the oracle of the
-//! classifier's tests.
+//! Answers the questions of a classifier by looking at every rule. It is the oracle of the classifier's tests.
 
 use super::rule::{Entry, Rank, RuleId, Rules, Version};
 use flow::{Match, PipelineKey, PipelineMask};
@@ -46,8 +45,7 @@ impl<T> LinearClassifier<T> {
         count
     }
 
-    /// See [`Classifier::lookup`](super::Classifier::lookup). The mask gets all bits that any rule
-    /// looks at.
+    /// See [`Classifier::lookup`](super::Classifier::lookup). The mask gets all bits that any rule looks at.
     pub fn lookup(
         &self,
         key: &PipelineKey,

@@ -19,8 +19,8 @@ pub(super) struct KnownMask {
     pub(super) home: Home,
     /// Number of rules with this mask that are in other subtables than the home.
     pub(super) away: u32,
-    /// The subtable that has the rules which are away. `None` if there are none, or if several subtables have
-    /// them.
+    /// The subtable that has the rules which are away. `None` if there are none, or
+    /// if several subtables have them.
     former: Option<Home>,
     /// Slots of some rules with this mask; [`NONE`] where there is no rule.
     sample: [u32; Self::SAMPLE],
@@ -48,8 +48,8 @@ impl KnownMask {
         }
     }
 
-    /// Gives the mask another home, where it has `rules_there` rules already. Its other rules are away from
-    /// then on.
+    /// Gives the mask another home, where it has `rules_there` rules already. Its other rules
+    /// are away from then on.
     fn move_home(&mut self, home: Home, rules_there: u32) {
         self.former = (self.away == 0).then_some(self.home);
         self.home = home;

@@ -5,17 +5,15 @@
 //! have this priority (OpenFlow leaves the result undefined), the rule that was inserted first
 //! wins, so that answers are repeatable.
 //!
-//! The classifier knows masked words, not fields: it does not depend on the meaning of a bit. It
-//! has no locks and no clock. One lock around all tables is held shared for lookups and exclusively
-//! for changes.
+//! The classifier knows masked words, not fields: it does not depend on the meaning of a bit. It has no locks
+//! and no clock. One lock around all tables is held shared for lookups and exclusively for changes.
 //!
 //! # Versions
 //!
-//! A lookup at a version sees the rules that were added at this version or an earlier one, and that
-//! were not removed at this version or an earlier one. A writer prepares a change of any size under
-//! the next version, which nobody uses yet. It publishes the whole change by telling the readers
-//! that number. Removed rules stay in place for readers of older versions until
-//! [`Classifier::purge`].
+//! A lookup at a version sees the rules that were added at this version or an earlier one, and that were not
+//! removed at this version or an earlier one. A writer prepares a change of any size under the next version,
+//! which nobody uses yet. It publishes the whole change by telling the readers that number. Removed rules stay
+//! in place for readers of older versions until [`Classifier::purge`].
 //!
 //! # Masks
 //!
@@ -25,10 +23,9 @@
 //!
 //! # Basic design
 //!
-//! Tuple space search (Srinivasan, Suri and Varghese 1999): the rules of one mask form a hash table
-//! of masked keys, and a lookup probes one table for each mask. Rule sets in use have hundreds of
-//! masks, which would be hundreds of probes. The following sections tell how the classifier avoids
-//! them.
+//! Tuple space search (Srinivasan, Suri and Varghese 1999): the rules of one mask form a hash table of masked
+//! keys, and a lookup probes one table for each mask. Rule sets in use have hundreds of masks, which would be
+//! hundreds of probes. The following sections tell how the classifier avoids them.
 //!
 //! # Several masks in one subtable
 //!
@@ -50,9 +47,8 @@
 //!
 //! # Stopping early
 //!
-//! Subtables are searched in the order of their highest priorities. The search ends when the best
-//! rule found so far beats every rule of the next subtable. The search of a bucket ends in the same
-//! way.
+//! Subtables are searched in the order of their highest priorities. The search ends when the best rule found so
+//! far beats every rule of the next subtable. The search of a bucket ends in the same way.
 //!
 //! # Narrow masks
 //!
@@ -113,8 +109,7 @@ use rule::Rules;
 use search::Search;
 use subtable::Subtable;
 
-/// The rules of one flow table. `T` is the value that the owner keeps with each rule. See the
-/// [module](self).
+/// The rules of one flow table. `T` is the value that the owner keeps with each rule. See the [module](self).
 #[derive(Debug)]
 pub struct Classifier<T> {
     rules: Rules<Filed<T>>,
@@ -136,9 +131,8 @@ pub struct Classifier<T> {
     seed: u64,
 }
 
-/// Memory that rules have left behind. Giving megabytes back to the system takes milliseconds. A
-/// caller that has a lock on the classifier should therefore release the lock before it drops this
-/// value.
+/// Memory that rules have left behind. Giving megabytes back to the system takes milliseconds. A caller that
+/// has a lock on the classifier should therefore release the lock before it drops this value.
 #[derive(Debug, Default)]
 pub struct Retired {
     subtables: Vec<Subtable>,
@@ -242,8 +236,7 @@ impl<T> Classifier<T> {
         id
     }
 
-    /// Hides a rule from the lookups at `version` and later. The rule keeps its place until it is
-    /// purged.
+    /// Hides a rule from the lookups at `version` and later. The rule keeps its place until it is purged.
     ///
     /// Returns `false` if the rule does not exist or was removed before.
     pub fn remove(&mut self, id: RuleId, version: Version) -> bool {
@@ -262,10 +255,9 @@ impl<T> Classifier<T> {
         self.rules.restore(id);
     }
 
-    /// Frees at most `budget` rules that no lookup at `oldest` or later can see, those that were
-    /// removed first. Gives their values to `freed` and returns their number. A rule of a large bucket
-    /// counts as several, because the rows behind it move up. The rest of the budget goes to
-    /// [`settle`](Self::settle).
+    /// Frees at most `budget` rules that no lookup at `oldest` or later can see, those that were removed first.
+    /// Gives their values to `freed` and returns their number. A rule of a large bucket counts as several,
+    /// because the rows behind it move up. The rest of the budget goes to [`settle`](Self::settle).
     pub fn purge(&mut self, oldest: Version, budget: usize, freed: &mut impl Extend<T>) -> usize {
         let (mut count, mut spent) = (0, 0);
         while spent < budget
@@ -403,9 +395,9 @@ impl<T> Classifier<T> {
         subtable.key(rule.value.hash, slot, rule.rank(), |slot| self.rules.rank_of(slot))
     }
 
-    /// The words of a rule's match in which its mask has bits, in the order of the key, whether the rule is
-    /// visible or not, until the rule is purged. Costs a fraction of what the whole match of an
-    /// [`entry`](Self::entry) does.
+    /// The words of a rule's match in which its mask has bits, in the order of the key, whether
+    /// the rule is visible or not, until the rule is purged. Costs a fraction of what the whole
+    /// match of an [`entry`](Self::entry) does.
     pub fn masked_words(&self, id: RuleId) -> Option<impl Iterator<Item = MaskedWord>> {
         let rule = self.rules.get(id)?;
         let subtable = &self.subtables[usize::from(rule.value.subtable)];

@@ -315,8 +315,8 @@ struct Choice {
 }
 
 impl Choice {
-    /// The index of the hash mask for a mask of the class `place`, whose rules are under the hash mask `home`
-    /// now.
+    /// The index of the hash mask for a mask of the class `place`, whose rules are under
+    /// the hash mask `home` now.
     fn subtable_of(&self, place: usize, mask: &[u64], home: Option<&[u64]>) -> usize {
         if let Some(stays) = home.and_then(|home| self.stays(place, home)) {
             return stays;
@@ -330,8 +330,8 @@ impl Choice {
         fitting.max_by_key(|&g| ones(&self.hash_masks[g])).expect("no bits fit every mask")
     }
 
-    /// The index of the hash mask `home`; `None` if it was not chosen, or if the class `place` has a much
-    /// better one.
+    /// The index of the hash mask `home`; `None` if it was not chosen, or if the class `place`
+    /// has a much better one.
     fn stays(&self, place: usize, home: &[u64]) -> Option<usize> {
         let at = self.hash_masks.iter().position(|hash_mask| hash_mask == home)?;
         let rows = self.rows_of.get(place)?;
@@ -358,8 +358,7 @@ impl Planner {
         Self { words, masks, rules, queries, total }
     }
 
-    /// The parts of masks that most rules have in common when one or two halves are left out of
-    /// each mask.
+    /// The parts of masks that most rules have in common when one or two halves are left out of each mask.
     fn hubs(&self) -> Vec<Bits> {
         let mut weights = vec![0.0; self.masks.len()];
         for rule in &self.rules {
@@ -531,8 +530,7 @@ impl Meter {
         cell
     }
 
-    /// For each mask that contains `hash_mask`, the number of rows that its rules add to a lookup
-    /// on average.
+    /// For each mask that contains `hash_mask`, the number of rows that its rules add to a lookup on average.
     fn measure(&mut self, planner: &Planner, hash_mask: &[u64]) -> Vec<(usize, f64)> {
         self.round += 1;
         // Most hash masks have bits in few words.

@@ -1,5 +1,4 @@
-//! Remembers which values the rules of a subtable have in each lane, and in the leading bytes of
-//! each lane.
+//! Remembers which values the rules of a subtable have in each lane, and in the leading bytes of each lane.
 //!
 //! When a key has no bucket in a subtable, all bits of the hash mask explain why. Fewer bits do if,
 //! for example, no rule has the key's source address, or not even the first byte of it. A counting
@@ -125,9 +124,8 @@ impl Presence {
         self.cells[at] >> shift & FULL != 0
     }
 
-    /// A lane, and bits of it in which no bucket agrees with the key. Of the lanes that qualify
-    /// this is the one that adds the fewest bits to `mask`. `None` if the filter knows of no such
-    /// lane.
+    /// A lane, and bits of it in which no bucket agrees with the key. Of the lanes that qualify this is the one
+    /// that adds the fewest bits to `mask`. `None` if the filter knows of no such lane.
     #[inline]
     pub(super) fn explain(&self, key: &[Line], mask: &[Line]) -> Option<(usize, u32)> {
         let mut best: Option<(u32, usize, u32)> = None;

@@ -38,8 +38,7 @@ pub(super) struct Block {
     len: u32,
 }
 
-/// Memory for the rows of one subtable. It is allocated in pieces, so that it grows without moving
-/// rows.
+/// Memory for the rows of one subtable. It is allocated in pieces, so that it grows without moving rows.
 #[derive(Debug)]
 pub(super) struct Rows {
     /// Each piece has [`PIECE`] rows, or one block that is larger than that.

@@ -5,8 +5,7 @@ use super::queue::Queue;
 use crate::effort;
 use flow::Match;
 
-/// Number of a state of the tables. Each rule has the version that added it and the version that
-/// removed it.
+/// Number of a state of the tables. Each rule has the version that added it and the version that removed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub u64);
 
@@ -47,8 +46,7 @@ pub struct Entry<'a, T> {
 pub(super) struct Rank(u64);
 
 impl Rank {
-    /// Bits of the insertion counter. At a million insertions a second 48 bits last for eight
-    /// years.
+    /// Bits of the insertion counter. At a million insertions a second 48 bits last for eight years.
     const SEQUENCE_BITS: u32 = 48;
 
     fn new(priority: u16, sequence: u64) -> Self {
@@ -206,8 +204,7 @@ impl<V> Rules<V> {
         true
     }
 
-    /// Removes a rule that no published version has shown or will show. It is the next rule to be
-    /// freed.
+    /// Removes a rule that no published version has shown or will show. It is the next rule to be freed.
     pub(super) fn discard(&mut self, id: RuleId) {
         if self.get(id).is_none_or(|rule| rule.removed != Version::NEVER) {
             return;

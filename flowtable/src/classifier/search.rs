@@ -56,8 +56,8 @@ pub(super) struct Packed<'a, const W: usize> {
 }
 
 impl<'a, T> Search<'a, '_, T> {
-    /// Runs the search among the rules whose values may win, and adds the bits that explain the answer to
-    /// `mask`.
+    /// Runs the search among the rules whose values may win, and adds the bits that
+    /// explain the answer to `mask`.
     ///
     /// `W` is at least the width in lines of every subtable. `W` is 1 only if every subtable has
     /// the width 1.
@@ -267,8 +267,8 @@ impl<'a, const W: usize> Packed<'a, W> {
         }
     }
 
-    /// Adds bits of the key that explain why this is its bucket, and why no row of the bucket in front of
-    /// `end` matches.
+    /// Adds bits of the key that explain why this is its bucket, and why no row of the bucket
+    /// in front of `end` matches.
     #[inline(always)]
     fn explain_rows(&mut self, subtable: &Subtable, block: Block, end: Option<End<'a>>) {
         self.add(subtable.hash_lines());
@@ -284,8 +284,7 @@ impl<'a, const W: usize> Packed<'a, W> {
         }
     }
 
-    /// Adds bits of the key that explain why a row does not match, unless the mask has such bits
-    /// already.
+    /// Adds bits of the key that explain why a row does not match, unless the mask has such bits already.
     #[inline(always)]
     fn explain_row(&mut self, row: &[Line], mask: &[Line]) {
         let mut explained = [0; LANES];

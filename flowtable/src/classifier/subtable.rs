@@ -205,8 +205,7 @@ impl Subtable {
         self.masks[usize::from(local)].rules
     }
 
-    /// Adds a rule. Returns the rule's hash and the number of rows in its bucket, the new row
-    /// included.
+    /// Adds a rule. Returns the rule's hash and the number of rows in its bucket, the new row included.
     pub(super) fn insert(
         &mut self,
         key: &PipelineKey,
@@ -332,8 +331,7 @@ impl Subtable {
         Some(self.layout.masked_words(row, self.mask(header.mask, self.width())))
     }
 
-    /// The rules with this priority whose match is exactly `key` under the mask with the local
-    /// number `local`.
+    /// The rules with this priority whose match is exactly `key` under the mask with the local number `local`.
     pub(super) fn find(
         &self,
         key: &PipelineKey,
@@ -406,8 +404,7 @@ fn has_value(lines: &[Line], row: &[Line], hash_lines: &[Line]) -> bool {
 
 /// The rows of a bucket that have this priority.
 pub(super) fn of_priority(lines: &[Line], width: usize, priority: u16) -> &[Line] {
-    // Rows are sorted: `is_above` holds for the rows before the returned place and for none behind
-    // it.
+    // Rows are sorted: `is_above` holds for the rows before the returned place and for none behind it.
     let end_of = |is_above: &dyn Fn(u16) -> bool| {
         let (mut low, mut high) = (0, lines.len() / width);
         while low < high {

@@ -46,8 +46,7 @@ impl Survey {
     /// Chooses the rules whose keys are to be looked at: a random sample of all rules, and some
     /// rules of each mask that is planned for on its own.
     ///
-    /// To be called between [`Classifier::count_masks`] and [`Classifier::look_at_rules`]. Needs no
-    /// lock.
+    /// To be called between [`Classifier::count_masks`] and [`Classifier::look_at_rules`]. Needs no lock.
     pub fn choose_rules(&mut self) {
         if !self.is_complete {
             let mut common: Vec<&Census> = self.census.iter().collect();
@@ -132,8 +131,7 @@ impl<T> Classifier<T> {
         survey.next_mask > before
     }
 
-    /// Takes the keys of `budget` further rules of those that were chosen. Returns whether rules
-    /// are left.
+    /// Takes the keys of `budget` further rules of those that were chosen. Returns whether rules are left.
     pub fn look_at_rules(&self, survey: &mut Survey, budget: usize) -> bool {
         let left = survey.slots.len().saturating_sub(budget);
         for slot in survey.slots.drain(left..) {

@@ -18,9 +18,9 @@ const RATE: u64 = 75_000;
 const RESERVE: u64 = RATE / 4;
 /// A budget that was not used for this long is full, in milliseconds.
 const FULL_AFTER: u64 = 100;
-/// Protection ends after a period of this length, in milliseconds, with more than [`MUCH`] new connections for
-/// each frame of a known one. It begins after a millisecond with more frames of known connections than new
-/// ones.
+/// Protection ends after a period of this length, in milliseconds, with more than [`MUCH`] new
+/// connections for each frame of a known one. It begins after a millisecond with more frames of
+/// known connections than new ones.
 const WHILE: u64 = 100;
 /// New connections for each frame of a known one, in a period of [`WHILE`], with more of which protection ends.
 const MUCH: u64 = 4;
@@ -112,9 +112,9 @@ impl CtBudget {
         self.known.set(self.known.get() + frames);
     }
 
-    /// Whether a connection may begin with a frame of a port, at the time `now` in milliseconds. `is_trusted`
-    /// says whether its source address has an answered connection, and is called only if the answer depends on
-    /// it.
+    /// Whether a connection may begin with a frame of a port, at the time `now` in milliseconds.
+    /// `is_trusted` says whether its source address has an answered connection, and is called only if
+    /// the answer depends on it.
     pub(super) fn admit(&self, now: u64, port: PortNo, is_trusted: impl FnOnce() -> bool) -> bool {
         let state = &mut *self.state.borrow_mut();
         state.count(now, self.known.get());

@@ -133,8 +133,8 @@ pub struct ConnectionInfo {
     pub label: u128,
     /// How long the connection will be kept if no packet comes.
     pub left: Duration,
-    /// The states of the two ends of TCP, the one that sent the first segment first; `None` for other
-    /// protocols.
+    /// The states of the two ends of TCP, the one that sent the first segment
+    /// first; `None` for other protocols.
     pub tcp: Option<(TcpState, TcpState)>,
     /// The helper that reads what the connection tells of other connections; `None` without one.
     pub alg: Option<CtAlg>,

@@ -4,10 +4,10 @@
 //! is bounded: an event that finds no room is counted as lost, and nobody waits for the reader. An event is put
 //! while the shard of its connection is locked, so the events of one tuple are in their order.
 //!
-//! While nobody watches, a connection that is made or removed costs one look at a flag. Packets are counted
-//! only of connections that are made while somebody watches: their entries have a place for the counts, and
-//! other entries have none. A worker that remembers a counted connection moves it on under the lock of its
-//! shard (`known`).
+//! While nobody watches, a connection that is made or removed costs one look at a flag. Packets are
+//! counted only of connections that are made while somebody watches: their entries have a place for the
+//! counts, and other entries have none. A worker that remembers a counted connection moves it on under the
+//! lock of its shard (`known`).
 
 use super::Connections;
 use super::connection::ConnectionInfo;

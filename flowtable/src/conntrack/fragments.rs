@@ -250,8 +250,8 @@ impl Fragments {
         Some(datagram)
     }
 
-    /// What would become of a frame, without any change. A fragment is taken for one of which others are
-    /// missing.
+    /// What would become of a frame, without any change. A fragment is taken for one
+    /// of which others are missing.
     pub(super) fn look_at(&self, frame: &Frame<'_>, port: PortNo, zone: u16) -> Kept {
         match fragment::read(frame, port, zone, &self.rules) {
             Some(_) => Kept::Waits,

@@ -246,8 +246,8 @@ impl Connections {
     }
 }
 
-/// The place of an address in the payload and what it becomes, if the end that has the address `own` is known
-/// as `known`.
+/// The place of an address in the payload and what it becomes, if the end that has the address
+/// `own` is known as `known`.
 fn rewritten(address: &ToldAddress, own: IpAddr, known: IpAddr) -> Option<(Range<usize>, Vec<u8>)> {
     (own != known && address.form != ToldForm::PortOnly)
         .then(|| (address.place.clone(), address.form.write(known, address.port)))

@@ -1,5 +1,5 @@
-//! What a worker remembers of an established connection, so that it need not look the connection up for each
-//! frame.
+//! What a worker remembers of an established connection, so that it need not look the
+//! connection up for each frame.
 //!
 //! As long as the connection's [`Pulse`] has the same edition, what was found of it holds: mark, label,
 //! translation, and that it is established. A datagram then has nothing to change but the time at which the

@@ -15,8 +15,8 @@
 //!   [`Connections::sweep`] and at each packet that adds one. A connection whose time has come counts as
 //!   unknown at once.
 //! - Time is an argument.
-//! - `nat` chooses addresses and ports. The executor of datapath actions translates the frames
-//!   (`datapath/nat`).
+//! - `nat` chooses addresses and ports. The executor of datapath actions
+//!   translates the frames (`datapath/nat`).
 //! - `fragments` keeps fragments until their packets are whole and can be tracked.
 //! - `help` reads what FTP and TFTP tell of connections to come.
 //! - `known` is what a worker remembers of an established connection, and `pulse` what it then reads and writes
@@ -550,9 +550,9 @@ impl Connections {
         slot
     }
 
-    /// Moves a connection on. Returns the bits of [`ct_state`] that the packet gets, or `None` if the
-    /// connection is over and the packet begins another one; and the timeout that holds from now on, if it
-    /// changes.
+    /// Moves a connection on. Returns the bits of [`ct_state`] that the packet gets, or `None` if
+    /// the connection is over and the packet begins another one; and the timeout that holds from
+    /// now on, if it changes.
     fn judge(
         &self,
         state: &mut ProtocolState,

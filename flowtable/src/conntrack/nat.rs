@@ -62,8 +62,8 @@ pub(super) struct CtNat {
     pub(super) has_alias: bool,
 }
 
-/// A [`CtNat`] as it is kept with its connection. What the tuples of both directions have in common is not kept
-/// twice.
+/// A [`CtNat`] as it is kept with its connection. What the tuples of both directions have in
+/// common is not kept twice.
 #[derive(Clone, Debug)]
 pub(super) struct KeptNat {
     reply: CtEnds,
@@ -137,9 +137,9 @@ pub(super) struct Located<'a> {
 
 /// Aliases that outlive their connections.
 ///
-/// In Open vSwitch 3.1, a translated connection of TCP that is over and begins anew leaves the entry of its
-/// answers behind, until the table is swept: no other connection gets the tuple, and packets with it are
-/// invalid.
+/// In Open vSwitch 3.1, a translated connection of TCP that is over and begins anew leaves the
+/// entry of its answers behind, until the table is swept: no other connection gets the tuple, and
+/// packets with it are invalid.
 #[derive(Debug, Default)]
 pub(super) struct Lingering {
     /// The aliases, the oldest first, and the times in milliseconds at which their connections went.
@@ -198,8 +198,8 @@ impl Sought {
 }
 
 impl Connections {
-    /// Finds the connection of packets with this tuple. If there is none, the shard is the one where it would
-    /// be.
+    /// Finds the connection of packets with this tuple. If there is none, the shard is the
+    /// one where it would be.
     pub(super) fn locate(&self, tuple: &CtTuple) -> Located<'_> {
         self.locate_sought(tuple, self.sought(tuple))
     }
@@ -270,9 +270,9 @@ impl Connections {
         found
     }
 
-    /// Whether no connection has the tuple `reply`. If so, and if the hash of an original tuple is given, adds
-    /// an alias that leads from `reply` to the connection with this original tuple. No shard may be locked by
-    /// the caller.
+    /// Whether no connection has the tuple `reply`. If so, and if the hash of an original tuple is
+    /// given, adds an alias that leads from `reply` to the connection with this original tuple. No shard
+    /// may be locked by the caller.
     fn claim(&self, reply: &CtTuple, original: Option<u64>) -> bool {
         let Sought { canonical, is_reversed, hash } = self.sought(reply);
         let mut at = self.lock(hash);
@@ -285,8 +285,8 @@ impl Connections {
         is_free
     }
 
-    /// Adds the alias of a translated connection that another program has kept. Returns whether its tuple is
-    /// free.
+    /// Adds the alias of a translated connection that another program has kept. Returns
+    /// whether its tuple is free.
     pub(super) fn add_alias(&self, alias: CtAlias) -> bool {
         self.claim(&alias.reply, Some(self.sought(&alias.original).hash))
     }
@@ -303,8 +303,8 @@ impl Connections {
     }
 }
 
-/// Replaces the high bits of a hash by copies of lower ones, so that the whole hash follows from its low
-/// [`HASH_BITS`].
+/// Replaces the high bits of a hash by copies of lower ones, so that the whole hash
+/// follows from its low [`HASH_BITS`].
 fn expanded(hash: u64) -> u64 {
     let kept = hash & ((1 << HASH_BITS) - 1);
     kept | kept >> 16 << HASH_BITS

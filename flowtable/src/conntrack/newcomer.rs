@@ -44,8 +44,8 @@ impl Connections {
 
     /// Asks of newcomers, without a lock, whether their connections are known.
     ///
-    /// In a loop of its own, and a short one, so that the processor waits once for the memory that tells of all
-    /// of them.
+    /// In a loop of its own, and a short one, so that the processor waits once for the memory that
+    /// tells of all of them.
     pub(crate) fn look_for(&self, newcomers: &mut [Newcomer]) {
         for newcomer in newcomers {
             newcomer.is_unknown = !self.presence.may_have(newcomer.hash);

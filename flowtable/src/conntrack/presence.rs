@@ -19,8 +19,8 @@ pub(super) fn zeroed<T: FromZeros>(counters: usize) -> Box<[T]> {
 }
 
 impl Presence {
-    /// `counters` is a power of two. With more hashes than counters, [`may_have`](Self::may_have) rarely says
-    /// no.
+    /// `counters` is a power of two. With more hashes than counters,
+    /// [`may_have`](Self::may_have) rarely says no.
     pub(super) fn new(counters: usize) -> Self {
         Self(zeroed(counters))
     }

@@ -6,11 +6,11 @@
 //! connection among them, and the time at which the connection ends if no packet comes. Both are in one word,
 //! so that a worker that puts off the end cannot do so for a connection that has changed or gone meanwhile.
 //!
-//! Editions advance under the lock of the shard, and before the command returns that changed something. A
-//! worker reads the word for each frame behind the frame's arrival, so a frame that arrives after the command
-//! finds the new edition (`pulse_model` tries every order). An edition has 24 bits. It could come again after
-//! 16 million changes of one slot, so nobody may remember one for long: see
-//! [`KnownConnection`](super::KnownConnection).
+//! Editions advance under the lock of the shard, and before the command returns that changed
+//! something. A worker reads the word for each frame behind the frame's arrival, so a frame that
+//! arrives after the command finds the new edition (`pulse_model` tries every order). An edition
+//! has 24 bits. It could come again after 16 million changes of one slot, so nobody may remember
+//! one for long: see [`KnownConnection`](super::KnownConnection).
 
 use super::sync::{AtomicU64, Ordering};
 
@@ -56,8 +56,8 @@ impl Pulse {
             if (word >> TIME_BITS) as u32 != edition || ends <= now {
                 return false;
             }
-            // Most packets come in the same millisecond as another one of their connection, or as their batch's
-            // first one.
+            // Most packets come in the same millisecond as another one of their connection, or
+            // as their batch's first one.
             if ends >= expires {
                 return true;
             }

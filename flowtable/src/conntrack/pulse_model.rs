@@ -1,5 +1,5 @@
-//! Every order in which a worker, another one and a command can use the pulse of a connection, tried out by
-//! `loom`.
+//! Every order in which a worker, another one and a command can use the pulse of a
+//! connection, tried out by `loom`.
 //!
 //! The file under test is the real one, compiled once more with the atomics of `loom`.
 

@@ -180,8 +180,8 @@ impl IndexEntry {
 
     /// The hash by which the index is searched for a connection with this hash.
     fn place(hash: u64) -> u64 {
-        // The index takes the low and the highest bits, and these have to follow from the part that entries
-        // keep.
+        // The index takes the low and the highest bits, and these have to follow from
+        // the part that entries keep.
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         u64::from(hash as u32).wrapping_mul(SPREAD)
     }
@@ -262,8 +262,8 @@ impl CtShard {
         Some((self.pulses.get(slot as usize / BLOCK)?, (slot as usize % BLOCK) as u8))
     }
 
-    /// When the connection in this slot ends if no packet comes, in milliseconds. The slot must have had a
-    /// connection.
+    /// When the connection in this slot ends if no packet comes, in milliseconds. The slot
+    /// must have had a connection.
     pub(super) fn expires(&self, slot: u32) -> u64 {
         self.pulse(slot).expires()
     }
@@ -290,9 +290,9 @@ impl CtShard {
         }
     }
 
-    /// The slot of the connection with this canonical tuple and hash. `is_reversed` says whether the packet's
-    /// tuple is the reversed one: a translated connection is found by its original tuple, and not by that
-    /// reversed.
+    /// The slot of the connection with this canonical tuple and hash. `is_reversed` says whether the
+    /// packet's tuple is the reversed one: a translated connection is found by its original tuple,
+    /// and not by that reversed.
     pub(super) fn find(&self, canonical: &CtTuple, hash: u64, is_reversed: bool) -> Option<u32> {
         let is_same = |entry: &IndexEntry| {
             entry.part == hash as u32
@@ -322,8 +322,8 @@ impl CtShard {
         self.index.find(IndexEntry::place(original), is_same).map(|entry| entry.slot)
     }
 
-    /// Adds an alias with the hash `reply`, which must be unknown, of the connection with this hash of its
-    /// original tuple.
+    /// Adds an alias with the hash `reply`, which must be unknown, of the connection with this
+    /// hash of its original tuple.
     pub(super) fn add_alias(&mut self, reply: u64, original: u64) {
         let alias = AliasHashes::new(reply, original);
         self.aliases.insert_unique(reply, alias, AliasHashes::reply);

@@ -114,8 +114,8 @@ fn reaches(a: u32, b: u32) -> bool {
 }
 
 impl TcpConnection {
-    /// Whether a segment of an unknown connection may begin one: a SYN, or a segment from the middle of a
-    /// connection.
+    /// Whether a segment of an unknown connection may begin one: a SYN, or a segment from
+    /// the middle of a connection.
     pub(super) fn may_begin(segment: &TcpSegment) -> bool {
         !are_flags_absurd(segment.flags) && segment.flags & (SYN | ACK) != SYN | ACK
     }

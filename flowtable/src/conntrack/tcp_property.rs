@@ -1,7 +1,7 @@
-//! Sound ends of TCP, each a plain machine of RFC 9293, talk over a network that loses, repeats and reorders
-//! segments. The tracker in the middle has to believe each of their segments, and its states have to be those
-//! of a table that looks at nothing but flags. A segment that somebody else makes up outside the windows is
-//! invalid.
+//! Sound ends of TCP, each a plain machine of RFC 9293, talk over a network that loses, repeats and
+//! reorders segments. The tracker in the middle has to believe each of their segments, and its states
+//! have to be those of a table that looks at nothing but flags. A segment that somebody else makes up
+//! outside the windows is invalid.
 
 use super::tcp::{Belonging, TcpConnection, TcpState};
 use super::tuple::TcpSegment;
@@ -53,8 +53,8 @@ impl End {
         }
     }
 
-    /// The next segment, or with `again` the first that is not acknowledged. `None` if the end has nothing to
-    /// say.
+    /// The next segment, or with `again` the first that is not acknowledged. `None` if the
+    /// end has nothing to say.
     fn speak(&mut self, again: bool) -> Option<TcpSegment> {
         let from = if again { self.acknowledged } else { self.sent };
         if from == 0 {

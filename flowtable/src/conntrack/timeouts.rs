@@ -1,5 +1,5 @@
-//! How long connections are kept after their last packet: the defaults, and the timeouts that zones have of
-//! their own.
+//! How long connections are kept after their last packet: the defaults, and the timeouts that
+//! zones have of their own.
 
 pub(super) use flow::ct_timeout::CtTimeout as Timeout;
 

@@ -33,8 +33,8 @@ pub struct CtEnd {
     address: [u8; 16],
     /// The port of TCP, UDP or SCTP, or the identifier of an ICMP query; else 0.
     pub port: u16,
-    /// The type of the ICMP query that this end sends: 8 and 0 for a request and its answer. 0 for other
-    /// protocols.
+    /// The type of the ICMP query that this end sends: 8 and 0 for a request and its
+    /// answer. 0 for other protocols.
     pub icmp_type: u8,
 }
 
@@ -113,8 +113,8 @@ impl CtTuple {
         Self { source: self.destination, destination: self.source, ..*self }
     }
 
-    /// The tuple that both directions of the connection have in common, and whether this one had to be reversed
-    /// for it.
+    /// The tuple that both directions of the connection have in common, and whether this one had
+    /// to be reversed for it.
     pub(super) fn canonical(&self) -> (Self, bool) {
         match self.source <= self.destination {
             true => (*self, false),
@@ -246,8 +246,8 @@ pub(super) fn is_whole_datagram(frame: &Frame<'_>, is_ipv6: bool) -> bool {
         && (!has_checksum || is_believed(frame) || is_sum_right(packet, datagram, is_ipv6))
 }
 
-/// Whether the TCP or UDP packet of a frame still has this tuple, which was read from it before. `false` is not
-/// certain.
+/// Whether the TCP or UDP packet of a frame still has this tuple, which was read from it
+/// before. `false` is not certain.
 #[inline]
 pub(super) fn is_of(frame: &Frame<'_>, tuple: &CtTuple) -> bool {
     let size = if tuple.is_ipv6 { 16 } else { 4 };

@@ -96,8 +96,8 @@ pub struct CachedFlow {
     created: Duration,
     watched: Watched,
     kernel: KernelShare,
-    /// The packets and bytes that were added to the rules' counters already, and what was added to each
-    /// meter's.
+    /// The packets and bytes that were added to the rules' counters already, and what
+    /// was added to each meter's.
     pushed: Mutex<(u64, u64, Vec<Pushed>)>,
 }
 
@@ -137,8 +137,7 @@ fn are_last(actions: &[DpAction]) -> bool {
     })
 }
 
-/// Number of outputs that these actions lead to at most. Of two branches the one with more outputs
-/// counts.
+/// Number of outputs that these actions lead to at most. Of two branches the one with more outputs counts.
 fn copies(actions: &[DpAction]) -> u32 {
     let each = actions.iter().map(|action| match action {
         DpAction::Output(_)
@@ -389,8 +388,7 @@ impl CachedFlow {
         self.is_dead.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a new translation has the same actions and counts at the same rules, groups, tables
-    /// and patches.
+    /// Whether a new translation has the same actions and counts at the same rules, groups, tables and patches.
     pub(super) fn agrees_with(&self, t: &Translation, watched: &Watched) -> bool {
         let same_rules = self.rules.len() == t.rules.len()
             && self.rules.iter().zip(&t.rules).all(|(a, b)| Arc::ptr_eq(a, b));

@@ -21,8 +21,8 @@ use flow::verdict::DropReason;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The numbers of a few flows to try. Any of them that covers a key has the right verdict, as long as it is
-/// fresh.
+/// The numbers of a few flows to try. Any of them that covers a key has the right verdict, as
+/// long as it is fresh.
 #[derive(Debug, Default)]
 pub(super) struct UsualFlows {
     numbers: ArrayVec<u32, 4>,
@@ -116,8 +116,8 @@ impl Caches {
         flow.covers(key) && (flow.is_fresh(generation) || self.restamp(flow, generation))
     }
 
-    /// The usual flow that tracks connections and has the verdict of a packet with this key, at this
-    /// generation.
+    /// The usual flow that tracks connections and has the verdict of a packet with
+    /// this key, at this generation.
     ///
     /// Not inlined, so that frames that have a flow already pay nothing for it.
     #[inline(never)]
@@ -125,8 +125,8 @@ impl Caches {
         self.tracking.find(&self.flows, |flow| self.is_flow_of(flow, key, generation))
     }
 
-    /// Stamps a flow with `generation` unless a change since its stamp may concern the flow. Returns whether it
-    /// did.
+    /// Stamps a flow with `generation` unless a change since its stamp may concern the
+    /// flow. Returns whether it did.
     ///
     /// Not inlined, so that the comparison of frames that need no stamp stays small enough to be inlined.
     #[cold]
@@ -168,8 +168,8 @@ impl Caches {
         self.stats[CacheMetric::ActiveMasks].set(self.flows.active_masks() as u64);
     }
 
-    /// Begins a batch: reads the changes up to `generation`, and removes some of the flows that other threads
-    /// have condemned.
+    /// Begins a batch: reads the changes up to `generation`, and removes some of the flows
+    /// that other threads have condemned.
     pub(super) fn catch_up(&mut self, generation: u64) {
         if generation > self.recent.read_until() {
             self.policy.changes().follow(&mut self.recent);

@@ -4,10 +4,9 @@
 //! positions in [`Offload`](packet::Offload), and the [`Layers`](packet::Layers). A partial
 //! checksum holds only the sum of the pseudo header, so it follows addresses but not ports.
 //!
-//! An edit whose header is missing or cut off changes nothing. This can happen because translation
-//! decides by the key, and a cached verdict may meet a frame that is odd in bits that the key does
-//! not show. A push that finds no headroom changes nothing either; a frame has room for 32 tags or
-//! labels.
+//! An edit whose header is missing or cut off changes nothing. This can happen because translation decides by
+//! the key, and a cached verdict may meet a frame that is odd in bits that the key does not show. A push that
+//! finds no headroom changes nothing either; a frame has room for 32 tags or labels.
 
 use flow::key::VLAN_CFI;
 use flow::types::{mac_bits, mac_of_bits};
@@ -33,8 +32,8 @@ pub(super) fn bytes_at<'f, const N: usize>(
     frame.bytes_mut().get_mut(at..)?.first_chunk_mut()
 }
 
-/// The transport header and its payload, without the frame's padding; `None` if extraction found no
-/// transport header.
+/// The transport header and its payload, without the frame's padding; `None` if
+/// extraction found no transport header.
 fn l4_packet<'f>(frame: &'f Frame<'_>) -> Option<&'f [u8]> {
     let start = usize::from(frame.layers.l4);
     let end = frame.size().checked_sub(frame.layers.padding.into())?;
@@ -246,8 +245,7 @@ pub(super) fn set_ipv6(
     if extensions.has_sum_to_update(sums) {
         for (old, new, is_summed) in [
             (old_src, header.src_addr(), true),
-            // The pseudo header has the final destination (RFC 8200 §8.1), which is in the routing
-            // header.
+            // The pseudo header has the final destination (RFC 8200 §8.1), which is in the routing header.
             (old_dst, header.dst_addr(), !extensions.has_segments_left),
         ] {
             if is_summed && old != new {
@@ -268,8 +266,7 @@ struct Extensions {
 }
 
 impl Extensions {
-    /// Reads the extension headers of a frame. `first` is the next-header field of the fixed
-    /// header.
+    /// Reads the extension headers of a frame. `first` is the next-header field of the fixed header.
     fn read(frame: &Frame<'_>, first: u8) -> Self {
         let mut found = Self {
             proto: first,
@@ -445,8 +442,7 @@ pub(super) fn set_nd_ext(frame: &mut Frame<'_>, reserved: Rewrite<u32>, option_t
     }
 }
 
-/// The neighbor discovery option at byte `at` of the ICMPv6 message; `None` if the message ends
-/// before it.
+/// The neighbor discovery option at byte `at` of the ICMPv6 message; `None` if the message ends before it.
 fn nd_option_at<'f>(frame: &'f Frame<'_>, at: usize) -> Option<NdOption<&'f [u8]>> {
     NdOption::new_checked(l4_packet(frame)?.get(at..)?).ok()
 }

@@ -130,8 +130,8 @@ impl<'a> Run<'_, 'a> {
         Ok(())
     }
 
-    /// Executes the rest of a list on each fragment of a packet, in place of the one frame. All have the
-    /// packet's connection.
+    /// Executes the rest of a list on each fragment of a packet, in place of the one frame.
+    /// All have the packet's connection.
     #[cold]
     fn go_on_with(&mut self, fragments: &[FrameId], rest: &[DpAction]) -> Result<(), Stop> {
         let found = self.found;

@@ -48,8 +48,7 @@ pub(super) struct FlowTable {
     misses: u32,
     /// The place at which the next eviction begins to look.
     hand: usize,
-    /// Number of flows taken out so far. If it has changed, a flow's number may be another flow's
-    /// now.
+    /// Number of flows taken out so far. If it has changed, a flow's number may be another flow's now.
     removals: u64,
     /// The latest serial number of a flow.
     serial: u32,
@@ -109,8 +108,7 @@ impl FlowTable {
         self.flows.get(index as usize)?.as_ref()
     }
 
-    /// Keeps a flow that gets no place in the table until the next one comes, so that its packets
-    /// are counted.
+    /// Keeps a flow that gets no place in the table until the next one comes, so that its packets are counted.
     pub(super) fn receive_guest(&mut self, flow: CachedFlow) -> Arc<CachedFlow> {
         self.dismiss_guest();
         let flow = Arc::new(flow);

@@ -69,9 +69,9 @@ impl Datapath {
         })
     }
 
-    /// Carries out the actions of a packet-out on its frame, which is the only one in `batch`. No port has
-    /// received the frame, so `counters` should not belong to a port: the caller reads the drop reason from
-    /// them.
+    /// Carries out the actions of a packet-out on its frame, which is the only one in `batch`. No
+    /// port has received the frame, so `counters` should not belong to a port: the caller reads
+    /// the drop reason from them.
     pub fn inject(
         &mut self,
         now: Duration,

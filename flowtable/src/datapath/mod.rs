@@ -97,8 +97,8 @@ pub struct CacheConfig {
 }
 
 impl CacheConfig {
-    /// No caches: every packet is translated. Tests compare the frames that are sent with those of a datapath
-    /// with caches.
+    /// No caches: every packet is translated. Tests compare the frames that are sent with those
+    /// of a datapath with caches.
     pub const OFF: Self = Self { emc_entries: 0, max_flows: 0, max_probes: 0, upcalls: None };
 }
 
@@ -153,16 +153,16 @@ pub struct Processed {
 /// The results of the stages for the frames of the current pass.
 struct Scratch {
     keys: [HotKey; MAX_BATCH],
-    /// The segments that few frames have. They are in an array of their own, so that other frames do not touch
-    /// its memory.
+    /// The segments that few frames have. They are in an array of their own, so that other frames
+    /// do not touch its memory.
     rare: [RareHeaders; MAX_BATCH],
     hashes: [u64; MAX_BATCH],
     sizes: [u32; MAX_BATCH],
     flows: [u32; MAX_BATCH],
 }
 
-/// Number of full batches behind which the kernel is given flows although frames wait: an overloaded port has
-/// no others.
+/// Number of full batches behind which the kernel is given flows although frames wait: an
+/// overloaded port has no others.
 const MOST_FULL_BATCHES: u32 = 16;
 /// The same for batches that are not full. Hosts that answer each other may be so quick that a frame waits
 /// behind each batch.
@@ -363,8 +363,8 @@ impl Datapath {
         }
     }
 
-    /// The stages behind extraction, which are the same in every pass. Returns the number of bytes of all
-    /// frames.
+    /// The stages behind extraction, which are the same in every pass. Returns the number
+    /// of bytes of all frames.
     fn decide(
         &mut self,
         moment: Moment,

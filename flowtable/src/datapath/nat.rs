@@ -10,8 +10,8 @@ use packet::wire::{icmp, icmpv6, ip_proto, ipv4, ipv6, tcp, udp};
 use packet::{Frame, checksum};
 use std::net::IpAddr;
 
-/// The translation of the TCP segments or UDP datagrams of one direction of a connection over IPv4, worked out
-/// ahead.
+/// The translation of the TCP segments or UDP datagrams of one direction of a connection
+/// over IPv4, worked out ahead.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct QuickTranslation {
     /// The source address and the destination address, as in the header.

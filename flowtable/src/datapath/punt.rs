@@ -26,8 +26,8 @@ pub struct Punt {
     pub packet: Vec<u8>,
     /// What controllers are told of the packet, and which of them.
     pub meta: Arc<ControllerMeta>,
-    /// The state with which the packet goes on once a controller resumes it; `None` if the packet does not wait
-    /// for that.
+    /// The state with which the packet goes on once a controller resumes it; `None` if the packet
+    /// does not wait for that.
     pub paused: Option<Arc<Continuation>>,
 }
 

@@ -13,8 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Number of flows that are looked at under one hold of the lock. A worker may be waiting for the
-/// lock.
+/// Number of flows that are looked at under one hold of the lock. A worker may be waiting for the lock.
 const SLICE: usize = 256;
 
 /// All cached flows of one worker.
@@ -37,8 +36,7 @@ struct Slots {
 }
 
 impl FlowRegistry {
-    /// Makes an empty registry. Flows will add their packets to `lookups`, too. `seed` keys hash
-    /// functions.
+    /// Makes an empty registry. Flows will add their packets to `lookups`, too. `seed` keys hash functions.
     pub(super) fn new(lookups: Arc<LookupCounts>, seed: u64) -> Self {
         Self {
             slots: Mutex::default(),

@@ -7,8 +7,7 @@
 //! frame went through its passes alone, depth first: the frames that a pass recirculates come
 //! before those that wait already, in the order of the actions.
 //!
-//! A received frame has one outcome. It is known when no frame waits that stands for the received
-//! frame.
+//! A received frame has one outcome. It is known when no frame waits that stands for the received frame.
 
 use super::execute::{Executed, Recirculation};
 use crate::conntrack::FoundConnection;
@@ -19,8 +18,7 @@ use packet::{FrameId, MAX_BATCH};
 
 /// Number of times that one frame may be recirculated.
 pub(crate) const MAX_RECIRCULATIONS: u8 = 8;
-/// Number of look-ups after recirculation for one received frame. Each pass may recirculate several
-/// copies.
+/// Number of look-ups after recirculation for one received frame. Each pass may recirculate several copies.
 pub(super) const MAX_LOOKUPS: u8 = 64;
 
 /// A frame of a pass.
@@ -71,8 +69,8 @@ pub(super) struct Outcome {
     pub(super) punted: u32,
     /// Number of look-ups after recirculation.
     lookups: u32,
-    /// Number of fragments for which the received frame stands besides itself. Each may be looked up
-    /// [`MAX_LOOKUPS`] times.
+    /// Number of fragments for which the received frame stands besides itself. Each may
+    /// be looked up [`MAX_LOOKUPS`] times.
     more_frames: u32,
     /// Whether the frame waits for other fragments of its packet.
     waits: bool,
@@ -100,8 +98,8 @@ impl Outcome {
         u32::from(MAX_LOOKUPS) * (1 + self.more_frames)
     }
 
-    /// Why the received frame is dropped; `None` if something of it was sent, or waits for controllers or other
-    /// fragments.
+    /// Why the received frame is dropped; `None` if something of it was sent, or waits
+    /// for controllers or other fragments.
     #[inline]
     pub(super) fn fate(&self) -> Option<DropReason> {
         let is_sent = self.outputs > 0 || self.punted > 0 || self.waits;
@@ -117,8 +115,7 @@ struct Waiting {
     next: Option<u32>,
 }
 
-/// The waiting frames of a batch. See the [module](self). Between two batches it holds nothing but
-/// memory.
+/// The waiting frames of a batch. See the [module](self). Between two batches it holds nothing but memory.
 #[derive(Debug)]
 pub(super) struct Rounds {
     /// The frames that the latest execution wants recirculated, in order.

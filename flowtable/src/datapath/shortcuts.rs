@@ -8,8 +8,8 @@
 //!
 //! # Why a shortcut leads to the right flow
 //!
-//! - The flow that the shortcut starts from was compared with the frame's key, and with the policy's
-//!   generation.
+//! - The flow that the shortcut starts from was compared with the frame's key,
+//!   and with the policy's generation.
 //! - The frame has the addresses, ports and protocol of the frames for which the shortcut was made, so it is of
 //!   their connection. The connection decides that it has not changed, and moves on
 //!   ([`Connections::moves_on`]). So the fields that tell of the connection, and translated addresses and
@@ -59,8 +59,8 @@ const MAX_PLACES: usize = 1 << 22;
 const PLACES_FOR_EACH_REFUSED: usize = 4;
 /// Bits of the set of frames that go round.
 const ROUND_BITS: usize = 1024;
-/// One of this number of new shortcuts displaces one in use. More would be of no use when connections take
-/// turns.
+/// One of this number of new shortcuts displaces one in use. More would be of no
+/// use when connections take turns.
 const PATIENCE: u32 = 16;
 
 /// See the [module](self).
@@ -132,8 +132,8 @@ pub(super) struct Shortcuts {
     parts: Vec<Box<[Option<Shortcut>]>>,
     /// Number of numbers that were given to places.
     len: u32,
-    /// Counts shortcuts that found no room, or took that of another one, since the signature cache has its
-    /// size.
+    /// Counts shortcuts that found no room, or took that of another one, since the
+    /// signature cache has its size.
     refused: u32,
     /// The number of the shortcut, plus one, of each frame of a run.
     ways: [u32; MAX_BATCH],
@@ -202,9 +202,9 @@ impl Shortcuts {
         (can_grow && is_too_small).then(|| (places * GROWTH).min(MAX_PLACES))
     }
 
-    /// Makes room for shortcuts of another, empty signature cache with this many places. The shortcuts so far
-    /// are lost, and dropped one by one when others take their memory: to drop all of them at once would take
-    /// milliseconds.
+    /// Makes room for shortcuts of another, empty signature cache with this many places. The
+    /// shortcuts so far are lost, and dropped one by one when others take their memory: to drop all
+    /// of them at once would take milliseconds.
     pub(super) fn grow(&mut self, places: usize) {
         self.numbers = vec![0; places].into();
         self.len = 0;
@@ -409,8 +409,8 @@ fn ports(key: &HotKey) -> u32 {
     u32::from(key.tp_src.get()) << 16 | u32::from(key.tp_dst.get())
 }
 
-/// The bit of a key in the set of frames that go round. Frames with equal addresses and ports have the same
-/// one.
+/// The bit of a key in the set of frames that go round. Frames with equal addresses and
+/// ports have the same one.
 #[inline]
 fn round_bit(key: &HotKey) -> usize {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

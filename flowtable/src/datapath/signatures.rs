@@ -1,14 +1,12 @@
 //! The first cache: from the hash of a packet's key to the number of the cached flow that packets
 //! with this hash belonged to.
 //!
-//! An entry has four bytes: some bits of the hash and the number of a cached flow. It is a guess;
-//! the flow's mask and key decide ([`CachedFlow::covers`](super::CachedFlow::covers)). All
-//! microflows of one verdict therefore share one flow, the entries of a hundred thousand microflows
-//! fit the second-level cache of a processor, and a wrong or outdated entry costs a comparison and
-//! nothing else.
+//! An entry has four bytes: some bits of the hash and the number of a cached flow. It is a guess; the flow's
+//! mask and key decide ([`CachedFlow::covers`](super::CachedFlow::covers)). All microflows of one verdict
+//! therefore share one flow, the entries of a hundred thousand microflows fit the second-level cache of a
+//! processor, and a wrong or outdated entry costs a comparison and nothing else.
 //!
-//! Each hash has eight places, a set. The hash is keyed, so that no sender can choose the set of
-//! its packets.
+//! Each hash has eight places, a set. The hash is keyed, so that no sender can choose the set of its packets.
 
 use flow::key::{FLOW_WORDS, HEAD_WORDS, HOT_WORDS, KeyRef, RareHeaders, Segment, Segments};
 

@@ -42,8 +42,7 @@ impl Admission {
 mod tests {
     use super::*;
 
-    /// Number of flows, of 100,000, that are remembered if each of them brings `hits_for_each`
-    /// hits.
+    /// Number of flows, of 100,000, that are remembered if each of them brings `hits_for_each` hits.
     fn admitted(is_full: bool, hits_for_each: u64) -> usize {
         let mut admission = Admission::new(200_000);
         (0..100_000).filter(|n| admission.admits(is_full, n * hits_for_each)).count()

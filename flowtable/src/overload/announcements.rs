@@ -37,8 +37,8 @@ pub(crate) struct Announcements<H> {
 #[derive(Debug)]
 struct Waiting<H> {
     hosts: Vec<H>,
-    /// The time at which all past announcements would be done, had each waited for its interval and
-    /// its translations.
+    /// The time at which all past announcements would be done, had each waited for
+    /// its interval and its translations.
     paid_until: Duration,
 }
 

@@ -11,8 +11,7 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// How long a flow has to be in use until its source is established. The time is longer than two
-/// retries take.
+/// How long a flow has to be in use until its source is established. The time is longer than two retries take.
 pub(crate) const ESTABLISHED_AFTER: Duration = Duration::from_millis(500);
 
 /// A source address at a port.

@@ -1,5 +1,5 @@
-//! Protections against overload: each keeps one port, one host or one loop of cables from using up the time of
-//! the workers.
+//! Protections against overload: each keeps one port, one host or one loop of cables from using up
+//! the time of the workers.
 //!
 //! | Threat | Mechanism | Constants | Tests | Benchmark |
 //! | --- | --- | --- | --- | --- |

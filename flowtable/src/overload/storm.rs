@@ -1,9 +1,9 @@
 //! Storm control: a limit to what ports may have flooded.
 //!
-//! Two switches joined by two cables, or one host gone mad, make frames that every port gets, and soon nothing
-//! else gets through. `NORMAL` therefore floods a limited number of frames a second of each kind from each
-//! port; frames beyond the limit are dropped and counted as `storm`. Rules that name ports or FLOOD have no
-//! limit.
+//! Two switches joined by two cables, or one host gone mad, make frames that every port gets, and soon
+//! nothing else gets through. `NORMAL` therefore floods a limited number of frames a second of each
+//! kind from each port; frames beyond the limit are dropped and counted as `storm`. Rules that name
+//! ports or FLOOD have no limit.
 //!
 //! What a frame costs depends on how many ports get it: a copy takes a worker about a microsecond. So there are
 //! three limits, and a frame is flooded if all of them allow it:

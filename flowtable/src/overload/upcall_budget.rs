@@ -46,8 +46,8 @@ const MOMENT: Duration = Duration::from_millis(1);
 const WHILE: Duration = Duration::from_millis(100);
 /// See [`MOMENT`] and [`WHILE`].
 const MUCH: u64 = 4;
-/// The kernel forwards nothing any more if its count has been the same for so long. It is counted anew twice a
-/// second.
+/// The kernel forwards nothing any more if its count has been the same for so long. It is
+/// counted anew twice a second.
 const STANDSTILL: Duration = Duration::from_secs(1);
 /// Protection also begins after this number of successive periods of [`WHILE`] in which the worker
 /// could not keep up and had more than one hit for each two upcalls.

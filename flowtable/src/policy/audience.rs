@@ -1,8 +1,8 @@
 //! Which packets the controllers of each bridge want to be told of.
 //!
-//! A worker asks before it copies a packet for a controller, so that a packet nobody wants costs next to
-//! nothing. Whoever knows the connections to controllers says what they want, whenever that changes
-//! ([`Bridge::hear`](super::Bridge::hear)).
+//! A worker asks before it copies a packet for a controller, so that a packet nobody wants
+//! costs next to nothing. Whoever knows the connections to controllers says what they
+//! want, whenever that changes ([`Bridge::hear`](super::Bridge::hear)).
 
 use super::bridge_id::BridgeId;
 use flow::verdict::PacketInReason;

@@ -79,8 +79,7 @@ impl<'a> Bridge<'a> {
         xlate::translate_resumed(self.snapshot().view(), self.id, key, continuation)
     }
 
-    /// Changes the bridge's learned hosts. The change counts as one of the hosts that differ
-    /// afterwards.
+    /// Changes the bridge's learned hosts. The change counts as one of the hosts that differ afterwards.
     pub fn with_macs<R>(self, change: impl FnOnce(&mut MacTable) -> R) -> R {
         self.policy.with_macs(self.id, change)
     }
@@ -98,8 +97,8 @@ impl<'a> Bridge<'a> {
         }
     }
 
-    /// Says which packets the controllers of the bridge want. All packets that are received afterwards are
-    /// handled so.
+    /// Says which packets the controllers of the bridge want. All packets that are
+    /// received afterwards are handled so.
     pub fn hear(self, wanted: Wanted) {
         let unasked = Unasked::of(&wanted);
         self.policy.audience.set(self.id, wanted);

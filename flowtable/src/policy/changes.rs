@@ -148,8 +148,8 @@ impl Changes {
         let _ = self.follower.set(follower);
     }
 
-    /// Tells the follower, if there is one, of the generation that begins with what has just been put into the
-    /// log.
+    /// Tells the follower, if there is one, of the generation that begins with what has just
+    /// been put into the log.
     fn advance(&self, log: &Log, generation: u64) {
         if let Some(follower) = self.follower.get() {
             follower.advance(&LatestChange { generation, changes: self, log });
@@ -308,8 +308,8 @@ impl Changes {
     }
 }
 
-/// A set of ports, or of groups and meters, of all bridges, by their places in the log. Some of them share a
-/// place.
+/// A set of ports, or of groups and meters, of all bridges, by their places in the log. Some
+/// of them share a place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Places([u64; NUMBERS / 64]);
 
@@ -421,8 +421,7 @@ struct Summary {
     changes: usize,
     tables: TableSet,
     common: [(u64, u64); FLOW_WORDS],
-    /// Index, mask and value of the words in which `common` has bits; the words with most mask bits
-    /// first.
+    /// Index, mask and value of the words in which `common` has bits; the words with most mask bits first.
     words: ArrayVec<(u8, u64, u64), FLOW_WORDS>,
 }
 

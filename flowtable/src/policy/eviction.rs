@@ -19,8 +19,8 @@ use std::time::Duration;
 /// How many places of rules are corrected for one choice. After that, the best of the corrected rules is taken.
 const MAX_CORRECTIONS: usize = 64;
 
-/// The place of a rule in its group: importance, the time at which the rule expires if no packet comes,
-/// identity.
+/// The place of a rule in its group: importance, the time at which the rule expires
+/// if no packet comes, identity.
 type Place = (u16, Duration, RuleId);
 
 /// The rules of a table that can be evicted.

@@ -7,8 +7,8 @@
 //! nobody takes a lock. Storm control keeps its credit in the same way ([`storm`](crate::overload)), where all
 //! items have one price.
 //!
-//! Times and prices are in ticks of 1/64 nanosecond, so that rounding is below 1 % for packets of 64 bytes at
-//! 400 Gbit/s.
+//! Times and prices are in ticks of 1/64 nanosecond, so that rounding is below 1 % for packets of
+//! 64 bytes at 400 Gbit/s.
 
 use flow::meter::{Meter, MeterUnit};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -138,8 +138,8 @@ impl Bucket {
         }
     }
 
-    /// Charges packets one by one. Returns the tokens that they take, in ticks, and the packets that find too
-    /// few.
+    /// Charges packets one by one. Returns the tokens that they take, in ticks, and the
+    /// packets that find too few.
     fn charge_each(&self, unit: MeterUnit, tokens: u64, sizes: &[u32]) -> (u64, u64) {
         let (mut left, mut beyond) = (tokens, 0);
         for (index, size) in sizes.iter().enumerate() {
@@ -273,8 +273,8 @@ mod tests {
             let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
         });
-        // The clocks of the workers run from 0 to 2 s, so that there are two seconds' worth of tokens, and the
-        // burst.
+        // The clocks of the workers run from 0 to 2 s, so that there are two seconds' worth
+        // of tokens, and the burst.
         assert!(within <= 200_000 + 64, "{within}");
         assert!(within >= 196_000, "{within}");
     }

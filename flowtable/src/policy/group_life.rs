@@ -1,17 +1,17 @@
-//! Which buckets of a group are alive, found out once for each change of groups and ports and not for each
-//! packet.
+//! Which buckets of a group are alive, found out once for each change of groups and ports
+//! and not for each packet.
 //!
 //! A translation that meets a group needs to know this. The first one after a change of the bridge's groups or
 //! ports finds out (`xlate/life`), and leaves the result with the group; later ones look it up. A change makes
 //! no result invalid by itself: each result has the [`LifeStamp`] of the groups and ports that it was made
 //! from, and is used while that is the present one.
 //!
-//! A `select` group chooses a bucket for each flow by the highest random weight (RFC 2992 §2): each live bucket
-//! draws a number by a hash of the flow and of the bucket, and the best number wins. A flow keeps its bucket
-//! when others come, go or die, which a table of hashes, as Open vSwitch has it for `dp_hash`, promises for
-//! buckets that die only. The price is a hash for each live bucket; Open vSwitch pays it for the method `hash`.
-//! Weights are prepared here, so that the choice needs a logarithm for each *weight* that buckets have, not for
-//! each bucket.
+//! A `select` group chooses a bucket for each flow by the highest random weight (RFC 2992 §2): each live
+//! bucket draws a number by a hash of the flow and of the bucket, and the best number wins. A flow keeps its
+//! bucket when others come, go or die, which a table of hashes, as Open vSwitch has it for `dp_hash`, promises
+//! for buckets that die only. The price is a hash for each live bucket; Open vSwitch pays it for the method
+//! `hash`. Weights are prepared here, so that the choice needs a logarithm for each *weight* that buckets
+//! have, not for each bucket.
 
 use super::changes::Places;
 use crate::classifier::Version;

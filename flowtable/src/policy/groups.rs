@@ -85,8 +85,8 @@ impl GroupCounters {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     numbered: Numbered<GroupId, Arc<GroupEntry>>,
-    /// For each group how many references other groups have to it, in actions and by watching it, until they
-    /// are freed.
+    /// For each group how many references other groups have to it, in actions and by watching
+    /// it, until they are freed.
     references: BTreeMap<GroupId, usize>,
     /// The versions of the two latest changes, the latest one first. It may not be published yet.
     changed: [Version; 2],
@@ -159,8 +159,7 @@ impl Groups {
         self.numbered.restore(id, version);
     }
 
-    /// Moves at most `budget` groups into `freed` that no reader at the version `oldest` or later
-    /// can see.
+    /// Moves at most `budget` groups into `freed` that no reader at the version `oldest` or later can see.
     pub(super) fn purge(
         &mut self,
         oldest: Version,

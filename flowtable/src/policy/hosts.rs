@@ -17,8 +17,8 @@ impl Bridge<'_> {
         all
     }
 
-    /// Forgets the hosts that were learned, or those that were learned on one port, and returns how many there
-    /// were.
+    /// Forgets the hosts that were learned, or those that were learned on one port, and
+    /// returns how many there were.
     pub fn flush_hosts(self, port: Option<OfPort>) -> usize {
         self.forget_hosts(port, Forgetting::Flushed, |entry| !entry.is_static)
     }
@@ -42,8 +42,8 @@ impl Bridge<'_> {
         self.with_macs(|macs| macs.reset_stats());
     }
 
-    /// Sets how many hosts there may be, and how long one is known without traffic. What is too much is
-    /// evicted.
+    /// Sets how many hosts there may be, and how long one is known without traffic. What
+    /// is too much is evicted.
     pub fn limit_hosts(self, capacity: usize, ageing: Duration) {
         self.with_macs(|macs| macs.set_limits(capacity, ageing));
         while self.with_macs(|macs| macs.evict_surplus(HOSTS)) {}

@@ -153,8 +153,8 @@ impl Policy {
 }
 
 impl Bridge<'_> {
-    /// Adds or changes a rule. Returns false if there is no room for it, or if another transaction did not end
-    /// soon.
+    /// Adds or changes a rule. Returns false if there is no room for it, or if another
+    /// transaction did not end soon.
     fn learn(self, learned: &LearnedRule, now: Duration) -> bool {
         let Some(mut transaction) = self.begin_within(PATIENCE) else {
             return false;

@@ -39,8 +39,7 @@ impl LookupCounts {
         self.of(table).missed.fetch_add(packets, Ordering::Relaxed);
     }
 
-    /// The number of packets that were looked up in a table, and the number of those that found a
-    /// rule.
+    /// The number of packets that were looked up in a table, and the number of those that found a rule.
     pub fn get(&self, table: TableRef) -> (u64, u64) {
         let Counts { matched, missed } = self.of(table);
         let matched = matched.load(Ordering::Relaxed);

@@ -219,8 +219,7 @@ pub struct MacTable {
     ageing: Duration,
     sequence: u64,
     stats: MacStats,
-    /// The hosts that have come, gone or moved since the last call of
-    /// [`take_changed`](Self::take_changed).
+    /// The hosts that have come, gone or moved since the last call of [`take_changed`](Self::take_changed).
     changed: Vec<HostChange>,
     /// For each walk under way the entries that changed meanwhile.
     walks: Vec<WalkLog>,
@@ -322,8 +321,8 @@ impl MacTable {
         }
     }
 
-    /// Adds a static entry, which neither ages nor moves. Returns `false` if the table is full of
-    /// static entries.
+    /// Adds a static entry, which neither ages nor moves. Returns `false` if the table
+    /// is full of static entries.
     pub fn add_static(&mut self, key: MacKey, port: OfPort, now: Duration) -> bool {
         self.unlink(key);
         if self.entries.get(&key).is_none() && self.entries.len() >= self.capacity && !self.evict()

@@ -84,8 +84,8 @@ impl MeterEntry {
     /// The counters and the state of the buckets at this moment.
     pub fn to_totals(&self) -> MeterTotals {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        // Bands first: a packet that is counted meanwhile is among the meter's, and not yet among those of a
-        // band.
+        // Bands first: a packet that is counted meanwhile is among the meter's, and not yet
+        // among those of a band.
         let bands = self.bands.iter().map(|(p, b)| (get(p), get(b))).collect();
         let (packets, bytes) = (get(&self.packets), get(&self.bytes));
         MeterTotals { created: self.created(), packets, bytes, bands, spent: self.gauge.spent() }

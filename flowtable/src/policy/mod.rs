@@ -226,16 +226,14 @@ impl Policy {
         self
     }
 
-    /// Tells `observer` of every change from now on. The observer does not hear of bridges that
-    /// exist already.
+    /// Tells `observer` of every change from now on. The observer does not hear of bridges that exist already.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// The observer, if there is one and it wants to hear of rules, groups, ports and hosts at the
-    /// moment.
+    /// The observer, if there is one and it wants to hear of rules, groups, ports and hosts at the moment.
     fn listener(&self) -> Option<&dyn Observer> {
         self.observer.as_deref().filter(|observer| observer.is_listening())
     }
@@ -314,8 +312,8 @@ impl Policy {
         (translation, recorder.into_steps())
     }
 
-    /// Translates a packet as [`translate`](Self::translate) does. `observer` hears how, while the locks are
-    /// held.
+    /// Translates a packet as [`translate`](Self::translate) does. `observer` hears how,
+    /// while the locks are held.
     pub fn translate_observed(
         &self,
         key: &FlowKey,
@@ -424,8 +422,7 @@ impl Policy {
         hosts
     }
 
-    /// Notes that a host's traffic was seen at the time `used`, so that it does not age. This is no
-    /// change.
+    /// Notes that a host's traffic was seen at the time `used`, so that it does not age. This is no change.
     pub fn refresh_mac(&self, Learn { host, port }: &Learn, used: Duration) {
         self.macs.write().of_mut(host.bridge).refresh(host.key, *port, used);
     }

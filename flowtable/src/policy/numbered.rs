@@ -1,5 +1,5 @@
-//! Things of a bridge that have numbers and are changed under versions, groups and meters, and the rules that
-//! use them.
+//! Things of a bridge that have numbers and are changed under versions, groups and meters, and
+//! the rules that use them.
 //!
 //! A thing is added and hidden under the version of a change that is being prepared. Lookups use the published
 //! version, so that they see all of the change or nothing.
@@ -103,8 +103,8 @@ impl<K: Copy + Ord, V> Numbered<K, V> {
         }
     }
 
-    /// Takes out the things of at most `budget` hidings that no reader at the version `oldest` or later can
-    /// see.
+    /// Takes out the things of at most `budget` hidings that no reader at the version
+    /// `oldest` or later can see.
     pub(super) fn purge(&mut self, oldest: Version, budget: usize, mut freed: impl FnMut(V)) {
         for _ in 0..budget {
             let Some(&(version, id)) = self.removed.front().filter(|(v, _)| *v <= oldest) else {

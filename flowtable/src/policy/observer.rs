@@ -15,9 +15,8 @@ use std::sync::Arc;
 
 /// Hears of changes of a policy. See the [module](self).
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// Whether the observer wants to hear of rules, groups and hosts at the moment. The policy asks
-    /// before it collects them. The observer is told of bridges, ports and expired rules in any
-    /// case.
+    /// Whether the observer wants to hear of rules, groups and hosts at the moment. The policy asks before it
+    /// collects them. The observer is told of bridges, ports and expired rules in any case.
     fn is_listening(&self) -> bool;
 
     /// Takes a change, without waiting.

@@ -34,8 +34,8 @@ impl Tables {
     /// Whether the map has the options of a match.
     ///
     /// # Errors
-    /// [`FlowModError::UnmappedOption`] or [`FlowModError::OptionTooShort`], about the first option that is
-    /// wrong.
+    /// [`FlowModError::UnmappedOption`] or [`FlowModError::OptionTooShort`], about the
+    /// first option that is wrong.
     pub(super) fn check_options_of_match(&self, matching: &Match) -> Result<(), FlowModError> {
         let mut checked = Ok(());
         of_match(matching, &mut |field, bits| {

@@ -1,9 +1,8 @@
 //! A hash map whose growth nobody has to wait for.
 //!
-//! A hash map that is full moves all of its entries to a table of twice the size. With a hundred
-//! thousand entries this takes milliseconds, in which the writer has the lock that workers wait for.
-//! A parted map is cut into parts by hash, each a hash table of its own, and the parts grow one by
-//! one.
+//! A hash map that is full moves all of its entries to a table of twice the size. With a hundred thousand
+//! entries this takes milliseconds, in which the writer has the lock that workers wait for. A parted map is cut
+//! into parts by hash, each a hash table of its own, and the parts grow one by one.
 
 use ahash::RandomState;
 use hashbrown::HashTable;

@@ -30,8 +30,7 @@ pub struct PortConfig {
     pub no_packet_in: bool,
 }
 
-/// How a port takes part in VLANs (`vlan_mode` in ovs-vswitchd.conf.db(5)). VLAN ids are from 0 to
-/// 4095.
+/// How a port takes part in VLANs (`vlan_mode` in ovs-vswitchd.conf.db(5)). VLAN ids are from 0 to 4095.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum VlanMode {
     /// A trunk of all VLANs. Untagged frames belong to VLAN 0.
@@ -345,8 +344,7 @@ impl PortInfo {
         Self { attachment: Attachment::Patch(Arc::new(patch)), ..port }
     }
 
-    /// The datapath's number of the port; `None` for a patch port, which the datapath does not
-    /// know.
+    /// The datapath's number of the port; `None` for a patch port, which the datapath does not know.
     pub fn port_no(&self) -> Option<PortNo> {
         match self.attachment {
             Attachment::Queues(port_no) => Some(port_no),
@@ -377,8 +375,8 @@ impl PortInfo {
         self.config.no_recv != self.config.no_recv_stp
     }
 
-    /// Whether the port's flags, but for `down`, let frames come in. `is_stp` tells whether a frame is one of a
-    /// spanning tree.
+    /// Whether the port's flags, but for `down`, let frames come in. `is_stp` tells whether a frame is
+    /// one of a spanning tree.
     pub fn admits(&self, is_stp: bool) -> bool {
         !(if is_stp { self.config.no_recv_stp } else { self.config.no_recv })
     }
@@ -402,8 +400,8 @@ pub struct PortChange {
 }
 
 impl PortChange {
-    /// The addresses of the switch's own host that the change gives to a port, takes from it, or lets into
-    /// other VLANs.
+    /// The addresses of the switch's own host that the change gives to a port, takes from it,
+    /// or lets into other VLANs.
     pub(super) fn own_addresses(&self) -> Vec<MacAddr> {
         let seen = |port: &Option<PortInfo>| {
             port.as_ref().and_then(|port| Some((port.own_address()?, port.vlan.clone())))
@@ -530,8 +528,7 @@ impl PortTable {
     }
 }
 
-/// The ports of all bridges, to be found by bridge, by the datapath's number, and by the names in
-/// patches.
+/// The ports of all bridges, to be found by bridge, by the datapath's number, and by the names in patches.
 #[derive(Debug, Default)]
 pub struct PortTables {
     tables: PerBridge<PortTable>,
@@ -595,8 +592,7 @@ impl PortTables {
         is_mutual.then_some((at.bridge, peer))
     }
 
-    /// Changes the ports of a bridge. Returns the result of `change`, and the ports that differ
-    /// afterwards.
+    /// Changes the ports of a bridge. Returns the result of `change`, and the ports that differ afterwards.
     pub(super) fn change<R>(
         &mut self,
         bridge: BridgeId,

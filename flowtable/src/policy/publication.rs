@@ -5,9 +5,8 @@
 //! publishes it by storing that number. Two writers never prepare at the same time.
 //!
 //! What no reader can see any more may be freed, in such a step too: what is invisible at the
-//! [`oldest`](Published::oldest) version and later. A reader under the lock has the published one.
-//! Whoever looks again and again and wants to see the same each time [holds](Published::hold) a
-//! version.
+//! [`oldest`](Published::oldest) version and later. A reader under the lock has the published one. Whoever
+//! looks again and again and wants to see the same each time [holds](Published::hold) a version.
 //!
 //! [`Generations`] tell those who remember what they read that it may have changed. They are counted
 //! when the change is visible, not before: who remembers under a generation what was read after

@@ -1,9 +1,9 @@
 //! Every order in which threads can run through the publication, tried out.
 //!
 //! The file under test is the real one, compiled once more with the locks and atomics of `loom`. It runs each
-//! model again and again: with every switch between threads, and with every value that a read may return under
-//! the memory orderings of the code. That the models would find a mistake is tested too, by doing things in the
-//! wrong order.
+//! model again and again: with every switch between threads, and with every value that a read may return
+//! under the memory orderings of the code. That the models would find a mistake is tested too, by doing
+//! things in the wrong order.
 
 #[allow(clippy::duplicate_mod, reason = "the same code on other locks is the point")]
 #[allow(dead_code, reason = "nobody asks the locks of a model what was done under them")]

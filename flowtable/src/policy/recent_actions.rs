@@ -1,5 +1,4 @@
-//! Remembers action lists of rules that were added recently, so that rules with equal lists share
-//! one.
+//! Remembers action lists of rules that were added recently, so that rules with equal lists share one.
 //!
 //! A large table usually has few different lists, such as one output for each port and `drop`. When
 //! a list is not found here, it takes memory of its own and nothing else is lost. So the memory may

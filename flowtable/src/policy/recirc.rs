@@ -10,14 +10,13 @@
 //! a third. A state beyond that is not refused, but lasts for the frame only that needs it: its cached
 //! flow is not kept, and the next frame is translated again, within the budget of new flows.
 //!
-//! Rules decide how large a state is: a list of actions, an action set and a stack may have hundreds of
-//! kilobytes. So a state takes room in proportion to its size, and all states together have a bounded size in
-//! memory.
+//! Rules decide how large a state is: a list of actions, an action set and a stack may have
+//! hundreds of kilobytes. So a state takes room in proportion to its size, and all states together
+//! have a bounded size in memory.
 //!
-//! Translations use this table; frames that hit a cached flow do not. The table is divided into
-//! shards with a lock each, so that workers that translate at the same time rarely wait for each
-//! other. The hash of a state chooses the shard, and the low bits of the state's id repeat the
-//! shard's number.
+//! Translations use this table; frames that hit a cached flow do not. The table is divided into shards with a
+//! lock each, so that workers that translate at the same time rarely wait for each other. The hash of a state
+//! chooses the shard, and the low bits of the state's id repeat the shard's number.
 
 use super::bridge_id::{BridgeId, PortRef};
 use flow::PipelineKey;
@@ -55,8 +54,8 @@ pub(super) struct FrozenState {
     /// Registers, metadata and ingress port. The headers are zero here, because the next pass
     /// extracts them again, except that the tunnel's fields are here if `has_tunnel` says so.
     pub(super) key: PipelineKey,
-    /// Whether rules have changed the fields of the tunnel, so that the next pass has them from `key`, not from
-    /// the frame.
+    /// Whether rules have changed the fields of the tunnel, so that the next pass has them from
+    /// `key`, not from the frame.
     pub(super) has_tunnel: bool,
     /// The bridge in which the packet is.
     pub(super) bridge: BridgeId,

@@ -23,9 +23,9 @@ pub enum FlowModError {
         /// How many rules the table may hold.
         limit: usize,
     },
-    /// A rule was to be added with the flag `check_overlap` (OpenFlow 1.3.5 §6.4), and a rule of the same table
-    /// and priority matches some of the same packets. In OpenFlow, the type `OFPET_FLOW_MOD_FAILED` and the
-    /// code `OFPFMFC_OVERLAP`.
+    /// A rule was to be added with the flag `check_overlap` (OpenFlow 1.3.5 §6.4), and a rule of the
+    /// same table and priority matches some of the same packets. In OpenFlow, the type
+    /// `OFPET_FLOW_MOD_FAILED` and the code `OFPFMFC_OVERLAP`.
     #[error(
         "table {table} has a rule of priority {priority} that matches some of the same packets (check_overlap)"
     )]
@@ -87,9 +87,9 @@ pub enum FlowModError {
     /// first one. In OpenFlow, the type `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_LOOP`.
     #[error("group {0} would watch itself: whether it is alive would depend on itself")]
     WatchLoop(u32),
-    /// A bucket of the group was to be removed, or others were to be inserted behind that bucket, and the group
-    /// does not have it. In OpenFlow 1.5.1 §7.5.4, the type `OFPET_GROUP_MOD_FAILED` and the code
-    /// `OFPGMFC_UNKNOWN_BUCKET`.
+    /// A bucket of the group was to be removed, or others were to be inserted behind that bucket,
+    /// and the group does not have it. In OpenFlow 1.5.1 §7.5.4, the type
+    /// `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_UNKNOWN_BUCKET`.
     #[error("group {group} has no bucket {bucket}")]
     UnknownBucket {
         /// The number of the group whose bucket is missing.
@@ -110,9 +110,9 @@ pub enum FlowModError {
     /// on back to the first one. In OpenFlow, the type `OFPET_GROUP_MOD_FAILED` and the code `OFPGMFC_LOOP`.
     #[error("group {0} would refer to itself")]
     GroupLoop(u32),
-    /// An action of a rule or of a packet-out names the meter with this number, which does not exist. In
-    /// OpenFlow, the type `OFPET_METER_MOD_FAILED` and the code `OFPMMFC_INVALID_METER`, as Open vSwitch
-    /// answers.
+    /// An action of a rule or of a packet-out names the meter with this number, which does not
+    /// exist. In OpenFlow, the type `OFPET_METER_MOD_FAILED` and the code
+    /// `OFPMMFC_INVALID_METER`, as Open vSwitch answers.
     #[error("meter {0} does not exist: add it with add-meter before the rule that uses it")]
     UnknownMeter(MeterId),
     /// A meter was to be added, and there is one with this number. In OpenFlow, the type
@@ -123,8 +123,8 @@ pub enum FlowModError {
     /// `OFPET_METER_MOD_FAILED` and the code `OFPMMFC_UNKNOWN_METER`.
     #[error("meter {0} does not exist: add it with add-meter")]
     NoSuchMeter(MeterId),
-    /// No meter can have this number. In OpenFlow, the type `OFPET_METER_MOD_FAILED` and the code
-    /// `OFPMMFC_INVALID_METER`.
+    /// No meter can have this number. In OpenFlow, the type
+    /// `OFPET_METER_MOD_FAILED` and the code `OFPMMFC_INVALID_METER`.
     #[error("meter {0}: meters have numbers from 1 to {max}, or are called controller or slowpath", max = MeterId::MAX)]
     InvalidMeter(MeterId),
     /// The bridge has [`MAX_METERS`] meters, as many as it can have. In OpenFlow, the type

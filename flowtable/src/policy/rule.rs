@@ -28,8 +28,8 @@ pub struct Rule {
     pub cookie: Cookie,
     /// The timeouts that the rule was made with.
     pub(super) timeouts: Timeouts,
-    /// The rule's importance for eviction (OpenFlow 1.4 §6.5): a full table evicts rules of low importance
-    /// first.
+    /// The rule's importance for eviction (OpenFlow 1.4 §6.5): a full table evicts
+    /// rules of low importance first.
     pub importance: u16,
     /// The flags of the request that added the rule.
     pub flags: FlowFlags,
@@ -59,8 +59,8 @@ pub struct Timeouts {
 }
 
 impl Timeouts {
-    /// These timeouts, of which those that are longer are cut to those of `other`. A timeout of 0 in `other`
-    /// changes nothing.
+    /// These timeouts, of which those that are longer are cut to those of `other`. A timeout of
+    /// 0 in `other` changes nothing.
     fn shortened(self, other: Self) -> Self {
         let shorter = |own: u16, other: u16| match (own, other) {
             (own, 0) => own,
@@ -131,8 +131,8 @@ impl RuleStats {
         }
     }
 
-    /// The counters of a rule with these flags that takes the place of the rule with these counters, and goes
-    /// on counting.
+    /// The counters of a rule with these flags that takes the place of the rule with these
+    /// counters, and goes on counting.
     pub(super) fn inherit(self: &Arc<Self>, flags: FlowFlags) -> Arc<Self> {
         let heir = Self::new(self.used(), flags);
         let counts_alike =

@@ -4,9 +4,9 @@
 //! it when a frame that was translated has taught a new host, or is ARP or neighbor discovery. So a frame that
 //! hits a cached flow costs nothing.
 //!
-//! Each port has [`SLOTS`] places. The hash of an IP address chooses its place, and a newer address takes the
-//! place of an older one. A port that makes up addresses therefore displaces its own only, and each one costs
-//! one store.
+//! Each port has [`SLOTS`] places. The hash of an IP address chooses its place, and a newer address
+//! takes the place of an older one. A port that makes up addresses therefore displaces its own only, and
+//! each one costs one store.
 
 use super::bridge::Bridge;
 use super::bridge_id::{BridgeId, PortRef};
@@ -38,9 +38,9 @@ impl SeenAddresses {
         Self { by_port: Mutex::default(), hasher }
     }
 
-    /// Notes the address of the sender of a packet that was translated. `is_new` says whether the packet has
-    /// taught a host; if not, only ARP and neighbor discovery are noted, which hosts use to announce their
-    /// addresses.
+    /// Notes the address of the sender of a packet that was translated. `is_new` says whether the
+    /// packet has taught a host; if not, only ARP and neighbor discovery are noted, which hosts
+    /// use to announce their addresses.
     pub(super) fn saw(&self, key: &FlowKey, sender: &Learn, is_new: bool) {
         let headers = &key.headers;
         // A rule may have given the packet another source address before the host was learned.

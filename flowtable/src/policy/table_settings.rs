@@ -1,5 +1,5 @@
-//! How a table behaves: how many rules it may have, what happens when it is full, and when controllers hear of
-//! that.
+//! How a table behaves: how many rules it may have, what happens when it is full, and
+//! when controllers hear of that.
 
 use super::bridge::Bridge;
 use super::bridge_id::TableRef;
@@ -75,8 +75,8 @@ impl Limits {
         (free * 100 / self.max_rules.max(1)) as u8
     }
 
-    /// What controllers hear now that the table has `rules` rules. They hear each event once before the other
-    /// one.
+    /// What controllers hear now that the table has `rules` rules. They hear each event
+    /// once before the other one.
     fn watch(&mut self, table: TableId, rules: usize) -> Option<VacancyChange> {
         let (thresholds, _) = self.watch?;
         let vacancy = self.vacancy(rules);

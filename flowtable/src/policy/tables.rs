@@ -401,8 +401,8 @@ impl Tables {
         table.classifier.overlaps(&fm.matching, fm.priority, version)
     }
 
-    /// Whether a new rule overlaps with one of its table and priority in some places; `None` if there are no
-    /// such places.
+    /// Whether a new rule overlaps with one of its table and priority in some places; `None` if
+    /// there are no such places.
     pub fn overlaps_among(
         &self,
         places: Range<u32>,
@@ -504,8 +504,8 @@ impl Tables {
             self.make_room(change, table)?;
         }
         self.check_name(fm, replaced.map(|id| (table, id)), version)?;
-        // The counters stay (OpenFlow 1.3.5 §6.4), unless the flag says otherwise, as it does in OpenFlow 1.0
-        // and 1.1.
+        // The counters stay (OpenFlow 1.3.5 §6.4), unless the flag says otherwise, as it does
+        // in OpenFlow 1.0 and 1.1.
         let old = replaced.filter(|_| !fm.flags.reset_counts).and_then(|id| self.rule((table, id)));
         let stats = match old {
             Some(old) => old.value.stats.inherit(fm.flags),
@@ -629,9 +629,9 @@ impl Tables {
     /// and options that it names exist.
     ///
     /// # Errors
-    /// [`FlowModError::ListTooLong`], or [`FlowModError::UnknownGroup`], [`FlowModError::UnknownMeter`] or
-    /// [`FlowModError::UnmappedOption`] with the first group, meter or option that does not exist, or
-    /// [`FlowModError::OptionTooShort`].
+    /// [`FlowModError::ListTooLong`], or [`FlowModError::UnknownGroup`],
+    /// [`FlowModError::UnknownMeter`] or [`FlowModError::UnmappedOption`] with the first group, meter
+    /// or option that does not exist, or [`FlowModError::OptionTooShort`].
     pub fn check_actions(&self, actions: &[Action], version: Version) -> Result<(), FlowModError> {
         let size = list_size(actions);
         if size > MAX_LIST_SIZE {

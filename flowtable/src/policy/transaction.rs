@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A change of rules, groups and meters that is being prepared. Dropped without [`Transaction::commit`], it
-/// never happened.
+/// A change of rules, groups and meters that is being prepared. Dropped
+/// without [`Transaction::commit`], it never happened.
 pub struct Transaction<'a> {
     pub(super) bridge: Bridge<'a>,
     /// `None` once committed.
@@ -35,8 +35,8 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Bridge<'a> {
-    /// Starts a change of rules, groups and meters. Others wait for it to end, those who change another bridge
-    /// too.
+    /// Starts a change of rules, groups and meters. Others wait for it to end, those
+    /// who change another bridge too.
     pub fn begin(self) -> Transaction<'a> {
         let (writer, next) = self.policy.tables.begin();
         self.transaction(writer, next)
@@ -332,8 +332,8 @@ impl Transaction<'_> {
         rule
     }
 
-    /// Whether packet-outs can have these actions once the change is published, as [`Tables::check_actions`]
-    /// says.
+    /// Whether packet-outs can have these actions once the change is
+    /// published, as [`Tables::check_actions`] says.
     ///
     /// # Errors
     /// Those of [`Tables::check_actions`].

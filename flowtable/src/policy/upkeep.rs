@@ -127,9 +127,9 @@ impl Untidy {
 }
 
 impl Bridge<'_> {
-    /// Frees and moves some rules of this bridge, and returns whether more are left. `removed` rules of all
-    /// bridges wait to be freed. While others are at the tables, this waits for them if `waits`, and otherwise
-    /// returns `None`.
+    /// Frees and moves some rules of this bridge, and returns whether more are left. `removed` rules
+    /// of all bridges wait to be freed. While others are at the tables, this waits for them if
+    /// `waits`, and otherwise returns `None`.
     fn purge(self, removed: usize, waits: bool) -> Option<bool> {
         let mut freed = Freed::with_capacity(SLICE);
         let purge = |tables: &mut Tables| {
@@ -177,8 +177,7 @@ impl Bridge<'_> {
         while self.step(|tables| tables.adopt(table, &mut plan, SLICE)) {}
     }
 
-    /// Removes the rules of this bridge whose timeouts are over at `now`. `None` if there were
-    /// none.
+    /// Removes the rules of this bridge whose timeouts are over at `now`. `None` if there were none.
     pub fn expire(self, now: Duration) -> Option<Arc<Effects>> {
         let (mut cursor, mut over) = (TableCursor::default(), Vec::new());
         loop {

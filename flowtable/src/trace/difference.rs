@@ -23,8 +23,7 @@ pub fn differences(matching: &Match, packet: &PipelineKey) -> Vec<FieldId> {
     }
     let mut found = Vec::new();
     for field in FIRST.into_iter().chain(FieldId::all()) {
-        // Fields share bits: the operation of an ARP packet is where other packets have their IP
-        // protocol.
+        // Fields share bits: the operation of an ARP packet is where other packets have their IP protocol.
         if field.prerequisite_met(matching.key()) && field.get_mask(&left) != 0 {
             found.push(field);
             field.clear_mask(&mut left, u128::MAX);

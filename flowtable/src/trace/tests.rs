@@ -209,8 +209,8 @@ fn every_field_is_printed_parsed_and_traced() {
             continue;
         }
         if is_of_connection {
-            // A frame that comes in belongs to no connection yet. `datapath::tests::connections` finds these
-            // fields.
+            // A frame that comes in belongs to no connection yet.
+            // `datapath::tests::connections` finds these fields.
             continue;
         }
         let policy = three_ports(

@@ -36,8 +36,7 @@ pub struct TracedFrame<'a> {
 /// Follows a frame that comes in on `in_port`, which may be a patch port. Returns at least one
 /// pass. Nothing is sent, learned or counted: the actions are executed on a copy of the frame.
 ///
-/// The keys of the passes have the datapath's number of the port: [`PortNo::NONE`] for a patch
-/// port.
+/// The keys of the passes have the datapath's number of the port: [`PortNo::NONE`] for a patch port.
 ///
 /// With [`OfPort::NONE`](flow::types::OfPort::NONE) as its number, `in_port` stands for no port of the bridge.
 /// Connections are looked up as they are at the time `now`. `ct_next` has the states, bits of `ct_state`, that

@@ -179,8 +179,8 @@ impl KernelCache {
         installed
     }
 
-    /// Puts a flow into the kernel that it can have. Returns its place; `None` if another worker's flow does
-    /// the same.
+    /// Puts a flow into the kernel that it can have. Returns its place; `None` if another
+    /// worker's flow does the same.
     fn put(&self, inner: &mut Inner, newcomer: Newcomer<'_>) -> Result<Option<usize>, Refusal> {
         let Newcomer { flow, key, mask, compiled, ingress, origin, ports } = newcomer;
         let egress = compiled.sent.iter().map(|sent| {

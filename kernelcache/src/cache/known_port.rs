@@ -24,8 +24,8 @@ pub struct KernelPort {
     pub ifindex: u32,
     /// Link and MTU of the device.
     pub status: Arc<PortStatus>,
-    /// Where the frames are counted that the kernel has forwarded or dropped. Nobody else writes these
-    /// counters.
+    /// Where the frames are counted that the kernel has forwarded or dropped.
+    /// Nobody else writes these counters.
     pub counters: Arc<PortCounters>,
     /// The executor of its device, by which the programs see its frames, and which this crate attaches before
     /// the first flow of the port comes into the kernel; `None` if nothing has to be attached. Or why the

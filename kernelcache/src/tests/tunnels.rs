@@ -86,8 +86,8 @@ fn from_remote() -> TunnelKey {
 }
 
 impl Bench {
-    /// Has the switch process a frame that came through the tunnel until its flow is in the kernel, beside
-    /// `flows` others.
+    /// Has the switch process a frame that came through the tunnel until its flow is in
+    /// the kernel, beside `flows` others.
     fn teach_from_tunnel(&mut self, frame: &[u8], flows: u64) {
         let options = OptionMap::default();
         let keys = [from_remote()];

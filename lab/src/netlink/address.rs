@@ -136,8 +136,8 @@ impl Netlink {
         )?)
     }
 
-    /// Adds a permanent neighbour entry, so that the kernel sends to the address without ARP or neighbour
-    /// discovery.
+    /// Adds a permanent neighbour entry, so that the kernel sends to the address
+    /// without ARP or neighbour discovery.
     ///
     /// # Errors
     /// There is no such device, or the process lacks `CAP_NET_ADMIN`.

@@ -1,5 +1,5 @@
-//! Configures test networks as `ip` and `tc` do: devices, addresses, routes, neighbours and queueing
-//! disciplines.
+//! Configures test networks as `ip` and `tc` do: devices, addresses,
+//! routes, neighbours and queueing disciplines.
 //!
 //! [`Netlink`] extends [`ports::netlink::Netlink`], which has the requests that the switch itself makes, and
 //! dereferences to it.

@@ -11,8 +11,8 @@ const TCA_TBF_PARMS: u16 = 1;
 const TCA_TBF_BURST: u16 = 6;
 const TC_LINKLAYER_ETHERNET: u8 = 1;
 
-/// The parameters of a token bucket filter (tc-tbf(8)), which limits the rate of a device and queues what
-/// exceeds it.
+/// The parameters of a token bucket filter (tc-tbf(8)), which limits the rate of a device
+/// and queues what exceeds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Tbf {
     /// The rate in bytes a second.
@@ -44,8 +44,8 @@ impl Netlink {
         )?)
     }
 
-    /// Removes the root queueing discipline of the device with this interface index, which then has the default
-    /// one.
+    /// Removes the root queueing discipline of the device with this interface index, which
+    /// then has the default one.
     ///
     /// # Errors
     /// There is no such device, the device has the default one already, or the process lacks `CAP_NET_ADMIN`.

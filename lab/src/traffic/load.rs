@@ -1,6 +1,6 @@
-//! TCP streams for some time, whose bytes are counted at the receiver, as `iperf3` does. The contents are not
-//! compared, because that would cost CPU time and distort the measurement; [`super::TcpTransfer`] compares
-//! them.
+//! TCP streams for some time, whose bytes are counted at the receiver, as `iperf3`
+//! does. The contents are not compared, because that would cost CPU time and distort
+//! the measurement; [`super::TcpTransfer`] compares them.
 
 use crate::{LabError, Namespace, PATIENCE};
 use std::io::{self, Read, Write};
@@ -77,8 +77,8 @@ impl TcpLoad {
             std::thread::sleep(self.duration);
             let report = LoadReport { bytes: count() - before, elapsed: start.elapsed() };
             for (client, _) in &ends {
-                // This ends the sending and the receiving thread. The call fails if the connection has ended
-                // already.
+                // This ends the sending and the receiving thread. The call fails if
+                // the connection has ended already.
                 let _ = client.shutdown(Shutdown::Both);
             }
             report

@@ -1,5 +1,5 @@
-//! A stream of numbered UDP datagrams to one host, by which a test sees each that is lost or comes out of
-//! order.
+//! A stream of numbered UDP datagrams to one host, by which a test sees each that is lost
+//! or comes out of order.
 
 use crate::{LabError, Namespace};
 use nix::errno::Errno;

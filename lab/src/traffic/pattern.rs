@@ -1,8 +1,8 @@
 //! The contents of test traffic: pseudo-random bytes that depend on their offset in the stream, so that a
 //! receiver notices lost, repeated and reordered bytes.
 
-/// The number of bytes after which the stream repeats. It is a prime, so that no size of frames or buffers
-/// divides it.
+/// The number of bytes after which the stream repeats. It is a prime, so that no size of
+/// frames or buffers divides it.
 const PERIOD: usize = 1_048_573;
 
 /// An endless stream of bytes that any offset can be read from.

@@ -115,8 +115,8 @@ impl Ping {
         message.set_identifier(identifier);
         message.set_sequence(sequence);
         if self.target.is_ipv4() {
-            // The checksum of ICMPv6 covers the addresses, and the kernel computes it when it has chosen the
-            // source.
+            // The checksum of ICMPv6 covers the addresses, and the kernel computes it when
+            // it has chosen the source.
             message.fill_checksum();
         }
         bytes

@@ -27,8 +27,8 @@ impl RoundTripReport {
         self.sorted.len() as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    /// The round trip time that the share `share` (0 to 1) of the requests did not exceed; zero if none was
-    /// answered.
+    /// The round trip time that the share `share` (0 to 1) of the requests did not exceed;
+    /// zero if none was answered.
     pub fn quantile(&self, share: f64) -> Duration {
         let last = self.sorted.len().saturating_sub(1);
         let index = (share.clamp(0.0, 1.0) * last as f64).round() as usize;

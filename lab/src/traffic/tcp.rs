@@ -44,8 +44,8 @@ impl TcpTransfer {
     /// Sends from one namespace to the other and compares every byte at the receiver.
     ///
     /// # Errors
-    /// The connection could not be opened, or ended or was silent before the last byte; or bytes differ
-    /// ([`LabError::Corrupt`]).
+    /// The connection could not be opened, or ended or was silent before the last
+    /// byte; or bytes differ ([`LabError::Corrupt`]).
     pub fn run(&self, from: &Namespace, to: &Namespace) -> Result<Transfer, LabError> {
         let pattern = Pattern::new();
         let listener = to
@@ -65,8 +65,8 @@ impl TcpTransfer {
                 Ok(received) => received,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            // If contents differ, the receiver closes the connection, and the sender's error is only a
-            // consequence.
+            // If contents differ, the receiver closes the connection, and the sender's
+            // error is only a consequence.
             match (sent, received) {
                 (_, Err(e @ (LabError::Corrupt { .. } | LabError::Short { .. }))) => Err(e),
                 (Err(e), _) => Err(e),

@@ -233,9 +233,9 @@ fn query(call: &Call<'_>, channel: &mut Channel) -> anyhow::Result<(Box<FlowMod>
     Ok((Box::new(filter), nxm))
 }
 
-/// Whether the rules of an OpenFlow 1.0 switch are asked for in Nicira's form. OpenFlow 1.0 has no extensible
-/// matches, so that a rule may have more than its own form could tell: Nicira's is tried first, as in
-/// `ovs-ofctl`.
+/// Whether the rules of an OpenFlow 1.0 switch are asked for in Nicira's form. OpenFlow 1.0 has no
+/// extensible matches, so that a rule may have more than its own form could tell: Nicira's is
+/// tried first, as in `ovs-ofctl`.
 ///
 /// # Errors
 /// `allowed` has neither form, or the connection broke.
@@ -265,8 +265,8 @@ pub(super) fn dump(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let names = call.shown_names(&mut channel)?;
     let (filter, nxm) = query(call, &mut channel)?;
     let request = OfMessage::MultipartRequest(MultipartRequest::Flow { filter, nxm });
-    // As in ovs-ofctl, the headers of messages are printed only if no option changes the order or the form of
-    // rules.
+    // As in ovs-ofctl, the headers of messages are printed only if no option changes the order
+    // or the form of rules.
     let is_plain = criteria.is_empty() && !how.names() && how.stats() && !how.json;
     let mut out = Output::new();
     if is_plain {
@@ -408,8 +408,8 @@ pub(crate) fn lines(how: &How, word: &str) -> anyhow::Result<Option<Vec<String>>
     Ok(Some(rules.iter().map(line).collect()))
 }
 
-/// Carries out the verb `replace-flows`: adds and changes the rules that differ, and deletes those that the
-/// file lacks.
+/// Carries out the verb `replace-flows`: adds and changes the rules that differ, and deletes
+/// those that the file lacks.
 pub(super) fn replace(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let mut channel = call.open(1, 1)?;
     let (wanted, mut formats) = read(call, &mut channel, &call.words[0], Command::Add)?;

@@ -164,8 +164,8 @@ impl Call<'_> {
         }
     }
 
-    /// Names for the numbers of ports and tables that are printed: those of the switch, if the options ask for
-    /// names.
+    /// Names for the numbers of ports and tables that are printed: those of the switch, if
+    /// the options ask for names.
     fn shown_names(&self, channel: &mut Channel) -> anyhow::Result<BridgeNames> {
         match self.options.how.names() {
             true => ports::names(channel),

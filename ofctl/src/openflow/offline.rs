@@ -1,5 +1,5 @@
-//! The verbs that print messages and packets without a switch: `ofp-print`, `ofp-parse`, `ofp-parse-pcap` and
-//! `compose-packet`.
+//! The verbs that print messages and packets without a switch:
+//! `ofp-print`, `ofp-parse`, `ofp-parse-pcap` and `compose-packet`.
 
 use super::pcap::{self, Direction};
 use super::{MessageRecord, print_messages};

@@ -1,5 +1,5 @@
-//! Captures of packets (`pcap`, libpcap's classic file format) and the OpenFlow messages in them: what
-//! `ofp-parse-pcap` prints.
+//! Captures of packets (`pcap`, libpcap's classic file format) and the OpenFlow messages
+//! in them: what `ofp-parse-pcap` prints.
 //!
 //! A connection is followed in each direction on its own. Segments that come early wait for those in front of
 //! them; what comes again is passed over.
@@ -26,8 +26,8 @@ const MAX_WAITING: usize = 1 << 20;
 /// The frames of a capture.
 ///
 /// # Errors
-/// The bytes are no capture of Ethernet frames. A capture that ends inside a packet has the packets in front of
-/// it.
+/// The bytes are no capture of Ethernet frames. A capture that ends inside a packet has the
+/// packets in front of it.
 pub(super) fn frames(capture: &[u8]) -> anyhow::Result<Vec<&[u8]>> {
     const FILE_HEADER: usize = 24;
     const PACKET_HEADER: usize = 16;
@@ -150,8 +150,8 @@ pub(super) fn messages(frames: &[&[u8]], ports: &[u16]) -> Vec<(Direction, Vec<u
     messages
 }
 
-/// Direction, sequence number and bytes of a TCP segment; the bytes are `None` for the first segment of a
-/// connection.
+/// Direction, sequence number and bytes of a TCP segment; the bytes are `None` for the
+/// first segment of a connection.
 fn segment(frame: &[u8]) -> Option<(Direction, u32, Option<&[u8]>)> {
     const VLAN_LIMIT: u8 = 2;
     const SYN: u16 = 1 << 1;

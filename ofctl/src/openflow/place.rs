@@ -75,8 +75,8 @@ impl Place {
 }
 
 impl Place {
-    /// The place that a word names; `None` if the word names none, or a bridge that is asked over the control
-    /// socket.
+    /// The place that a word names; `None` if the word names none, or a bridge that is
+    /// asked over the control socket.
     ///
     /// # Errors
     /// The word has a wrong form.

@@ -142,8 +142,8 @@ pub(super) fn modify(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     let Some(port) = port_of(&mut channel, word)? else {
         bail!("{}: couldn't find port `{word}'", call.place.name);
     };
-    // Other versions do not have the bits that only OpenFlow 1.0 has. As in ovs-ofctl, a request without a bit
-    // remains.
+    // Other versions do not have the bits that only OpenFlow 1.0 has. As in ovs-ofctl, a
+    // request without a bit remains.
     let is_10 = channel.version() == OfVersion::OpenFlow10;
     let mask = if is_10 { bit } else { bit & !port_config::ONLY_10 };
     let config = if is_set { mask } else { 0 };
@@ -152,8 +152,8 @@ pub(super) fn modify(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     switch::done(call)
 }
 
-/// The bit of [`port_config`] that a word is about, and whether the word sets the bit; `None` if nobody knows
-/// the word.
+/// The bit of [`port_config`] that a word is about, and whether the word sets the bit; `None`
+/// if nobody knows the word.
 fn config_bit(word: &str) -> Option<(u32, bool)> {
     // `ovs-ofctl` takes another spelling of a word, too.
     let action = match word.to_ascii_lowercase().as_str() {

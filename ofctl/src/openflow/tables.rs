@@ -123,8 +123,8 @@ pub(super) fn modify(call: &mut Call<'_>) -> anyhow::Result<Outcome> {
     switch::done(call)
 }
 
-/// The request that makes the setting. From OpenFlow 1.4 on a request sets everything, so it repeats what does
-/// not change.
+/// The request that makes the setting. From OpenFlow 1.4 on a request sets everything, so it
+/// repeats what does not change.
 fn request(
     channel: &mut Channel,
     table: Option<TableId>,
@@ -184,9 +184,9 @@ fn features(channel: &Channel, parts: &[Vec<u8>]) -> anyhow::Result<Vec<TableFea
     Ok(tables)
 }
 
-/// Gives a table a name. As in `ovs-ofctl`, the request repeats the features of all tables as the switch has
-/// told them, because it replaces all of them: Open vSwitch refuses a request about a single table without its
-/// features.
+/// Gives a table a name. As in `ovs-ofctl`, the request repeats the features of all tables as the
+/// switch has told them, because it replaces all of them: Open vSwitch refuses a request about a
+/// single table without its features.
 fn rename(channel: &mut Channel, table: Option<TableId>, name: &str) -> anyhow::Result<()> {
     /// Where the features of a table have its number and its name, in bytes, and how long the name can be.
     const TABLE: usize = 2;

@@ -203,9 +203,9 @@ fn follow(
     }
 }
 
-/// The message that has the switch go on with the packet of a packet-in; `None` if the message is no packet-in
-/// whose packet waits. The properties are those of the packet-in: some may be about fields that nobody but the
-/// switch knows.
+/// The message that has the switch go on with the packet of a packet-in; `None` if the message is no
+/// packet-in whose packet waits. The properties are those of the packet-in: some may be about fields that
+/// nobody but the switch knows.
 fn resume_of(message: &[u8]) -> Option<Vec<u8>> {
     const EXPERIMENTER: u8 = 4;
     const NICIRA: [u8; 4] = 0x2320u32.to_be_bytes();

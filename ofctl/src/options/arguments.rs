@@ -74,8 +74,8 @@ pub(crate) struct CachedFlows {
 pub(crate) struct HexMessage {
     /// The bytes of the message, in hexadecimal; - is standard input
     pub(crate) hex: String,
-    /// How much is printed: 0 nothing of packets, 1 their headers, 3 their bytes, 5 those of the message
-    /// [default: 1]
+    /// How much is printed: 0 nothing of packets, 1 their headers, 3 their bytes, 5 those
+    /// of the message [default: 1]
     pub(crate) verbosity: Option<u8>,
 }
 

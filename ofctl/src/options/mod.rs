@@ -95,22 +95,22 @@ pub(crate) struct How {
     /// Print rules without their counters and ages
     #[arg(long, global = true)]
     no_stats: bool,
-    /// dump-flows: sort rules by a field in ascending order, or by priority if no field is given; can be
-    /// repeated
+    /// dump-flows: sort rules by a field in ascending order, or by priority if no field
+    /// is given; can be repeated
     #[arg(long, global = true, value_name = "FIELD", num_args = 0..=1, require_equals = true, default_missing_value = "priority")]
     pub(crate) sort: Vec<String>,
     /// dump-flows: as --sort, in descending order
     #[arg(long, global = true, value_name = "FIELD", num_args = 0..=1, require_equals = true, default_missing_value = "priority")]
     pub(crate) rsort: Vec<String>,
-    /// dump-flows and trace --explain: show a conjunction as one rule, with its clauses as (a or b) and (c or
-    /// d)
+    /// dump-flows and trace --explain: show a conjunction as one rule, with its clauses as (a or
+    /// b) and (c or d)
     #[arg(long, global = true)]
     pub(crate) conjunctions: bool,
     /// mod-flows and del-flows: change only the rule that has exactly this match and priority
     #[arg(long, global = true)]
     pub(crate) strict: bool,
-    /// Carry out all rules or groups of a file or none. Our own switch always does so; other switches need
-    /// OpenFlow 1.3
+    /// Carry out all rules or groups of a file or none. Our own switch always does so;
+    /// other switches need OpenFlow 1.3
     #[arg(long, global = true)]
     pub(crate) bundle: bool,
     /// replace-flows: send rules that do not change, too, so that their counters begin anew
@@ -144,8 +144,8 @@ pub(crate) struct How {
     /// ssl: the file with the certificate of this side, in PEM
     #[arg(short = 'c', long, global = true, value_name = "FILE")]
     pub(crate) certificate: Option<PathBuf>,
-    /// ssl: the file with the certificate of the authority that signs switches, in PEM; none accepts every
-    /// switch
+    /// ssl: the file with the certificate of the authority that signs switches, in
+    /// PEM; none accepts every switch
     #[arg(short = 'C', long, global = true, value_name = "FILE")]
     pub(crate) ca_cert: Option<PathBuf>,
     /// Give up if the switch has made no progress for this many seconds; 0 waits for ever

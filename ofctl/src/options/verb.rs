@@ -28,12 +28,12 @@ pub(crate) enum Verb {
     /// Add the rules of a file: either all or, if one is refused, none; - is standard input
     #[command(override_usage = "ofctl add-flows [BRIDGE] FILE")]
     AddFlows(Words),
-    /// Change the actions of the rules that MATCH covers; with --strict of the one rule with this match and
-    /// priority
+    /// Change the actions of the rules that MATCH covers; with --strict of the one rule
+    /// with this match and priority
     #[command(override_usage = "ofctl mod-flows [BRIDGE] MATCH,actions=ACTIONS")]
     ModFlows(Words),
-    /// Delete the rules that MATCH covers, or all rules; with --strict the one rule with this match and
-    /// priority
+    /// Delete the rules that MATCH covers, or all rules; with --strict the one rule
+    /// with this match and priority
     #[command(override_usage = "ofctl del-flows [BRIDGE] [MATCH]")]
     DelFlows(Words),
     /// List the rules that MATCH covers, or all rules
@@ -93,8 +93,8 @@ pub(crate) enum Verb {
     #[command(override_usage = "ofctl meter-features [BRIDGE]")]
     MeterFeatures(Words),
 
-    /// Carry out actions on a packet, given in hexadecimal; the action TABLE sends the packet through the
-    /// tables
+    /// Carry out actions on a packet, given in hexadecimal; the action TABLE sends
+    /// the packet through the tables
     #[command(
         override_usage = "ofctl packet-out [BRIDGE] \"[in_port=PORT,][metadata=N,][regN=N,]packet=HEX,actions=ACTIONS\"\n       ofctl packet-out [BRIDGE] PORT ACTIONS HEX..."
     )]
@@ -114,9 +114,9 @@ pub(crate) enum Verb {
     ShowConfig(Words),
 
     /// Have a bridge connect to these OpenFlow controllers (tcp:HOST:PORT, ssl:HOST:PORT, unix:PATH) or wait
-    /// for them (ptcp:PORT:IP, pssl:PORT:IP, punix:PATH), instead of those that it has. PORT and IP can be left
-    /// out. Settings stand behind a target: inactivity_probe=MS, max_backoff=MS, controller_rate_limit=N,
-    /// controller_burst_limit=N, connection_mode=in-band|out-of-band
+    /// for them (ptcp:PORT:IP, pssl:PORT:IP, punix:PATH), instead of those that it has. PORT and IP can be
+    /// left out. Settings stand behind a target: inactivity_probe=MS, max_backoff=MS,
+    /// controller_rate_limit=N, controller_burst_limit=N, connection_mode=in-band|out-of-band
     #[command(
         override_usage = "ofctl set-controller [BRIDGE] TARGET [KEY=VALUE]... [TARGET [KEY=VALUE]...]..."
     )]
@@ -202,21 +202,21 @@ pub(crate) enum Verb {
     /// Show what the bridge does with IP fragments
     #[command(override_usage = "ofctl get-frags [BRIDGE]")]
     GetFrags(Words),
-    /// Set or clear a flag of a port (OFPPC_*): down, no-stp, no-receive, no-receive-stp, no-flood, no-forward,
-    /// no-packet-in
+    /// Set or clear a flag of a port (OFPPC_*): down, no-stp, no-receive,
+    /// no-receive-stp, no-flood, no-forward, no-packet-in
     #[command(override_usage = "ofctl mod-port [BRIDGE] PORT \
         up|down|stp|no-stp|receive|no-receive|receive-stp|no-receive-stp|flood|no-flood|forward|no-forward|packet-in|no-packet-in")]
     ModPort(Words),
-    /// Change the settings of a port: tag, vlan_mode, trunks, cvlans, qinq-ethtype and priority-tags, of which
-    /// those that are not given get their defaults if one of them is; protected; storm. Without any, all get
-    /// their defaults
+    /// Change the settings of a port: tag, vlan_mode, trunks, cvlans, qinq-ethtype and priority-tags, of
+    /// which those that are not given get their defaults if one of them is; protected; storm. Without
+    /// any, all get their defaults
     #[command(override_usage = "ofctl set-port [BRIDGE] PORT [KEY=VALUE]...")]
     SetPort(Words),
     /// Show how many rules each table has, and how many packets were looked up in it
     #[command(override_usage = "ofctl dump-tables [BRIDGE]")]
     DumpTables(Words),
-    /// Show how each table behaves: eviction, and when controllers hear how full it is. Other switches need
-    /// OpenFlow 1.4
+    /// Show how each table behaves: eviction, and when controllers hear how full it is.
+    /// Other switches need OpenFlow 1.4
     #[command(override_usage = "ofctl dump-table-desc [BRIDGE|SWITCH]")]
     DumpTableDesc(Words),
     /// Change how a table behaves: what happens to packets without a rule (controller, continue, drop), whether
@@ -249,8 +249,8 @@ pub(crate) enum Verb {
     /// Remove a host from the MAC table
     #[command(override_usage = "ofctl fdb-del [BRIDGE] VLAN MAC")]
     FdbDel(Words),
-    /// Show or change after how many seconds a silent host is removed, and how many hosts the MAC table has at
-    /// most
+    /// Show or change after how many seconds a silent host is removed, and how many hosts the
+    /// MAC table has at most
     #[command(override_usage = "ofctl fdb-config [BRIDGE] [ageing=SECONDS] [entries=N]")]
     FdbConfig(Words),
     /// Show the counters of MAC learning
@@ -376,16 +376,16 @@ pub(crate) enum Verb {
     /// Show which Geneve options are fields
     #[command(override_usage = "ofctl dump-tlv-map [SWITCH]")]
     DumpTlvMap(Words),
-    /// Show the counters of the exporter of flow records (IPFIX) of an OpenFlow switch. A bridge of switchd has
-    /// none
+    /// Show the counters of the exporter of flow records (IPFIX) of an OpenFlow switch. A
+    /// bridge of switchd has none
     #[command(override_usage = "ofctl dump-ipfix-bridge [SWITCH]")]
     DumpIpfixBridge(Words),
     /// Show the counters of the exporters of flow records (IPFIX) that rules of an OpenFlow switch name. A
     /// bridge of switchd has none
     #[command(override_usage = "ofctl dump-ipfix-flow [SWITCH]")]
     DumpIpfixFlow(Words),
-    /// Send the requests of a file to an OpenFlow switch as one bundle. Lines begin with flow, group or
-    /// packet-out
+    /// Send the requests of a file to an OpenFlow switch as one bundle. Lines begin
+    /// with flow, group or packet-out
     #[command(override_usage = "ofctl bundle [SWITCH] FILE")]
     Bundle(Words),
     /// Print what a bridge and its controllers say to each other, until Ctrl-C
@@ -394,8 +394,8 @@ pub(crate) enum Verb {
     /// Check that an OpenFlow switch answers
     #[command(override_usage = "ofctl probe [SWITCH]")]
     Probe(Words),
-    /// Send ten echo requests with N bytes to an OpenFlow switch, by default 64, and print how long each reply
-    /// takes
+    /// Send ten echo requests with N bytes to an OpenFlow switch, by default 64, and print
+    /// how long each reply takes
     #[command(override_usage = "ofctl ping [SWITCH] [N]")]
     Ping(Words),
     /// Send COUNT echo requests with N bytes to an OpenFlow switch, one after the other, and print how many it
@@ -413,11 +413,11 @@ pub(crate) enum Verb {
     ComposePacket(Composed),
     /// Print actions that stand on standard input in hexadecimal, one list a line; needs no switch
     ParseActions(MatchVersion),
-    /// Read NXM matches from standard input, one a line, and print them as a message would carry them; needs no
-    /// switch
+    /// Read NXM matches from standard input, one a line, and print them as a message would
+    /// carry them; needs no switch
     ParseNxMatch,
-    /// Read OXM matches from standard input, one a line, and print them as a message would carry them; needs no
-    /// switch
+    /// Read OXM matches from standard input, one a line, and print them as a message would
+    /// carry them; needs no switch
     ParseOxm(MatchVersion),
     /// Parse a rule and print it as a message would carry it; needs no switch
     ParseFlow(Flow),

@@ -75,8 +75,8 @@ pub(super) fn of_all(version: OfVersion) -> Option<&'static str> {
     }
 }
 
-/// The features of the last table, which has no `goto_table`. `None` in versions that print the same for every
-/// table.
+/// The features of the last table, which has no `goto_table`. `None` in versions that print
+/// the same for every table.
 pub(super) fn last(version: OfVersion) -> Option<&'static str> {
     match version {
         OfVersion::OpenFlow11 => Some(OF11_LAST),

@@ -70,8 +70,8 @@ impl Bench {
         (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
     }
 
-    /// Runs `ofctl` with these arguments, which has to succeed and may print notes, and returns its standard
-    /// output.
+    /// Runs `ofctl` with these arguments, which has to succeed and may print notes,
+    /// and returns its standard output.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let (status, output, errors) = self.run(arguments);
         let has_notes_only = errors.lines().all(|line| line.starts_with("note: "));

@@ -14,8 +14,8 @@ fn shown(bench: &Bench, arguments: &[&str]) -> (i32, String) {
     (status, text)
 }
 
-/// Whether the text has the first of the hostile characters by its number, as text from elsewhere or as a
-/// quoted word.
+/// Whether the text has the first of the hostile characters by its number, as text from elsewhere
+/// or as a quoted word.
 fn is_told(text: &str) -> bool {
     text.contains("\\u001b[2J") || text.contains("\\u{1b}[2J")
 }

@@ -476,8 +476,8 @@ impl Reading {
     /// Reads `set_field`, which has a mask from OpenFlow 1.5 on.
     fn set_field(self, input: &mut Input<'_>) -> Result<Action, ErrorCode> {
         match self.assignment(input, self.version >= OpenFlow15) {
-            // The standard forbids to set its field for the ingress port (OpenFlow 1.3.5 §7.2.5). Nicira's can
-            // be set.
+            // The standard forbids to set its field for the ingress port (OpenFlow 1.3.5
+            // §7.2.5). Nicira's can be set.
             Ok(Action::SetField { field: FieldId::InPortOxm, .. }) => {
                 Err(ErrorCode::BadSetArgument)
             }

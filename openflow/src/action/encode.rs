@@ -367,8 +367,8 @@ fn property(out: &mut Encoder, kind: u16, body: impl FnOnce(&mut Encoder)) {
     out.pad(start);
 }
 
-/// The bits of a field in 16 bits: the offset in the upper ten, and the number of bits less one in the lower
-/// six.
+/// The bits of a field in 16 bits: the offset in the upper ten, and the number of bits less
+/// one in the lower six.
 pub(super) fn offset_and_len(sub: Subfield) -> u16 {
     sub.offset << 6 | (sub.n_bits - 1)
 }

@@ -36,8 +36,8 @@ const IS_VALUE: u16 = 1 << 13;
 const LOADS: u16 = 1 << 11;
 /// `NX_LEARN_DST_OUTPUT`: the part is an `output`.
 const OUTPUTS: u16 = 2 << 11;
-/// The bits of the first 16 of a part that say what kind of part it is. As in Open vSwitch, the others mean
-/// nothing.
+/// The bits of the first 16 of a part that say what kind of part it is. As in Open
+/// vSwitch, the others mean nothing.
 const KIND: u16 = IS_VALUE | 3 << 11;
 
 /// Whether the action has what only `NXAST_LEARN2` can say.

@@ -19,8 +19,8 @@ const MAX_MEMBERS: usize = 2048;
 /// The header of `NXM_OF_IN_PORT`, which says that the members of a bundle are ports.
 const IN_PORT: u32 = 2;
 
-/// Appends the body of the action `multipath` (`nx_action_multipath`), from behind the subtype. Numbers are
-/// big-endian.
+/// Appends the body of the action `multipath` (`nx_action_multipath`), from behind
+/// the subtype. Numbers are big-endian.
 pub(super) fn put_multipath(out: &mut Encoder, multipath: &Multipath) {
     out.u16(multipath.fields.number());
     out.u16(multipath.basis);

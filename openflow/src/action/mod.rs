@@ -1,7 +1,7 @@
 //! Actions and instructions in messages (OpenFlow 1.3.5 §7.2.4 and §7.2.5; ovs-actions(7) for Nicira's).
 //!
-//! An action that a version does not have is written as [`flow::dialect`] says: what is encoded here has been
-//! through it.
+//! An action that a version does not have is written as [`flow::dialect`] says: what is encoded
+//! here has been through it.
 
 mod connection;
 mod decode;

@@ -13,9 +13,9 @@ pub(super) struct MatchBuilder {
 }
 
 impl MatchBuilder {
-    /// Adds a field, with the checks that Open vSwitch makes for extensible matches. Only if `is_strict`, the
-    /// match has to have what the field needs. The caller has checked that the value has no bit outside the
-    /// mask.
+    /// Adds a field, with the checks that Open vSwitch makes for extensible matches. Only if
+    /// `is_strict`, the match has to have what the field needs. The caller has checked that the value
+    /// has no bit outside the mask.
     pub(super) fn add(
         &mut self,
         field: FieldId,

@@ -1,5 +1,5 @@
-//! Extensible matches: a list of fields with values and masks (OXM, OpenFlow 1.3.5 §7.2.3; Nicira's NXM in
-//! 1.0).
+//! Extensible matches: a list of fields with values and masks (OXM, OpenFlow 1.3.5
+//! §7.2.3; Nicira's NXM in 1.0).
 //!
 //! The order of the fields is the one in which Open vSwitch writes them.
 
@@ -201,11 +201,11 @@ pub(crate) fn decode_of_packet_out(input: Input<'_>) -> Result<Match, ErrorCode>
 /// What the match is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// A rule, or a selection of rules: each field has to be known, and the match has to have what the field
-    /// needs.
+    /// A rule, or a selection of rules: each field has to be known, and the match has to
+    /// have what the field needs.
     Strict,
-    /// A packet-out: fields that are not known mean nothing, and the others may not be about the bytes of the
-    /// packet.
+    /// A packet-out: fields that are not known mean nothing, and the others may not be about
+    /// the bytes of the packet.
     PacketOut,
 }
 

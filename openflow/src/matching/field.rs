@@ -1,5 +1,5 @@
-//! Headers of fields in messages (`oxm_class`, `oxm_field`, `oxm_hasmask`, `oxm_length`; OpenFlow 1.3.5
-//! §7.2.3.2).
+//! Headers of fields in messages (`oxm_class`, `oxm_field`, `oxm_hasmask`,
+//! `oxm_length`; OpenFlow 1.3.5 §7.2.3.2).
 
 use crate::error::ErrorCode;
 use crate::input::Input;
@@ -81,8 +81,8 @@ impl FieldHeader {
         Ok(Self { field, class, number, has_mask, size })
     }
 
-    /// Size in bytes of the value. If there is a mask and the size of both is odd, a byte is left over, as in
-    /// Open vSwitch.
+    /// Size in bytes of the value. If there is a mask and the size of both is odd, a byte is left
+    /// over, as in Open vSwitch.
     pub(crate) fn value_size(&self) -> usize {
         self.size >> u8::from(self.has_mask)
     }
@@ -93,8 +93,8 @@ impl FieldHeader {
         self.field.filter(fits)
     }
 
-    /// The field of a header that stands alone in an action: without mask, and with the size that the field
-    /// has.
+    /// The field of a header that stands alone in an action: without mask, and with the
+    /// size that the field has.
     pub(crate) fn decode_alone(input: &mut Input<'_>) -> Result<FieldId, ErrorCode> {
         let header = Self::decode(input)?;
         match header.fitting_field() {
@@ -170,8 +170,8 @@ pub(crate) fn put_header_of_value(out: &mut Encoder, field: FieldId, version: Of
     put_header_of(out, field, version, false, field.def().wire_len());
 }
 
-/// Writes the header of a field, with the size of a value of `size` bytes and, if `has_mask`, of a mask behind
-/// it.
+/// Writes the header of a field, with the size of a value of `size` bytes and, if `has_mask`,
+/// of a mask behind it.
 fn put_header_of(
     out: &mut Encoder,
     field: FieldId,

@@ -66,8 +66,8 @@ impl<T: AsRef<[u8]>> ArpPacket<T> {
         self.buffer
     }
 
-    /// Whether the packet is for Ethernet and IPv4 addresses. Only then are the address fields where the
-    /// getters read.
+    /// Whether the packet is for Ethernet and IPv4 addresses. Only then are the address
+    /// fields where the getters read.
     #[inline]
     pub fn is_ethernet_ipv4(&self) -> bool {
         self.buffer.as_ref()[..ETHERNET_IPV4.len()] == ETHERNET_IPV4

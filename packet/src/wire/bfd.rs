@@ -1,5 +1,5 @@
-//! Control packets of bidirectional forwarding detection (RFC 5880 §4.1): two systems tell each other that
-//! packets arrive.
+//! Control packets of bidirectional forwarding detection (RFC 5880 §4.1): two systems tell
+//! each other that packets arrive.
 
 use super::{Field, WireError, check_size, put_u32, u32_at};
 use std::fmt;
@@ -89,8 +89,8 @@ impl<T: AsRef<[u8]>> BfdPacket<T> {
         Self { buffer }
     }
 
-    /// A view of `buffer` as a control packet. The version and the values are not checked: ask
-    /// [`BfdPacket::is_valid`].
+    /// A view of `buffer` as a control packet. The version and the values
+    /// are not checked: ask [`BfdPacket::is_valid`].
     ///
     /// # Errors
     /// The buffer is shorter than the mandatory section.

@@ -62,9 +62,9 @@ impl<T: AsRef<[u8]>> EthernetFrame<T> {
         array(self.buffer.as_ref(), field::SRC_ADDR)
     }
 
-    /// The EtherType, a number of [`eth_type`](super::eth_type), which says what follows the header. A tagged
-    /// frame has the TPID of its outermost tag here. An 802.3 frame has the size of its payload here, which is
-    /// below 0x600.
+    /// The EtherType, a number of [`eth_type`](super::eth_type), which says what follows the header. A
+    /// tagged frame has the TPID of its outermost tag here. An 802.3 frame has the size of its payload
+    /// here, which is below 0x600.
     #[inline]
     pub fn ethertype(&self) -> u16 {
         u16_at(self.buffer.as_ref(), field::ETHERTYPE)

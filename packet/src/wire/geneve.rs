@@ -117,9 +117,9 @@ impl<'a, T: AsRef<[u8]> + ?Sized> GenevePacket<&'a T> {
         options.rest.is_empty()
     }
 
-    /// Whether a receiver that knows those options that `knows` accepts has to drop the packet: an option that
-    /// is critical is unknown (RFC 8926 §3.5). The flag [`CRITICAL`] is not believed: the options themselves
-    /// say it.
+    /// Whether a receiver that knows those options that `knows` accepts has to drop the packet: an
+    /// option that is critical is unknown (RFC 8926 §3.5). The flag [`CRITICAL`] is not believed:
+    /// the options themselves say it.
     #[inline]
     pub fn has_unknown_critical(
         &self,
@@ -155,8 +155,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> GenevePacket<T> {
         put_u16(self.buffer.as_mut(), field::PROTOCOL_TYPE, value);
     }
 
-    /// Writes the lower 24 bits of `value` as the virtual network identifier, and clears the reserved byte
-    /// behind it.
+    /// Writes the lower 24 bits of `value` as the virtual network identifier, and clears
+    /// the reserved byte behind it.
     #[inline]
     pub fn set_vni(&mut self, value: u32) {
         let bytes = self.buffer.as_mut();

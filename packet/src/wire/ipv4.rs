@@ -47,8 +47,8 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
         Self { buffer }
     }
 
-    /// A view of `buffer` as an IPv4 packet. Version and checksum are not checked, and the payload may be cut
-    /// off.
+    /// A view of `buffer` as an IPv4 packet. Version and checksum are not checked, and the
+    /// payload may be cut off.
     ///
     /// # Errors
     /// The buffer is shorter than the header with its options, or the header states a size below 20 bytes.
@@ -114,8 +114,8 @@ impl<T: AsRef<[u8]>> Ipv4Packet<T> {
         self.flags_and_offset() & (MORE_FRAGMENTS | OFFSET_MASK) != 0
     }
 
-    /// Whether the packet is a fragment other than the first, whose payload does not begin with a transport
-    /// header.
+    /// Whether the packet is a fragment other than the first, whose payload does not
+    /// begin with a transport header.
     #[inline]
     pub fn is_later_fragment(&self) -> bool {
         self.flags_and_offset() & OFFSET_MASK != 0
@@ -238,8 +238,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Ipv4Packet<T> {
         self.buffer.as_mut()[field::DST_ADDR].copy_from_slice(&value.octets());
     }
 
-    /// Computes the checksum over the header with its options and writes it. All other fields must have been
-    /// written.
+    /// Computes the checksum over the header with its options and writes it. All other
+    /// fields must have been written.
     #[inline]
     pub fn fill_checksum(&mut self) {
         let size = self.header_size();

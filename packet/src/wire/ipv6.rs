@@ -1,5 +1,5 @@
-//! The fixed header of IPv6 (RFC 8200 §3). Extension headers, which may follow, are in
-//! [`ipv6_extension`](super::ipv6_extension).
+//! The fixed header of IPv6 (RFC 8200 §3). Extension headers, which may
+//! follow, are in [`ipv6_extension`](super::ipv6_extension).
 
 use super::{Field, WireError, array, check_size, put_u16, put_u32, u16_at, u32_at};
 use std::fmt;
@@ -88,8 +88,8 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
         u16_at(self.buffer.as_ref(), field::PAYLOAD_SIZE)
     }
 
-    /// The header that follows, a number of [`ip_proto`](super::ip_proto): an extension header or the transport
-    /// protocol.
+    /// The header that follows, a number of [`ip_proto`](super::ip_proto): an extension
+    /// header or the transport protocol.
     #[inline]
     pub fn next_header(&self) -> u8 {
         self.buffer.as_ref()[field::NEXT_HEADER]
@@ -126,8 +126,8 @@ impl<T: AsRef<[u8]>> Ipv6Packet<T> {
 }
 
 impl<'a, T: AsRef<[u8]> + ?Sized> Ipv6Packet<&'a T> {
-    /// The bytes behind the fixed header, extension headers included, up to [`Ipv6Packet::end`], and so without
-    /// padding.
+    /// The bytes behind the fixed header, extension headers included, up to
+    /// [`Ipv6Packet::end`], and so without padding.
     #[inline]
     pub fn payload(&self) -> &'a [u8] {
         &self.buffer.as_ref()[HEADER_SIZE..self.end()]

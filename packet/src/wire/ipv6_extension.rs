@@ -90,8 +90,8 @@ impl<T: AsRef<[u8]>> Ipv6Extension<T> {
         }
     }
 
-    /// In a routing header: how many of the listed routers are still to be visited. In other headers the value
-    /// means nothing.
+    /// In a routing header: how many of the listed routers are still to be visited. In other
+    /// headers the value means nothing.
     #[inline]
     pub fn segments_left(&self) -> u8 {
         self.buffer.as_ref()[field::SEGMENTS_LEFT]
@@ -110,8 +110,8 @@ impl<T: AsRef<[u8]>> Ipv6Extension<T> {
         u16_at(self.buffer.as_ref(), field::OFFSET_AND_FLAGS)
     }
 
-    /// Whether this is the fragment header of a fragment other than the first, so that no transport header
-    /// follows.
+    /// Whether this is the fragment header of a fragment other than the first, so
+    /// that no transport header follows.
     #[inline]
     pub fn is_later_fragment(&self) -> bool {
         self.kind == ip_proto::FRAGMENT && self.offset_and_flags() & OFFSET_MASK != 0

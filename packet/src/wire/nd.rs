@@ -75,8 +75,8 @@ impl<T: AsRef<[u8]>> NdPacket<T> {
         u32_at(self.buffer.as_ref(), field::RESERVED)
     }
 
-    /// The target: the IPv6 address whose link-layer address is asked for (solicitation) or told
-    /// (advertisement).
+    /// The target: the IPv6 address whose link-layer address is asked for
+    /// (solicitation) or told (advertisement).
     #[inline]
     pub fn target(&self) -> Ipv6Addr {
         array::<16>(self.buffer.as_ref(), field::TARGET).into()

@@ -81,8 +81,8 @@ impl<T: AsRef<[u8]>> VxlanPacket<T> {
         u24_at(self.buffer.as_ref(), field::VNI)
     }
 
-    /// The extension for group-based policy; `None` if [`GROUP_POLICY`] is not set, because the bits are
-    /// reserved then.
+    /// The extension for group-based policy; `None` if [`GROUP_POLICY`] is not set, because
+    /// the bits are reserved then.
     #[inline]
     pub fn group_policy(&self) -> Option<GroupPolicy> {
         let bytes = self.buffer.as_ref();

@@ -58,8 +58,8 @@ pub struct Allotment {
     /// The MAC address of a TAP device that the port makes, unless the port's options say another one. `None`:
     /// the kernel chooses one.
     pub mac: Option<[u8; 6]>,
-    /// eBPF programs that are to see the frames of the port's device before its receive queues do; `None`: no
-    /// such.
+    /// eBPF programs that are to see the frames of the port's device before its receive
+    /// queues do; `None`: no such.
     pub hooks: Option<Arc<KernelHooks>>,
 }
 
@@ -335,8 +335,8 @@ fn address_warning(
     Some(format!("{} has the address {ip}/{size}: {consequence}", link.name))
 }
 
-/// Whether frames go around the queueing discipline called `qdisc`, while somebody listens to the device or
-/// not.
+/// Whether frames go around the queueing discipline called `qdisc`, while somebody listens
+/// to the device or not.
 fn bypasses(mode: QdiscMode, qdisc: &str, is_listened: bool) -> bool {
     match mode {
         QdiscMode::Auto => !is_listened && matches!(qdisc, "noqueue" | "noop" | ""),

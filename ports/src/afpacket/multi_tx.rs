@@ -78,15 +78,15 @@ impl Group {
 struct Groups(Vec<Group>);
 
 impl Groups {
-    /// Puts a copy into a group of its own, behind all others, which the socket sends. Returns the group's
-    /// number.
+    /// Puts a copy into a group of its own, behind all others, which the socket
+    /// sends. Returns the group's number.
     fn add_single(&mut self, id: FrameId) -> usize {
         self.0.push(Group { id, copies: 1, suits_program: false });
         self.0.len() - 1
     }
 
-    /// Counts a copy of a frame into a group behind `last`, that of the port's frame before. Returns the
-    /// group's number.
+    /// Counts a copy of a frame into a group behind `last`, that of the port's frame
+    /// before. Returns the group's number.
     fn count(&mut self, last: Option<usize>, id: FrameId, suits_program: bool) -> usize {
         let first = last.map_or(0, |last| last + 1);
         let mut behind = (first..).zip(self.0.iter_mut().skip(first));
@@ -129,10 +129,10 @@ impl Default for FloodSender {
 }
 
 impl FloodSender {
-    /// Takes a frame for the port that the caller calls `port`; false if it has to be sent by the port's own
-    /// queue. The frame's bytes must not change until [`FloodSender::finish`]. The frames of a port come one
-    /// after the other. `is_flooded` says that frames have several copies: only then the copies of this one are
-    /// looked for.
+    /// Takes a frame for the port that the caller calls `port`; false if it has to be sent by the port's
+    /// own queue. The frame's bytes must not change until [`FloodSender::finish`]. The frames of a port
+    /// come one after the other. `is_flooded` says that frames have several copies: only then the copies of
+    /// this one are looked for.
     pub fn add(
         &mut self,
         is_flooded: bool,

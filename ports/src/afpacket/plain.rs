@@ -46,8 +46,8 @@ pub struct PlainFlood {
 }
 
 impl PlainFlood {
-    /// Opens the socket for the devices with these interface numbers, in the calling thread's network
-    /// namespace.
+    /// Opens the socket for the devices with these interface numbers, in
+    /// the calling thread's network namespace.
     ///
     /// # Errors
     /// A descriptor or `CAP_NET_RAW` is missing.

@@ -2,8 +2,8 @@
 //!
 //! Hosts hand over up to 64 KiB of a connection at once. There are two kinds of rings:
 //!
-//! - *Large* rings have slots for whole frames. The core of the sender copies each frame into a slot, from its
-//!   own cache.
+//! - *Large* rings have slots for whole frames. The core of the sender copies each frame into a
+//!   slot, from its own cache.
 //! - *Small* rings have slots of 2 KiB: eight times the frames in a quarter of the memory. The kernel queues a
 //!   frame larger than a slot on the socket as well, in the same order, and the worker fetches that frame with
 //!   a system call of its own into a buffer of its own.

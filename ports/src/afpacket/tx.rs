@@ -42,8 +42,8 @@ pub(crate) struct PacketTx {
     priority: u32,
     /// The kernel has refused a priority, and the log has it.
     is_priority_refused: bool,
-    /// Scratch memory: the frames of a call with their priorities and their places in the queue, and those of
-    /// one priority.
+    /// Scratch memory: the frames of a call with their priorities and their places in the queue,
+    /// and those of one priority.
     by_priority: Vec<(u32, u32, FrameId)>,
     of_one_priority: Vec<FrameId>,
 }
@@ -260,8 +260,8 @@ pub(super) fn prepare(frame: &mut Frame<'_>, takes: Takes, mtu: u32) -> Result<W
 
 /// The kinds of large frames that the device has refused, though its features say that it takes them.
 ///
-/// A frame is of the same kind as another one if both are segmented in the same way and have the same number
-/// of tags.
+/// A frame is of the same kind as another one if both are segmented in the same way and have
+/// the same number of tags.
 #[derive(Default)]
 struct Refused {
     /// For each kind, the number of frames that are still to be cut before one is left to the device again. A

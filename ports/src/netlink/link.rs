@@ -286,8 +286,7 @@ impl Netlink {
     }
 }
 
-/// A message about the device with interface number `index`; 0 is a device that is described by
-/// attributes.
+/// A message about the device with interface number `index`; 0 is a device that is described by attributes.
 pub fn link_message(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header = LinkHeader { index, link_layer_type: LinkLayerType::Netrom, ..message.header };

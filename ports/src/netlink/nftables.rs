@@ -71,8 +71,8 @@ impl DropTable {
     /// An empty table in the calling thread's network namespace.
     ///
     /// # Errors
-    /// The kernel has no nftables, or none of which tables have owners (before Linux 5.12), or the privilege is
-    /// missing.
+    /// The kernel has no nftables, or none of which tables have owners (before Linux 5.12),
+    /// or the privilege is missing.
     pub fn make() -> Result<Self, NetlinkError> {
         let make = || {
             let mut socket = Socket::new(NETLINK_NETFILTER)?;

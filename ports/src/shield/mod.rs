@@ -8,11 +8,11 @@
 //! The bridge is called [`BRIDGE`], is made when the first port needs it and removed with the last,
 //! whatever process that belongs to. Nothing but `ip link` shows it, as the master of the device.
 //!
-//! Somebody may set the bridge up, delete it or take a device out of it. `watch` puts that right, which takes a
-//! moment. In that moment a second lock holds: a chain of nftables drops what the device receives
-//! (`netlink/nftables`). Where the kernel has no such chains, the ports of the bridge neither learn, nor flood,
-//! nor reach each other. Elsewhere they are left as they are, because isolating a thousand ports takes a
-//! second.
+//! Somebody may set the bridge up, delete it or take a device out of it. `watch` puts that right, which
+//! takes a moment. In that moment a second lock holds: a chain of nftables drops what the device
+//! receives (`netlink/nftables`). Where the kernel has no such chains, the ports of the bridge neither
+//! learn, nor flood, nor reach each other. Elsewhere they are left as they are, because isolating a
+//! thousand ports takes a second.
 
 mod watch;
 
@@ -102,8 +102,8 @@ impl Enslaved {
         link.master.is_some_and(|master| commons.control().bridge != Some(master))
     }
 
-    /// Frees the device again, as far as it still exists and is not somebody else's, and sets it down as well
-    /// if `sets_down`.
+    /// Frees the device again, as far as it still exists and is not somebody else's, and sets it
+    /// down as well if `sets_down`.
     pub(crate) fn free(self, commons: &Commons, sets_down: bool) {
         free_all(commons, vec![Leaving { enslaved: self, sets_down }]);
     }
@@ -167,9 +167,9 @@ fn changes_of(commons: &Commons, leaving: &[Leaving]) -> Vec<LinkChange> {
     leaving.iter().zip(commons.ask(looks)).filter_map(change).collect()
 }
 
-/// Deletes the bridge, which frees its devices, if all of these are of this process and leave. To free a
-/// thousand one by one takes longer, and their bridge would be deleted in any case. Returns whether it was
-/// deleted.
+/// Deletes the bridge, which frees its devices, if all of these are of this process and leave. To
+/// free a thousand one by one takes longer, and their bridge would be deleted in any case.
+/// Returns whether it was deleted.
 fn delete_bridge_of(control: &mut Control, leaving: &[Leaving]) -> bool {
     let indexes: BTreeSet<u32> = leaving.iter().map(|leaving| leaving.enslaved.index).collect();
     let Some(bridge) = control.bridge else { return false };

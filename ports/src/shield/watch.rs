@@ -64,8 +64,8 @@ fn with_bridge(namespace: u64, f: impl FnOnce(&mut Control, u32)) {
     }
 }
 
-/// What was put right in the namespace with this inode since the last call, and what could not be: lines for
-/// the log.
+/// What was put right in the namespace with this inode since the last call, and what could not
+/// be: lines for the log.
 pub fn take_notes(namespace: u64) -> Vec<String> {
     Commons::find(namespace)
         .map(|commons| std::mem::take(&mut commons.control().notes))

@@ -59,8 +59,8 @@ pub(crate) fn attach(
         pad: 0,
         expected_revision: 0,
     };
-    // SAFETY: the request is valid for reads of the size given during the call; the kernel takes what is behind
-    // for zero.
+    // SAFETY: the request is valid for reads of the size given during the call; the kernel takes
+    // what is behind for zero.
     let fd = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_LINK_CREATE, &raw const request, size_of::<LinkTcx>())
     };
@@ -119,8 +119,8 @@ pub(crate) fn run(program: BorrowedFd<'_>, frame: &[u8], cb: [u32; 2]) -> io::Re
     check(done as libc::c_int).map(drop)
 }
 
-/// Makes a program of the type `BPF_PROG_TYPE_SOCKET_FILTER` the filter of a socket, in place of the one that
-/// it has.
+/// Makes a program of the type `BPF_PROG_TYPE_SOCKET_FILTER` the filter of a socket, in place of
+/// the one that it has.
 pub(crate) fn set_filter(socket: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_BPF, &program.as_raw_fd())
 }

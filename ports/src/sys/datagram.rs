@@ -1,7 +1,7 @@
 //! Datagrams of IP sockets, many in one system call, with what the outer headers say or are to say.
 //!
-//! The kernel tells and takes TOS, TTL, addresses and segment sizes as control messages (cmsg(3), ip(7),
-//! ipv6(7), udp(7)).
+//! The kernel tells and takes TOS, TTL, addresses and segment sizes as control
+//! messages (cmsg(3), ip(7), ipv6(7), udp(7)).
 
 use super::{check, packet};
 use std::io;
@@ -355,9 +355,9 @@ impl DatagramSender {
         }
         let count = count as libc::c_uint;
         let flags = libc::MSG_DONTWAIT;
-        // SAFETY: the first `count` headers were just set to point to bytes, an address and control messages,
-        // with their sizes, all of which are borrowed during the call. The kernel does not write through the
-        // vectors.
+        // SAFETY: the first `count` headers were just set to point to bytes, an address and control
+        // messages, with their sizes, all of which are borrowed during the call. The kernel does
+        // not write through the vectors.
         let sent =
             check(unsafe { libc::sendmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags) })?;
         Ok(sent as usize)

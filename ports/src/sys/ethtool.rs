@@ -47,8 +47,8 @@ pub(crate) fn feature_names(fd: BorrowedFd<'_>, device: &str) -> io::Result<Vec<
 
 /// The features that are on at a device of the socket's network namespace.
 pub(crate) fn active_features(fd: BorrowedFd<'_>, device: &str) -> io::Result<Bits> {
-    // Command, number of groups, and for each group of 32 features: available, requested, active, never
-    // changed.
+    // Command, number of groups, and for each group of 32 features:
+    // available, requested, active, never changed.
     let mut request = [0; 2 + 4 * WORDS];
     request[..2].copy_from_slice(&[ETHTOOL_GFEATURES, WORDS as u32]);
     // SAFETY: the kernel writes the two words and at most as many groups as the second word says.
@@ -84,8 +84,8 @@ fn words_of(number: u64) -> [u32; 2] {
 /// Carries out a command of ethtool, which is the first word of `request`.
 ///
 /// # Safety
-/// `request` must be as large as what the command, with the sizes in the request, has the kernel read and
-/// write.
+/// `request` must be as large as what the command, with the sizes in the request, has
+/// the kernel read and write.
 unsafe fn ask(fd: BorrowedFd<'_>, device: &str, request: &mut [u32]) -> io::Result<()> {
     debug_assert!(size_of_val(request) >= 4);
     let mut ifreq = device_request(device)?;

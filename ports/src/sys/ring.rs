@@ -130,8 +130,8 @@ impl RxRing {
         self.next
     }
 
-    /// Goes on at this slot, where another process that had mapped the ring has stopped. No slot may be on
-    /// loan.
+    /// Goes on at this slot, where another process that had mapped the ring has stopped. No
+    /// slot may be on loan.
     pub(crate) fn go_on_at(&mut self, slot: u32) {
         debug_assert_eq!(self.lent, 0);
         self.next = slot % self.geometry.slots();

@@ -54,8 +54,8 @@ impl BfdTap {
         Arc::new(Self { is_open: AtomicBool::new(false), filter: Mutex::default(), inbox })
     }
 
-    /// Opens the tap for the control packets that a filter names, or closes it. Others are frames as all
-    /// others.
+    /// Opens the tap for the control packets that a filter names, or closes it. Others
+    /// are frames as all others.
     pub fn set(&self, filter: Option<BfdFilter>) {
         *self.filter.lock().unwrap_or_else(PoisonError::into_inner) = filter.unwrap_or_default();
         self.is_open.store(filter.is_some(), Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! Endpoints: the sockets that tunnel ports have in common.
 //!
-//! An endpoint is there as long as a tunnel port uses it. Its receive queues belong to workers, as those of a
-//! port do, and give frames of all its ports; its sockets for sending are shared by the send queues of its
-//! ports.
+//! An endpoint is there as long as a tunnel port uses it. Its receive queues belong to workers, as
+//! those of a port do, and give frames of all its ports; its sockets for sending are shared by the
+//! send queues of its ports.
 
 use super::bfd::{BfdInbox, BfdReceived, BfdTap};
 use super::demux::{Demux, DemuxReader, Member, Pattern, RefusedCount};
@@ -107,14 +107,14 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
 }
 
 impl Endpoints {
-    /// The devices of the switch's ports, through which no tunnel may lead. They are for the caller to keep up
-    /// to date.
+    /// The devices of the switch's ports, through which no tunnel may lead. They are for the caller
+    /// to keep up to date.
     pub fn devices(&self) -> &OwnDevices {
         &self.devices
     }
 
-    /// The control packets of BFD that tunnel ports receive and whose tap is open, for one taker: a second call
-    /// returns `None`.
+    /// The control packets of BFD that tunnel ports receive and whose tap is open, for one taker:
+    /// a second call returns `None`.
     pub fn take_bfd(&self) -> Option<Receiver<BfdReceived>> {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -123,8 +123,8 @@ impl Endpoints {
     /// another process may have the UDP port: the one that this process takes over from.
     ///
     /// # Errors
-    /// The UDP port is taken, the network namespace does not exist, or the kernel refuses the sockets; nothing
-    /// was changed.
+    /// The UDP port is taken, the network namespace does not exist, or the kernel refuses
+    /// the sockets; nothing was changed.
     pub fn open_port(
         &self,
         target: &TunnelTarget,

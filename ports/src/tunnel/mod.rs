@@ -15,9 +15,9 @@
 //!  batch, with a TunnelKey for each frame (rx)            sendmmsg, a socket for each hash of flows (tx)
 //! ```
 //!
-//! Three things together make tunnels fast, and each alone brings little: to send whole large frames with
-//! `UDP_SEGMENT`, to receive them with `UDP_GRO`, and to merge the inner TCP segments again before the pipeline
-//! sees them.
+//! Three things together make tunnels fast, and each alone brings little: to send whole large frames
+//! with `UDP_SEGMENT`, to receive them with `UDP_GRO`, and to merge the inner TCP segments again
+//! before the pipeline sees them.
 //!
 //! The frames that a tunnel port sends go through sockets with ports of their own, by a hash of the inner
 //! addresses, so that the network and the peer's receive queues can spread them (RFC 7348 §5). There are few

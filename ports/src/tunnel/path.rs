@@ -1,5 +1,5 @@
-//! The ways to the remote ends of a tunnel port: how long a frame may be, and whether groups of datagrams can
-//! be sent.
+//! The ways to the remote ends of a tunnel port: how long a frame may be, and whether groups
+//! of datagrams can be sent.
 
 use super::devices::{OwnDevices, TunnelGroup};
 use super::sockets::{asking, path_mtu};
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The kernel is asked again for the MTU and the device of a way after this time. The two questions take some
-/// 20 µs.
+/// The kernel is asked again for the MTU and the device of a way after this time. The two
+/// questions take some 20 µs.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Groups of datagrams are tried again after this time on a way where the kernel refused them.
 const TRY_GROUPS_AGAIN: Duration = Duration::from_secs(120);
@@ -97,8 +97,8 @@ pub enum Obstacle {
     OwnAddress,
 }
 
-/// What a tunnel port shows of its way. With several remote ends, it is that of the one that was asked for
-/// last.
+/// What a tunnel port shows of its way. With several remote ends, it is that of the one
+/// that was asked for last.
 #[derive(Debug, Default)]
 pub struct PathState {
     mtu: AtomicU32,
@@ -108,8 +108,8 @@ pub struct PathState {
 }
 
 impl PathState {
-    /// The MTU of the way, in bytes from the outer IP header on; `None` before something was sent, and without
-    /// a way.
+    /// The MTU of the way, in bytes from the outer IP header on; `None` before something was
+    /// sent, and without a way.
     pub fn mtu(&self) -> Option<u32> {
         Some(self.mtu.load(Ordering::Relaxed)).filter(|mtu| *mtu != 0)
     }

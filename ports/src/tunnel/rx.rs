@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const BUFFERS: usize = 8;
 /// Bytes of a buffer: the largest datagram, or group of merged ones, that the kernel hands over.
 const BUFFER_SIZE: usize = 65_536;
-/// Bytes by which a frame may exceed the port's MTU and still be one that somebody has cut: Ethernet header and
-/// two tags.
+/// Bytes by which a frame may exceed the port's MTU and still be one that somebody has cut:
+/// Ethernet header and two tags.
 const LINK_HEADERS: usize = 14 + 8;
 
 /// The place of a frame that waits.
@@ -60,8 +60,8 @@ pub(super) struct TunnelRx {
     /// The number of waiting frames that were handed over in batches.
     handed: usize,
     stats: RxStats,
-    /// Datagrams that no port takes: damaged ones, those of another protocol, and those with other keys or
-    /// addresses.
+    /// Datagrams that no port takes: damaged ones, those of another protocol, and those
+    /// with other keys or addresses.
     strays: Arc<AtomicU64>,
     /// What the kernel had counted of lost datagrams the last time.
     lost: u32,
@@ -130,8 +130,8 @@ impl TunnelRx {
         let Self { kind, demux, receiver, merger, merged, waiting, keys, strays, .. } = self;
         let bytes = &mut receiver.buffers_mut()[buffer][..datagrams.size];
         let mut list = List { merger, merged, waiting, keys, run: None };
-        // A peer's kernel may have left large frames of UDP uncut. The kernel tells of them the same size as of
-        // merged datagrams.
+        // A peer's kernel may have left large frames of UDP uncut. The kernel tells of them the same
+        // size as of merged datagrams.
         let uncut = datagrams.segment_size.and_then(|size| {
             let header = unwrap(*kind, bytes).filter(|_| kind.is_over_udp())?;
             uncut_datagrams(&bytes[header.start..], size)

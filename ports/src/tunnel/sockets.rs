@@ -7,8 +7,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Bytes of datagrams that may wait at a receiving socket. The kernel's default has room for three large
-/// frames.
+/// Bytes of datagrams that may wait at a receiving socket. The kernel's default has
+/// room for three large frames.
 const RECEIVE_BUFFER: libc::c_int = 8 << 20;
 /// Bytes of datagrams that may wait at a sending socket.
 const SEND_BUFFER: libc::c_int = 4 << 20;
@@ -92,8 +92,8 @@ fn sending_one(settings: SendSettings) -> io::Result<OwnedFd> {
     refuse_all(fd)?;
     large_buffer(fd, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BUFFER)?;
     let ttl = libc::c_int::from(DEFAULT_TTL);
-    // `IP_RECVERR` stays off: with it, errors of earlier datagrams to other remotes would be returned by the
-    // next send.
+    // `IP_RECVERR` stays off: with it, errors of earlier datagrams to other remotes would be
+    // returned by the next send.
     if is_v6 {
         set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, ttl)?;
         let discover =
@@ -121,8 +121,8 @@ fn open(kind: TunnelKind, is_v6: bool) -> io::Result<OwnedFd> {
         TunnelKind::Vxlan | TunnelKind::Geneve => {
             let socket = socket(is_v6, libc::SOCK_DGRAM, 0)?;
             if is_v6 {
-                // The same UDP port of IPv4 is for another socket. Raw sockets have one version of IP in any
-                // case.
+                // The same UDP port of IPv4 is for another socket. Raw sockets have one version
+                // of IP in any case.
                 set_option(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
             }
             Ok(socket)

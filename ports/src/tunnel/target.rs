@@ -53,8 +53,8 @@ impl fmt::Display for TunnelKind {
     }
 }
 
-/// What a tunnel port is to be. How it chooses the outer headers of a frame is not known here: the frame comes
-/// with them.
+/// What a tunnel port is to be. How it chooses the outer headers of a frame is not known here:
+/// the frame comes with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelTarget {
     /// The name of the port.

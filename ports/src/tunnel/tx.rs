@@ -360,8 +360,8 @@ impl TunnelTx {
         Wrapped::Ready
     }
 
-    /// Makes messages of the datagrams from `from` on, which belong to one frame, or lets them join the last
-    /// message.
+    /// Makes messages of the datagrams from `from` on, which belong to one frame, or lets
+    /// them join the last message.
     fn group(&self, work: &mut Work, from: usize, key: &TunnelKey, path: Path) {
         let joins = self.kind.is_over_udp() && self.has_checksum && path.sends_groups();
         let Work { datagrams, messages, members, .. } = work;

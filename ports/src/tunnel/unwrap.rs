@@ -21,8 +21,8 @@ pub(super) struct Unwrapped<'a> {
     pub(super) group_policy: Option<GroupPolicy>,
     /// The options of Geneve, which are whole.
     pub(super) options: &'a [u8],
-    /// Whether the header is damaged, or asks for something that no port knows, so that the frame has to be
-    /// dropped.
+    /// Whether the header is damaged, or asks for something that no port knows, so that the
+    /// frame has to be dropped.
     pub(super) is_beyond_us: bool,
 }
 
@@ -79,8 +79,8 @@ fn gre(datagram: &[u8]) -> Option<Unwrapped<'_>> {
     })
 }
 
-/// Offset of what is behind the IPv4 header with which raw sockets begin their datagrams; `None` if there is
-/// none.
+/// Offset of what is behind the IPv4 header with which raw sockets begin their datagrams;
+/// `None` if there is none.
 pub(super) fn behind_ipv4(datagram: &[u8]) -> Option<usize> {
     Ipv4Packet::new_checked(datagram).ok().map(|header| header.header_size())
 }

@@ -1,10 +1,10 @@
 //! Bidirectional forwarding detection (RFC 5880, RFC 5881) through tunnels: whether the remote end of a tunnel
 //! port hears, and is heard.
 //!
-//! A tunnel port with `bfd=on` has a [`Session`]. One thread runs all sessions: it gets the control packets
-//! that tunnel ports take out of what they receive, and has the first worker send packets, as it sends those of
-//! packet-outs. What comes of a session is a property of the port
-//! ([`PortInfo::is_peer_down`](flowtable::policy::ports::PortInfo::is_peer_down)).
+//! A tunnel port with `bfd=on` has a [`Session`]. One thread runs all sessions: it gets the
+//! control packets that tunnel ports take out of what they receive, and has the first worker
+//! send packets, as it sends those of packet-outs. What comes of a session is a property of
+//! the port ([`PortInfo::is_peer_down`](flowtable::policy::ports::PortInfo::is_peer_down)).
 //!
 //! A peer that was never heard counts as down only five seconds after its session began, so that switches that
 //! start, or whose `bfd` is switched on one after the other, go on meanwhile.
@@ -53,8 +53,8 @@ pub(crate) struct WatchedPort {
     pub(crate) mac: [u8; 6],
     /// How the session is to be.
     pub(crate) config: BfdConfig,
-    /// Whether the port has the state of its session: not at the beginning, and not if the port was changed
-    /// meanwhile.
+    /// Whether the port has the state of its session: not at the beginning, and not if
+    /// the port was changed meanwhile.
     pub(crate) is_told: bool,
 }
 
@@ -219,8 +219,8 @@ impl Sessions {
                         }
                         None => Session::new(port.config, self.free_number(seed), seed, now),
                     };
-                    // Who is down although the session has just begun here was up, or was waited for, in the
-                    // other program.
+                    // Who is down although the session has just begun here was up, or was waited
+                    // for, in the other program.
                     let was_up = is_peer_down || session.state() == BfdState::Up;
                     let (began, told) = (now, None);
                     let running = Running { session, began, was_up, is_peer_down, told, port };

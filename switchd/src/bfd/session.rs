@@ -1,5 +1,5 @@
-//! One session of bidirectional forwarding detection (RFC 5880): asynchronous mode, without echo, demand and
-//! authentication.
+//! One session of bidirectional forwarding detection (RFC 5880): asynchronous mode,
+//! without echo, demand and authentication.
 //!
 //! ```text
 //!                 hears Down                 hears Init, Up
@@ -9,8 +9,8 @@
 //!       └──── hears Down or AdminDown (from Up), AdminDown (from Init), or nothing for the detection time
 //! ```
 //!
-//! A session knows no clock and no network: it is told what was received and what time it is, and returns what
-//! to send.
+//! A session knows no clock and no network: it is told what was received and what time it is,
+//! and returns what to send.
 
 use super::frame::BfdFrames;
 use packet::wire::bfd::{FINAL, POLL, SIZE};
@@ -30,8 +30,8 @@ pub struct BfdConfig {
     pub min_tx: Duration,
     /// How many packets in a row may be missing.
     pub mult: u8,
-    /// Whether the other end is told that a path behind this one is down (`cpath_down`), so that it sends no
-    /// traffic.
+    /// Whether the other end is told that a path behind this one is down (`cpath_down`), so
+    /// that it sends no traffic.
     pub is_path_behind_down: bool,
     /// The frames that packets come and go in.
     pub frames: BfdFrames,
@@ -146,8 +146,8 @@ pub struct Session {
     state: BfdState,
     diagnostic: Diagnostic,
     remote: Remote,
-    /// The time of the last valid packet from the other end; `None` if there was none since the session went
-    /// down.
+    /// The time of the last valid packet from the other end; `None` if there was none
+    /// since the session went down.
     heard: Option<Duration>,
     /// When the next packet is due.
     next: Duration,
@@ -248,8 +248,8 @@ impl Session {
         }
     }
 
-    /// Whether traffic goes through: the session is up, and the other end does not say that a path behind it is
-    /// down.
+    /// Whether traffic goes through: the session is up, and the other end does not say that a
+    /// path behind it is down.
     pub fn is_forwarding(&self) -> bool {
         let is_path_down = matches!(
             self.remote.diagnostic,
@@ -335,8 +335,8 @@ impl Session {
         true
     }
 
-    /// Returns the packet that is due at the time `now`, if one is, and goes down if nothing was heard for too
-    /// long.
+    /// Returns the packet that is due at the time `now`, if one is, and goes down if nothing
+    /// was heard for too long.
     pub fn poll(&mut self, now: Duration) -> Option<[u8; SIZE]> {
         if self.heard.is_some_and(|heard| now >= heard + self.detection_time()) {
             self.heard = None;

@@ -17,8 +17,8 @@ use std::time::Duration;
 pub struct Event {
     /// The name of the bridge.
     pub bridge: Arc<str>,
-    /// When the event was put into the queues, on the switch's monotonic clock: some milliseconds after it
-    /// happened.
+    /// When the event was put into the queues, on the switch's monotonic clock:
+    /// some milliseconds after it happened.
     pub at: Duration,
     /// The thing that happened, with what it happened to.
     pub what: What,
@@ -51,8 +51,8 @@ pub enum What {
     Host(HostChange),
     /// The bridge was added, and has no ports and rules yet.
     BridgeAdded,
-    /// The bridge was removed, after its ports, rules, groups, meters and hosts, of which there are events of
-    /// their own.
+    /// The bridge was removed, after its ports, rules, groups, meters and hosts, of which there
+    /// are events of their own.
     BridgeRemoved,
 }
 
@@ -140,8 +140,8 @@ impl Kinds {
     pub const METERS: Self = Self(32);
     /// Every kind of event of a bridge.
     pub const ALL: Self = Self(63);
-    /// Connections that were made or have ended. They belong to no bridge. Subscribers have to ask for them by
-    /// this kind.
+    /// Connections that were made or have ended. They belong to no bridge. Subscribers have to ask
+    /// for them by this kind.
     pub const CONNECTIONS: Self = Self(64);
 
     /// Whether both sets have a kind in common.

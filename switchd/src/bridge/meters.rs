@@ -38,8 +38,8 @@ pub struct MeterList<'a> {
 #[error("meter {0} does not exist")]
 pub struct UnknownMeter(pub MeterId);
 
-/// Begins a list of one meter, or of all with `None` or [`MeterId::ALL`]. Its counters include what caches have
-/// forwarded.
+/// Begins a list of one meter, or of all with `None` or [`MeterId::ALL`]. Its counters
+/// include what caches have forwarded.
 ///
 /// # Errors
 /// There is no meter of this number.

@@ -3,9 +3,9 @@
 //! Front-ends parse text, or decode messages, into the types that this module takes, and put into words what it
 //! returns. Nothing here reads or writes text, and nothing here knows of sessions.
 //!
-//! Changes are the policy's transactions, which take requests as they are and return what they did; what needs
-//! more than one of these is a type or a function here. [`events`] tells subscribers what happens, whoever
-//! caused it.
+//! Changes are the policy's transactions, which take requests as they are and return what they did;
+//! what needs more than one of these is a type or a function here. [`events`] tells subscribers
+//! what happens, whoever caused it.
 
 pub mod cached_flows;
 pub mod event;

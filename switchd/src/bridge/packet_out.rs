@@ -20,8 +20,8 @@ pub enum PacketOutError {
     NoGroup(#[from] FlowModError),
 }
 
-/// Whether everything that a packet-out names exists. With `is_lenient`, the packet may come from any ingress
-/// port.
+/// Whether everything that a packet-out names exists. With `is_lenient`, the packet may
+/// come from any ingress port.
 ///
 /// # Errors
 /// The first thing that does not exist.

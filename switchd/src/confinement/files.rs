@@ -24,8 +24,8 @@ const VERSION: ABI = ABI::V5;
 /// The folder of the service's configuration, which may have files for TLS that a command names later.
 const SERVICE_FOLDER: &str = "/etc/switchd";
 
-/// What getaddrinfo(3) reads, and the folder to which `/etc/resolv.conf` often leads: the files there are
-/// replaced.
+/// What getaddrinfo(3) reads, and the folder to which `/etc/resolv.conf` often leads:
+/// the files there are replaced.
 const RESOLVER_FILES: [&str; 7] = [
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -88,8 +88,8 @@ fn folder_of(path: &Path) -> PathBuf {
     path.parent().unwrap_or(&path).to_owned()
 }
 
-/// Makes `user` the owner of a folder and of the files in it, as far as they belong to the user of this
-/// process.
+/// Makes `user` the owner of a folder and of the files in it, as far as they belong to
+/// the user of this process.
 fn give(folder: &Path, user: &User) -> std::io::Result<()> {
     let own = geteuid().as_raw();
     let found = fs::symlink_metadata(folder)?;
@@ -200,8 +200,8 @@ impl Rules {
     }
 }
 
-/// The files that have executable code in a process, of the text of `/proc/PID/maps`: the program and its
-/// libraries.
+/// The files that have executable code in a process, of the text of `/proc/PID/maps`:
+/// the program and its libraries.
 fn mapped_files(maps: &str) -> impl Iterator<Item = &Path> {
     // "7f..-7f.. r-xp 00026000 fe:00 1234    /usr/lib/x86_64-linux-gnu/libc.so.6"
     let code = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|m| m.contains('x')));

@@ -61,11 +61,11 @@ impl fmt::Display for Sandbox {
 pub struct Plan<'a> {
     /// The user to become (`--user`); `None` stays the user of the process.
     pub user: Option<&'a str>,
-    /// The group of the control socket (`--socket-group`), which the process joins so that it can give the
-    /// socket away.
+    /// The group of the control socket (`--socket-group`), which the process joins so that it
+    /// can give the socket away.
     pub socket_group: Option<nix::unistd::Gid>,
-    /// Whether ports in named network namespaces are allowed (`--netns`), for which the process keeps
-    /// `CAP_SYS_ADMIN`.
+    /// Whether ports in named network namespaces are allowed (`--netns`), for
+    /// which the process keeps `CAP_SYS_ADMIN`.
     pub enters_namespaces: bool,
     /// Whether eBPF programs that are loaded already are attached to devices, and run, later.
     pub uses_programs: bool,
@@ -90,8 +90,8 @@ impl Plan<'_> {
     /// Gives up what the plan does not keep. The caller is the only thread of the process.
     ///
     /// # Errors
-    /// The user does not exist, a folder cannot be made, or the kernel refuses. What has been given up by then
-    /// remains so.
+    /// The user does not exist, a folder cannot be made, or the kernel refuses. What has been given
+    /// up by then remains so.
     pub fn enforce(&self) -> anyhow::Result<()> {
         if let Some(inherited) = inherited() {
             stable_mac::set_namespace(inherited.namespace);
@@ -117,8 +117,8 @@ impl Plan<'_> {
     }
 }
 
-/// The confinement that is in force. In a process that has not called [`Plan::enforce`], such as a test,
-/// nothing is.
+/// The confinement that is in force. In a process that has not called [`Plan::enforce`], such
+/// as a test, nothing is.
 pub(crate) fn record() -> ConfinementRecord {
     let unconfined = || identity::describe(Enforcement::Off, Enforcement::Off);
     IN_FORCE.get().cloned().unwrap_or_else(unconfined)

@@ -116,8 +116,8 @@ pub(super) fn restrict(
         true => SeccompAction::Log,
         false => SeccompAction::Errno(libc::EPERM as u32),
     };
-    // The flags of clone3(2) are in memory, where no filter can look. libc does without the call if the kernel
-    // has none.
+    // The flags of clone3(2) are in memory, where no filter can look. libc does without the call
+    // if the kernel has none.
     let no_clone3 = SeccompAction::Errno(libc::ENOSYS as u32);
     let clone3 = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     apply(SeccompFilter::new(

@@ -1,5 +1,5 @@
-//! Names that a bridge can have: those that a network device can have, because its `LOCAL` port is called as
-//! the bridge.
+//! Names that a bridge can have: those that a network device can have, because its `LOCAL` port
+//! is called as the bridge.
 
 use super::error::DesiredError;
 use super::kind::is_device_name;

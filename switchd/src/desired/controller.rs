@@ -66,8 +66,8 @@ impl Controller {
         }
     }
 
-    /// The silence after which the controller is asked whether it is there, 1 second at least; `None` never
-    /// asks.
+    /// The silence after which the controller is asked whether it is there, 1 second
+    /// at least; `None` never asks.
     pub fn probe_interval(&self) -> Option<Duration> {
         match self.inactivity_probe.map_or(5000, Bounded::get) {
             0 => None,

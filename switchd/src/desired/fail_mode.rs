@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What a bridge does without a controller, or while no controller is connected (ovs-vswitchd.conf.db(5),
-/// `fail_mode`).
+/// What a bridge does without a controller, or while no controller is
+/// connected (ovs-vswitchd.conf.db(5), `fail_mode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailMode {

@@ -1,8 +1,8 @@
 //! What is wanted, as a file: TOML, written by `ofctl show-config`, read by `switchd --config`.
 //!
-//! What is not written has its default. Reading a file that was written gives the same again. A file may also
-//! have rules, groups and static hosts of a bridge, as text ([`BridgeTexts`]); [`crate::saved`] knows what they
-//! mean.
+//! What is not written has its default. Reading a file that was written gives the same again. A file
+//! may also have rules, groups and static hosts of a bridge, as text ([`BridgeTexts`]);
+//! [`crate::saved`] knows what they mean.
 
 use super::error::DesiredError;
 use super::port_draft::PortDraft;

@@ -371,8 +371,8 @@ impl Bridge {
         self.fail_mode.unwrap_or_default()
     }
 
-    /// Whether it has controllers that it connects to. Those that it only waits for do not count, as in Open
-    /// vSwitch.
+    /// Whether it has controllers that it connects to. Those that it only waits for do not
+    /// count, as in Open vSwitch.
     pub fn has_controllers(&self) -> bool {
         self.controllers.iter().any(|controller| controller.target.is_active())
     }

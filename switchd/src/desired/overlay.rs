@@ -1,9 +1,9 @@
 //! An overlay: a full mesh of tunnels to peers, which make one network without a controller.
 //!
-//! `vxlan:NAME,vni=N,peer=IP,peer=IP` stands for a tunnel port for each peer: `NAME-1`, `NAME-2` and so on.
-//! They are protected from one another (split horizon): what came from one peer goes to no other, because every
-//! peer has a tunnel to every other one. `NORMAL` floods to all of them, and learns behind which peer a host
-//! is.
+//! `vxlan:NAME,vni=N,peer=IP,peer=IP` stands for a tunnel port for each peer: `NAME-1`, `NAME-2` and so
+//! on. They are protected from one another (split horizon): what came from one peer goes to no other,
+//! because every peer has a tunnel to every other one. `NORMAL` floods to all of them, and learns behind
+//! which peer a host is.
 //!
 //! An overlay is nothing beside its ports: each of them has the option `overlay=NAME`. So whatever keeps ports
 //! keeps overlays, and a port may also be changed by itself.
@@ -147,8 +147,8 @@ impl Desired {
         Ok(())
     }
 
-    /// Adds a peer to an overlay: a port with the options of the overlay's first one. Returns the name of the
-    /// port.
+    /// Adds a peer to an overlay: a port with the options of the overlay's first one. Returns
+    /// the name of the port.
     ///
     /// # Errors
     /// The bridge has no such overlay, or the overlay has that peer, or as many as it can have.

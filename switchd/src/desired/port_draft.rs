@@ -1,8 +1,8 @@
 //! A port's description while it is read, option by option, from the command line or from a file.
 //!
-//! Every option is read in one place, whether it comes from the command line or from a file. It is checked by
-//! itself when it is given, so that the reader of a file can point at it, and together with the others at the
-//! end.
+//! Every option is read in one place, whether it comes from the command line or from a file. It is
+//! checked by itself when it is given, so that the reader of a file can point at it, and together with
+//! the others at the end.
 
 use super::kind::{self, Head, Kind};
 use super::port::Port;

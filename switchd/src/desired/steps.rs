@@ -4,8 +4,8 @@ use super::{Bridge, Desired, Kind, Port};
 use flow::types::OfPort;
 use std::collections::HashMap;
 
-/// One step. Steps are carried out in their order: then none meets a name, a number or a device that is still
-/// taken.
+/// One step. Steps are carried out in their order: then none meets a name, a number or a
+/// device that is still taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
     /// Close a port and take it out of its bridge.

@@ -57,8 +57,8 @@ pub struct Tunnel {
     pub egress: TunnelEgress,
     /// The name of the overlay that the port belongs to; `None` for a tunnel by itself.
     pub overlay: Option<String>,
-    /// How ARP and neighbour discovery for hosts behind the port are kept from being flooded; `None` if they
-    /// are flooded.
+    /// How ARP and neighbour discovery for hosts behind the port are kept from being flooded;
+    /// `None` if they are flooded.
     pub suppression: Option<Suppression>,
     /// How the remote end is watched by BFD; `None` if it is not.
     pub bfd: Option<BfdConfig>,

@@ -30,8 +30,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Where to listen, and what holds for the connections.
 pub(super) struct AcceptTerms {
     pub(super) place: ListenPlace,
-    /// The silence after which a peer is asked whether it is there; `None` never asks
-    /// ([`Terms::probe_interval`]).
+    /// The silence after which a peer is asked whether it is there; `None`
+    /// never asks ([`Terms::probe_interval`]).
     pub(super) probe_interval: Option<Duration>,
     pub(super) purpose: Purpose,
 }
@@ -233,8 +233,8 @@ impl Accepting {
         serving.into_iter().for_each(|(_, thread)| drop(thread.join()));
     }
 
-    /// Serves a reader of what controllers say, in a thread of its own. Without controllers the connection is
-    /// closed.
+    /// Serves a reader of what controllers say, in a thread of its own. Without
+    /// controllers the connection is closed.
     fn serve_snooper(&self, mut transport: Box<dyn Transport>) -> io::Result<JoinHandle<()>> {
         let (context, stop) = (Arc::clone(&self.context), Arc::clone(&self.stop));
         std::thread::Builder::new().name("openflow".to_owned()).spawn(move || {

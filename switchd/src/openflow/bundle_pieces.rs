@@ -1,9 +1,9 @@
 //! The messages of a bundle, decoded in pieces: flow mods that stand together are one piece, every other
 //! message is one.
 //!
-//! A large bundle is decoded by a thread of its own, while the thread that commits the bundle applies the
-//! pieces before. The pieces that wait are few, because decoded flow mods take ten times the memory of their
-//! messages.
+//! A large bundle is decoded by a thread of its own, while the thread that commits the bundle
+//! applies the pieces before. The pieces that wait are few, because decoded flow mods take ten times
+//! the memory of their messages.
 
 use crossbeam::channel::{self, Receiver, Sender};
 use flow::flow_mod::FlowMod;

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 const MAX_BUNDLES: usize = 16;
 /// How many bytes of messages the bundles of one connection have at most.
 const MAX_BYTES: usize = 64 << 20;
-/// How many bytes of [`MAX_BYTES`] a message takes beside its own: what its place in the list and its
-/// allocation cost.
+/// How many bytes of [`MAX_BYTES`] a message takes beside its own: what its place in the
+/// list and its allocation cost.
 const MESSAGE_COST: usize = 48;
 
 /// How long a bundle may be open without a message about it, as in Open vSwitch.
@@ -57,8 +57,8 @@ struct Bundle {
 
 /// A commit that failed.
 pub(super) struct FailedCommit {
-    /// The message that added the refused message to the bundle, and why that was refused; `None` if no message
-    /// was.
+    /// The message that added the refused message to the bundle, and why that was refused;
+    /// `None` if no message was.
     pub(super) message: Option<(Vec<u8>, ErrorCode)>,
     /// What the commit itself is answered.
     pub(super) code: ErrorCode,
@@ -71,8 +71,8 @@ impl From<ErrorCode> for FailedCommit {
 }
 
 impl Bundles {
-    /// Carries out a request about a bundle, which `bytes` has as it came. The reply is sent if there is no
-    /// error.
+    /// Carries out a request about a bundle, which `bytes` has as it came. The reply is sent
+    /// if there is no error.
     pub(super) fn control(
         &mut self,
         on: &OnBridge<'_>,

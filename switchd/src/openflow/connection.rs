@@ -1,5 +1,5 @@
-//! One connection: reads messages, has them carried out, and writes the replies and what the switch says on its
-//! own.
+//! One connection: reads messages, has them carried out, and writes the replies and what the
+//! switch says on its own.
 
 use super::controller_states::ControllerState;
 use super::dial;
@@ -386,9 +386,9 @@ impl Wire<'_> {
         back.heard_at
     }
 
-    /// Writes what waits to be sent. Waits for the peer, but neither longer than its patience nor beyond the
-    /// connection's end. Flow monitors look at changes meanwhile: they pause, and the journal is not kept for
-    /// them.
+    /// Writes what waits to be sent. Waits for the peer, but neither longer than its patience nor
+    /// beyond the connection's end. Flow monitors look at changes meanwhile: they pause, and the
+    /// journal is not kept for them.
     fn flush(&mut self) -> io::Result<()> {
         let mut until = Instant::now() + WRITE_PATIENCE;
         let mut is_woken = false;

@@ -66,8 +66,8 @@ impl Drop for ControllerLink {
     }
 }
 
-/// How many bytes of a packet that no rule matches a controller gets that has said nothing
-/// (`OFP_DEFAULT_MISS_SEND_LEN`).
+/// How many bytes of a packet that no rule matches a controller gets that
+/// has said nothing (`OFP_DEFAULT_MISS_SEND_LEN`).
 pub(super) const DEFAULT_MISS_SEND_LEN: u16 = 128;
 
 /// What the thread of a controller knows.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(crate) struct ControllerStates(Mutex<HashMap<(String, String), Arc<ControllerState>>>);
 
-/// How one controller is doing: one that a bridge connects to, or a place at which the bridge waits for
-/// controllers.
+/// How one controller is doing: one that a bridge connects to, or a place at which
+/// the bridge waits for controllers.
 #[derive(Debug, Default)]
 pub(crate) struct ControllerState(Mutex<Inner>);
 

@@ -144,8 +144,8 @@ fn one(
 /// Connects to a Unix socket, which nobody else may be able to exchange.
 ///
 /// # Errors
-/// Another user could exchange the path, no process listens there, or the queue of the listening socket is
-/// full.
+/// Another user could exchange the path, no process listens there, or the queue of
+/// the listening socket is full.
 pub(super) fn unix(path: &Path) -> Result<UnixStream, DialError> {
     let not_trusted = |error: control::trust::PathError| io::Error::other(error.to_string());
     let trust = Trust::of_process().map_err(not_trusted)?;

@@ -93,9 +93,9 @@ pub(super) struct MemberSettings {
     pub(super) role: ControllerRole,
     /// The number by which actions name the peer (`NXT_SET_CONTROLLER_ID`); 0 if the peer has asked for none.
     pub(super) controller_id: u16,
-    /// Whether the switch has connected to the peer. The other way round, the peer gets no messages that nobody
-    /// asked for before it has set a `miss_send_len` other than 0, or has chosen among the messages, as in Open
-    /// vSwitch.
+    /// Whether the switch has connected to the peer. The other way round, the peer gets no messages that
+    /// nobody asked for before it has set a `miss_send_len` other than 0, or has chosen among the
+    /// messages, as in Open vSwitch.
     pub(super) is_primary: bool,
     /// What the peer has set by `OFPT_SET_CONFIG`; 0 before, until it chooses among the messages.
     pub(super) miss_send_len: u16,
@@ -241,8 +241,8 @@ impl Hub {
         &self.journal
     }
 
-    /// A place in the journal, behind everything that has happened so far. Give it back with
-    /// [`Hub::end_place`].
+    /// A place in the journal, behind everything that has happened so far.
+    /// Give it back with [`Hub::end_place`].
     pub(super) fn begin_place(&self, member: &Arc<Member>, subject: Subject) -> Arc<Place> {
         // First, so that the policy tells of what happens behind the place.
         self.hubs.count_listener(true);
@@ -260,8 +260,8 @@ impl Hub {
         self.hubs.count_listener(is_more);
     }
 
-    /// Waits until the counters of the rules are final that transactions up to entry `number` of the journal
-    /// removed.
+    /// Waits until the counters of the rules are final that transactions up to entry
+    /// `number` of the journal removed.
     pub(super) fn settle_behind(&self, number: u64, on: &OnBridge<'_>) {
         // Those who wait for another connection's settling find it done, mostly.
         let mut settled = self.settled.lock();
@@ -478,8 +478,8 @@ impl Member {
         }
     }
 
-    /// Tells a peer that was the master that another one is. Versions before OpenFlow 1.3 have no message for
-    /// that.
+    /// Tells a peer that was the master that another one is. Versions before OpenFlow 1.3
+    /// have no message for that.
     fn tell_role(&self, generation: u64) {
         let version = self.settings().encoding.map(|encoding| encoding.version);
         if version >= Some(OfVersion::OpenFlow13) {

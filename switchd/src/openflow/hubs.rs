@@ -1,9 +1,9 @@
-//! The hubs of all bridges, as the policy's observer: rules and ports that change are told to the hub of their
-//! bridge.
+//! The hubs of all bridges, as the policy's observer: rules and ports that change are told to
+//! the hub of their bridge.
 //!
-//! A change wakes no connection itself. A thread wakes those that want to know: the first time at once, and
-//! then in intervals that grow with their number, so that a flood of changes does not become a flood of
-//! wakeups.
+//! A change wakes no connection itself. A thread wakes those that want to know: the first time at
+//! once, and then in intervals that grow with their number, so that a flood of changes does not
+//! become a flood of wakeups.
 
 use super::hub::Hub;
 use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};

@@ -1,5 +1,5 @@
-//! What transactions did to the rules of one bridge, in their order, for connections that tell their peers of
-//! it.
+//! What transactions did to the rules of one bridge, in their order, for connections that
+//! tell their peers of it.
 //!
 //! The policy's observer appends, and every connection that wants to tell something has a [`Place`], from which
 //! it reads at its own pace. An entry is what the policy hands out, without copies of rules, and is forgotten
@@ -23,8 +23,8 @@ const MAX_ENTRIES: usize = 1 << 19;
 const MAX_STEPS: usize = 1 << 22;
 /// How many entries a connection that [rests](Place::rest) leaves unread before it is woken to go past them.
 const MAX_UNREAD: u64 = 1024;
-/// How many steps the transactions of a journal have together when connections that rest are woken to go past
-/// them.
+/// How many steps the transactions of a journal have together when connections that rest are
+/// woken to go past them.
 const MANY_STEPS: usize = MAX_STEPS / 16;
 
 /// What transactions did to the rules of one bridge.
@@ -217,8 +217,8 @@ impl Journal {
         log.end() - (*place.next.lock()).min(log.end())
     }
 
-    /// The number of steps of the entries that a place has not taken: about the number of rules that have
-    /// changed since.
+    /// The number of steps of the entries that a place has not taken: about the number of
+    /// rules that have changed since.
     pub(super) fn lag_steps(&self, place: &Place) -> u64 {
         let log = self.log.lock();
         let next = *place.next.lock();

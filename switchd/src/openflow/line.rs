@@ -70,8 +70,8 @@ pub(super) struct Way {
     pub(super) encoding: Encoding,
     /// Whether the next byte of the peer begins a message. Otherwise only the thread can read.
     pub(super) is_between_messages: bool,
-    /// Receives what became of the latest packet-out of the peer that is under way, in front of everything that
-    /// comes now.
+    /// Receives what became of the latest packet-out of the peer that is under way, in front
+    /// of everything that comes now.
     pub(super) under_way: Option<Receiver<Injected>>,
 }
 
@@ -130,8 +130,8 @@ pub(super) struct TakenBack {
     pub(super) heard_at: Option<Instant>,
 }
 
-/// A message cannot be written past the connection's thread: the thread is awake, somebody else writes, or
-/// messages wait.
+/// A message cannot be written past the connection's thread: the thread is awake, somebody
+/// else writes, or messages wait.
 #[derive(Debug, thiserror::Error)]
 #[error("messages have to go through the outbox")]
 pub(super) struct NotFree;

@@ -135,8 +135,8 @@ pub(super) fn meter_configs(
     wire.send_parts(parts.finish())
 }
 
-/// Sends the counters of meters: of one, or of all. A meter that does not exist is an error, as in Open
-/// vSwitch.
+/// Sends the counters of meters: of one, or of all. A meter that does not exist is an
+/// error, as in Open vSwitch.
 pub(super) fn meter_stats(
     on: &OnBridge<'_>,
     which: MeterId,

@@ -6,8 +6,8 @@
 //! forgets each part once the client has taken it. So a client that does not read delays nobody and costs a
 //! bounded amount of memory.
 //!
-//! What a message wants goes through the same door as what `ofctl` wants ([`crate::bridge`]); nothing is
-//! decided here.
+//! What a message wants goes through the same door as what `ofctl` wants
+//! ([`crate::bridge`]); nothing is decided here.
 
 mod acceptor;
 mod bundle_pieces;

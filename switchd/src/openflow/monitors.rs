@@ -44,8 +44,8 @@ use std::time::Instant;
 const MAX_MONITORS: usize = 1024;
 /// How many entries are gathered at a time.
 const TAKEN: usize = 32;
-/// How many changes of rules are gathered at a time. So few that a thread which lags behind tells little before
-/// it pauses.
+/// How many changes of rules are gathered at a time. So few that a thread which lags behind
+/// tells little before it pauses.
 const TAKEN_STEPS: u64 = 256;
 /// How many bytes wait for the peer when a pause begins.
 const PAUSE_AT: usize = 128 << 10;
@@ -206,8 +206,8 @@ impl Monitors {
     /// whose rules the reply has to list ([`Monitors::list`]).
     ///
     /// # Errors
-    /// A part is refused, and the parts behind it were not looked at. Monitors that parts before it began do
-    /// not exist.
+    /// A part is refused, and the parts behind it were not looked at. Monitors that parts before
+    /// it began do not exist.
     pub(super) fn request(&mut self, parts: Vec<FlowMonitor>) -> Result<Vec<u32>, ErrorCode> {
         let mut begun = Vec::new();
         let done = parts.into_iter().try_for_each(|part| self.part(part, &mut begun));
@@ -273,8 +273,8 @@ impl Monitors {
         self.place.is_some()
     }
 
-    /// The reply to a request: the rules that the monitors which have begun tell first, in parts that `send`
-    /// sends.
+    /// The reply to a request: the rules that the monitors which have begun tell first,
+    /// in parts that `send` sends.
     pub(super) fn list<E>(
         &mut self,
         on: &OnBridge<'_>,
@@ -314,8 +314,8 @@ impl Monitors {
         }
     }
 
-    /// Lists the rules of a walk as monitors see them: `event` says how the monitor with this number tells a
-    /// rule.
+    /// Lists the rules of a walk as monitors see them: `event` says how the monitor with
+    /// this number tells a rule.
     fn tell_rules<E>(
         &self,
         mut walk: Walk<'_>,
@@ -334,8 +334,8 @@ impl Monitors {
                         monitor.tells(event) && monitor.is_about(entry.value, &entry.matches, None);
                     is_told.then_some((event, monitor.flags.instructions))
                 });
-                // As in Open vSwitch, a rule that several monitors tell is told once, with its actions if one
-                // wants them.
+                // As in Open vSwitch, a rule that several monitors tell is told once, with its
+                // actions if one wants them.
                 let told = tells.reduce(|(event, a), (_, b)| (event, a || b));
                 if let Some((event, has_actions)) = told {
                     let (rule, before) = (Arc::clone(entry.value), None);

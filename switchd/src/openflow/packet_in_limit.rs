@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(super) struct PacketInLimit(Mutex<Option<Bucket>>);
 
-/// A bucket of credit, which is counted in time: each packet-in costs as much as passes between two of them at
-/// the rate.
+/// A bucket of credit, which is counted in time: each packet-in costs as much as passes between two
+/// of them at the rate.
 #[derive(Debug)]
 struct Bucket {
     cost: Duration,

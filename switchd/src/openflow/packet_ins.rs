@@ -206,8 +206,8 @@ fn wanted_reasons(settings: &MemberSettings) -> Reasons {
     reasons
 }
 
-/// The states of packets that wait for a controller, by their numbers. The older ones are forgotten when there
-/// are many.
+/// The states of packets that wait for a controller, by their numbers. The older ones are
+/// forgotten when there are many.
 #[derive(Debug)]
 pub(super) struct Paused {
     young: HashMap<u32, Arc<Continuation>>,

@@ -1,5 +1,5 @@
-//! Packet-outs of peers: whether they can be sent, those that are under way, and those that a worker carries
-//! out itself.
+//! Packet-outs of peers: whether they can be sent, those that are under way, and those that
+//! a worker carries out itself.
 //!
 //! A connection's thread hands a packet-out to the first worker, and does not wait before the peer says
 //! something else. A worker that has given a packet to a controller can listen for the answer itself

@@ -49,8 +49,8 @@ pub(super) struct Peer {
     bundles: Bundles,
     /// Whether something has changed that may not be kept yet.
     has_changed: bool,
-    /// The memory of the flow mods that are carried out together, kept from one batch to the next one while
-    /// many come.
+    /// The memory of the flow mods that are carried out together, kept from one batch to the
+    /// next one while many come.
     flow_mods: Vec<TakenFlowMod>,
     packet_outs: PacketOuts,
 }

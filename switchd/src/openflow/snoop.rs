@@ -356,8 +356,8 @@ mod tests {
         let mut second = first.second().unwrap();
         let message = [4, 2, 0, 11, 0, 0, 0, 2, 7, 8, 9];
         first.write_all(&message).unwrap();
-        // The peer takes a part of the message, and the first writer sends the rest when somebody has begun to
-        // read.
+        // The peer takes a part of the message, and the first writer sends the rest when
+        // somebody has begun to read.
         second.write_all(&message[..5]).unwrap();
         let snooper = snoopers.join().unwrap();
         assert_eq!(second.write(&message[5..]).unwrap_err().kind(), ErrorKind::WouldBlock);

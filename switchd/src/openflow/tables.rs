@@ -1,5 +1,5 @@
-//! How tables behave, as controllers set it and ask for it. What they set is wanted state, as what the file
-//! says is.
+//! How tables behave, as controllers set it and ask for it. What they set is wanted state, as
+//! what the file says is.
 
 use super::connection::Wire;
 use crate::desired::TableList;

@@ -348,8 +348,8 @@ impl Read for TlsTransport {
         loop {
             match self.connection.reader().read(buffer) {
                 Err(error) if is_for_now(&error) => {}
-                // A peer that ends TCP without ending TLS has ended all the same: messages have lengths of
-                // their own.
+                // A peer that ends TCP without ending TLS has ended all the same: messages
+                // have lengths of their own.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 done => return done,
             }

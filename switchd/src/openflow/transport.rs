@@ -6,12 +6,12 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
 
-/// A stream that returns [`WouldBlock`](std::io::ErrorKind::WouldBlock) rather than wait, and whose descriptor
-/// says when it is worth trying again. A stream that has read ahead has to give all of that before its
-/// descriptor counts.
+/// A stream that returns [`WouldBlock`](std::io::ErrorKind::WouldBlock) rather than wait, and whose
+/// descriptor says when it is worth trying again. A stream that has read ahead has to give all of
+/// that before its descriptor counts.
 pub(super) trait Transport: Read + Write + AsFd + Send {
-    /// Whether bytes that it has taken wait until its descriptor can be written. [`flush`](Write::flush) sends
-    /// them.
+    /// Whether bytes that it has taken wait until its descriptor can be
+    /// written. [`flush`](Write::flush) sends them.
     fn wants_write(&self) -> bool {
         false
     }
@@ -22,8 +22,8 @@ pub(super) trait Transport: Read + Write + AsFd + Send {
     }
 }
 
-/// The second end of a stream, which never blocks either. Its descriptor is another one than that of the
-/// transport.
+/// The second end of a stream, which never blocks either. Its descriptor is another one
+/// than that of the transport.
 pub(super) trait SecondEnd: Read + Write + AsFd + Send {
     /// As [`read`](Read::read), but whatever it returns can be read again.
     ///

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-/// How many bytes of messages are left with the entries of a journal at most. What is beyond is encoded for
-/// each connection.
+/// How many bytes of messages are left with the entries of a journal at most. What is beyond
+/// is encoded for each connection.
 const MAX_KEPT: usize = 16 << 20;
 /// For how many views an entry has messages at most.
 const MAX_VIEWS: usize = 8;
@@ -67,9 +67,9 @@ impl Views {
         })
     }
 
-    /// What monitors with this view tell of the transaction whose messages `tellings` are. `tell` encodes
-    /// these, and says whether rules were missed; nobody calls it twice for a view as long as there is room for
-    /// the messages.
+    /// What monitors with this view tell of the transaction whose messages `tellings` are. `tell`
+    /// encodes these, and says whether rules were missed; nobody calls it twice for a view as long as
+    /// there is room for the messages.
     pub(super) fn told(
         &self,
         tellings: &Tellings,

@@ -53,8 +53,8 @@ pub struct SavedTables {
     pub groups: Option<BTreeMap<u32, SavedGroup>>,
     /// The meters by their numbers.
     pub meters: Option<BTreeMap<u32, SavedMeter>>,
-    /// The rules, sorted by table, priority (the highest one first) and match. No two rules agree in all of
-    /// these.
+    /// The rules, sorted by table, priority (the highest one first) and match. No two rules
+    /// agree in all of these.
     pub flows: Option<Vec<SavedFlow>>,
     /// The ports of the static hosts, by the addresses of the hosts.
     pub hosts: Option<BTreeMap<MacKey, OfPort>>,

@@ -121,8 +121,8 @@ pub fn plan(before: &SavedSwitch, after: &SavedSwitch) -> Vec<PlanLine> {
         let empty = SavedTables::empty();
         let old = before.tables.get(name).unwrap_or(&empty);
         let new = after.tables.get(name);
-        // A bridge that goes takes its tables along; of a bridge that stays, tables that the file leaves out
-        // stay.
+        // A bridge that goes takes its tables along; of a bridge that stays, tables that
+        // the file leaves out stay.
         let new = if after.desired.bridge(name).is_ok() { new } else { Some(&empty) };
         if let Some(new) = new {
             differ.tables(old, new);
@@ -138,8 +138,8 @@ fn controllers(bridge: Option<&Bridge>) -> BTreeMap<String, String> {
     controllers.iter().map(entry).collect()
 }
 
-/// The settings of a bridge as `key=value`, with blanks in between; those with their default values are left
-/// out.
+/// The settings of a bridge as `key=value`, with blanks in between; those with their
+/// default values are left out.
 fn settings(bridge: &Bridge) -> String {
     let bare = Bridge { ports: Vec::new(), controllers: Vec::new(), ..bridge.clone() };
     let words = match serde_json::to_value(bare) {

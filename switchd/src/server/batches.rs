@@ -19,8 +19,8 @@ const BATCH: usize = 256;
 /// The largest number of batches that have been read and wait to be applied.
 const AHEAD: usize = 4;
 
-/// The size in bytes from which on a sample of a text is read before its rules: it tells the classifier what to
-/// plan for.
+/// The size in bytes from which on a sample of a text is read before its rules: it tells the
+/// classifier what to plan for.
 const MUCH: usize = 512 << 10;
 
 /// Rules that have been read, each with its line.

@@ -55,8 +55,8 @@ pub(super) fn dump(
     Ok(Reply::Listed(workers.iter().map(|flows| flows.len() as u64).sum()))
 }
 
-/// What ports are called: by name if that is wanted, or if there are several bridges, each with numbers of its
-/// own.
+/// What ports are called: by name if that is wanted, or if there are several bridges, each
+/// with numbers of its own.
 fn port_labels(switch: &OnBridge<'_>, names: bool) -> HashMap<PortNo, String> {
     let policy = switch.policy();
     let bridges = policy.bridges();

@@ -43,8 +43,8 @@ fn needs_gate(operation: &Operation) -> bool {
         )
 }
 
-/// Waits until what an operation has changed is kept. A slow disk counts as progress: the client goes on
-/// waiting.
+/// Waits until what an operation has changed is kept. A slow disk counts as progress:
+/// the client goes on waiting.
 fn kept(switch: &Switch, operation: &Operation, progress: &Progress) -> Result<(), Box<Refusal>> {
     if !operation.changes_state() {
         return Ok(());

@@ -183,8 +183,8 @@ impl IneffectiveParts {
     }
 }
 
-/// The ports of a bridge that are open and have no queueing discipline. A patch leads to a port that may have
-/// one.
+/// The ports of a bridge that are open and have no queueing discipline. A patch leads to a
+/// port that may have one.
 fn ports_without_queues(on: &OnBridge<'_>) -> PortNumbers {
     let views = on.ports().into_iter();
     let without =

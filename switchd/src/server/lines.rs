@@ -7,8 +7,8 @@ use flow::text::strip_comment;
 /// The largest number of lines in a sample.
 const SAMPLE: usize = 1024;
 const JUMP: usize = 389;
-/// The number of bytes after a place of a sample within which a line has to begin and end; a longer line is
-/// left out.
+/// The number of bytes after a place of a sample within which a line has to begin and end; a
+/// longer line is left out.
 const NEAR: usize = 2048;
 
 /// The lines of a request's text that say something.
@@ -36,9 +36,9 @@ impl<'a> Lines<'a> {
         self.text.len()
     }
 
-    /// A sample of the lines that have not been read yet, from all over the text, in no particular order,
-    /// comments and empty lines included. It takes the same time for every text, because long lines are left
-    /// out.
+    /// A sample of the lines that have not been read yet, from all over the text, in no particular
+    /// order, comments and empty lines included. It takes the same time for every text, because
+    /// long lines are left out.
     pub(super) fn sample(&self) -> impl Iterator<Item = &'a str> {
         // A number without a common factor jumps to and fro, and meets each place once.
         let places = (0..SAMPLE).map(|n| n * JUMP % SAMPLE * self.text.len() / SAMPLE);

@@ -1,12 +1,12 @@
 //! The control server: listens on a Unix socket and carries out requests.
 //!
-//! Every session has a thread of its own, and there is a limit to their number, beyond which clients wait in
-//! order (`sessions`). A session holds no lock of the switch while it reads or writes its socket: a client that
-//! is slow or hostile delays nobody, uses a bounded amount of memory and loses its session when it stops
-//! reading.
+//! Every session has a thread of its own, and there is a limit to their number, beyond which clients
+//! wait in order (`sessions`). A session holds no lock of the switch while it reads or writes its
+//! socket: a client that is slow or hostile delays nobody, uses a bounded amount of memory and loses its
+//! session when it stops reading.
 //!
-//! Decisions are not made here. A request is parsed, handed to [`Switch`] or its policy, and the result is put
-//! into words.
+//! Decisions are not made here. A request is parsed, handed to [`Switch`] or its policy, and the
+//! result is put into words.
 
 mod answer;
 mod batches;

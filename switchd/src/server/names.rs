@@ -16,8 +16,8 @@ pub(super) fn port_names(bridge: Bridge<'_>) -> NameTable {
     bridge.snapshot().ports().iter().map(|p| (p.of_port, p.name.to_string())).collect()
 }
 
-/// The names that rules of a bridge can use. Those of tables are looked up once a rule needs them, which few
-/// rules do.
+/// The names that rules of a bridge can use. Those of tables are looked up once a rule needs
+/// them, which few rules do.
 pub(super) struct Names<'a> {
     /// The ports at one moment.
     pub(super) ports: NameTable,
@@ -85,8 +85,8 @@ impl PortNames for Shown<'_> {
     }
 }
 
-/// The port that a user means by a number, or by a name, which may have the quotes around it with which lists
-/// print it.
+/// The port that a user means by a number, or by a name, which may have the quotes around it
+/// with which lists print it.
 pub(super) fn find(bridge: Bridge<'_>, text: &str) -> Result<OfPort, Box<Refusal>> {
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let snapshot = bridge.snapshot();

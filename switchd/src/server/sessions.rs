@@ -45,8 +45,8 @@ pub(super) struct Shared {
     pub(super) listener: Listener,
     /// The program file to start for a restart; `None` for a switch in a program of another kind.
     pub(super) program: Option<Program>,
-    /// The server for OpenFlow, which ends before another program listens at its sockets; `None` if it has
-    /// ended.
+    /// The server for OpenFlow, which ends before another program listens at its sockets;
+    /// `None` if it has ended.
     pub(super) openflow: Mutex<Option<OpenFlowServer>>,
     pub(super) texts: TextBudget,
     pub(super) progress: Progress,
@@ -202,8 +202,8 @@ struct Pulse {
 }
 
 impl Pulse {
-    /// Once a [`BEAT`], tells the clients that wait whether there is progress, and makes room if sessions are
-    /// idle.
+    /// Once a [`BEAT`], tells the clients that wait whether there is progress, and makes
+    /// room if sessions are idle.
     fn beat(&mut self, shared: &Shared, waiting: &VecDeque<UnixStream>) {
         let now = Instant::now();
         if now.duration_since(self.last) < Duration::from_millis(BEAT.into()) {

@@ -1,5 +1,5 @@
-//! The changes that a record of the journal consists of, and their JSON. Rules have a form of bytes, too
-//! (`rule_bytes`).
+//! The changes that a record of the journal consists of, and their JSON. Rules have a
+//! form of bytes, too (`rule_bytes`).
 
 use super::error::StateError;
 use crate::desired::Desired;
@@ -65,9 +65,9 @@ pub struct RulePlace<'a> {
     pub matching: Cow<'a, [u8]>,
 }
 
-/// A rule without its counters and ages. The place of the rule is not one field of type [`RulePlace`]: serde
-/// cannot read numbers of more than 64 bits in a structure with a flattened field, and actions have such
-/// numbers.
+/// A rule without its counters and ages. The place of the rule is not one field of type
+/// [`RulePlace`]: serde cannot read numbers of more than 64 bits in a structure with a flattened
+/// field, and actions have such numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeptRule<'a> {
     /// The rule's table.
@@ -214,8 +214,8 @@ impl<'a> KeptRule<'a> {
         RulePlace { table: self.table, priority: self.priority, matching: self.matching.clone() }
     }
 
-    /// The request that adds the rule to a bridge; `None` if the rule has expired, unless its timeouts are to
-    /// be whole.
+    /// The request that adds the rule to a bridge; `None` if the rule has expired, unless its
+    /// timeouts are to be whole.
     ///
     /// # Errors
     /// The match cannot be read.

@@ -95,8 +95,8 @@ impl StateDirectory {
     }
 }
 
-/// Writes a file of the state directory anew. After a crash or a power cut the file is the old one or the new
-/// one.
+/// Writes a file of the state directory anew. After a crash or a power cut the file is the old
+/// one or the new one.
 ///
 /// # Errors
 /// The file cannot be written. The old one is still there.

@@ -5,8 +5,8 @@ use flowtable::policy::FlowModError;
 use std::io;
 use std::path::PathBuf;
 
-/// The reason why state cannot be read, kept or restored. Sessions that wait for the same write get copies of
-/// one error.
+/// The reason why state cannot be read, kept or restored. Sessions that wait for the same write
+/// get copies of one error.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
@@ -20,8 +20,8 @@ pub enum StateError {
         /// The error of the kernel, in words.
         error: String,
     },
-    /// The directory or its lock cannot be used, for example because another user owns it. The text is the
-    /// reason.
+    /// The directory or its lock cannot be used, for example because another user owns it.
+    /// The text is the reason.
     #[error("state directory: {0}")]
     Directory(String),
     /// Another switch has locked the directory with this path.

@@ -233,8 +233,8 @@ impl Contents {
     /// Takes the bytes of the journal at `path`.
     ///
     /// # Errors
-    /// The bytes do not begin with the title of a journal, or the title names a format that this version does
-    /// not know.
+    /// The bytes do not begin with the title of a journal, or the title names a format that
+    /// this version does not know.
     pub(super) fn new(path: &Path, bytes: Vec<u8>) -> Result<Self, StateError> {
         let not_a_journal = || StateError::NotAJournal(path.to_owned());
         let (title, _) = line(&bytes).ok_or_else(not_a_journal)?;

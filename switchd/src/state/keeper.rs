@@ -72,8 +72,8 @@ enum Intake {
     Wanted(Box<Desired>),
     /// The command line and the file name these bridges and ports from now on.
     Configured(Box<Desired>),
-    /// The tables have been restored. Changes behind this message go into the journal, changes before it do
-    /// not.
+    /// The tables have been restored. Changes behind this message go into the journal,
+    /// changes before it do not.
     Begin(Box<Beginning>),
     /// The sender gets an answer once all messages before this one are written.
     Wait(Sender<Result<(), StateError>>),
@@ -127,8 +127,8 @@ impl Keeper {
     /// twice a second.
     ///
     /// # Errors
-    /// The journal could not be written. The changes are in force all the same, and the thread tries again
-    /// every second.
+    /// The journal could not be written. The changes are in force all the same, and the
+    /// thread tries again every second.
     pub fn wait(&self, step: &dyn Fn()) -> Result<(), StateError> {
         let (sender, receiver) = channel::bounded(1);
         let _ = self.intake.send(Intake::Wait(sender));
@@ -380,8 +380,8 @@ impl Writer {
         }
     }
 
-    /// Writes records. With `now`, the disk has all records afterwards, and a write that failed is tried again
-    /// at once.
+    /// Writes records. With `now`, the disk has all records afterwards, and a write that failed
+    /// is tried again at once.
     fn write(&mut self, records: &[u8], now: bool) -> Result<(), StateError> {
         if self.desired.is_none() {
             return Ok(());

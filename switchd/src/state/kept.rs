@@ -19,8 +19,8 @@ pub(super) const CHANGE_SIZE: u64 = 64;
 /// The state that a journal keeps.
 #[derive(Debug, Default)]
 pub struct Kept<'a> {
-    /// The bridges and ports that the command line and the file named at the last start; `None` before the
-    /// first start.
+    /// The bridges and ports that the command line and the file named at the last start;
+    /// `None` before the first start.
     pub configured: Option<Desired>,
     /// The bridges and ports that the last switch had at its end; `None` before the first start.
     pub wanted: Option<Desired>,
@@ -46,11 +46,11 @@ pub struct KeptBridge<'a> {
 pub(super) struct Reading<'a> {
     /// The state that the whole records keep.
     pub(super) kept: Kept<'a>,
-    /// The end of the journal that is not a whole record, if there is one. That end has no influence on the
-    /// state.
+    /// The end of the journal that is not a whole record, if there is one. That end has
+    /// no influence on the state.
     pub(super) torn: Option<Torn>,
-    /// Whether this version can append records: the journal has the format and the parts of matches that it
-    /// writes.
+    /// Whether this version can append records: the journal has the format and the parts
+    /// of matches that it writes.
     pub(super) is_current: bool,
 }
 
@@ -160,8 +160,8 @@ impl<'a> Kept<'a> {
             Change::Configured(configured) => self.configured = Some(configured.into_owned()),
             Change::Wanted(wanted) => self.wanted = Some(wanted.into_owned()),
             Change::Bridge(name) => {
-                // A bridge without further changes has no rules. At the start it must not get the rule of a new
-                // bridge.
+                // A bridge without further changes has no rules. At the start it must not get the
+                // rule of a new bridge.
                 self.bridges.entry(name.to_string()).or_default();
                 *bridge = Some(name.into_owned());
             }

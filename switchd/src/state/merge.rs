@@ -8,8 +8,8 @@
 //! - A bridge or port that the configuration does not name any more is taken away.
 //! - A bridge or port that the configuration never named stays: a command has added it.
 //!
-//! A configuration without bridges changes nothing. At the first start, such a configuration means one empty
-//! bridge.
+//! A configuration without bridges changes nothing. At the first start, such a
+//! configuration means one empty bridge.
 
 use super::error::StateError;
 use super::kept::Kept;

@@ -1,5 +1,5 @@
-//! State that survives the process: bridges, ports, rules, groups and static hosts, kept in a directory
-//! (`--state`).
+//! State that survives the process: bridges, ports, rules, groups and static hosts,
+//! kept in a directory (`--state`).
 //!
 //! ```text
 //! policy ─ Observed ─┐

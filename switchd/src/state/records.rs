@@ -54,8 +54,8 @@ pub(super) fn effects(
     is_complete
 }
 
-/// Whether a change of the MAC table can be about a static host. Only a user adds static hosts, and they do not
-/// age.
+/// Whether a change of the MAC table can be about a static host. Only a user adds static hosts,
+/// and they do not age.
 pub(super) fn may_be_static(change: &HostChange) -> bool {
     use flowtable::policy::mac_table::Forgetting::Flushed;
     matches!(change.what, HostEvent::Given { .. } | HostEvent::Forgotten { why: Flushed, .. })

@@ -1,5 +1,5 @@
-//! Rules as bytes. Most changes of a journal are about rules, so these have a form that is quick to write and
-//! to read.
+//! Rules as bytes. Most changes of a journal are about rules, so these have a form that is quick
+//! to write and to read.
 //!
 //! ```text
 //! u8                      1: the bridge has this rule; 2: the bridge has no rule at this place
@@ -174,8 +174,8 @@ impl AddedRules {
         self.count += 1;
     }
 
-    /// The changes that `effects` made, as bytes; `None` if the transaction did anything but add the rules of
-    /// these requests.
+    /// The changes that `effects` made, as bytes; `None` if the transaction did anything but add
+    /// the rules of these requests.
     pub(super) fn changes_of(&self, effects: &Effects) -> Option<&[u8]> {
         let is_all = !self.has_others && effects.additions() == Some(self.count);
         is_all.then_some(&self.bytes)

@@ -1,5 +1,5 @@
-//! A journal in memory of everything that a switch has at one moment, for the program that takes over from this
-//! one.
+//! A journal in memory of everything that a switch has at one moment, for the program that
+//! takes over from this one.
 
 use super::change::Change;
 use super::error::StateError;

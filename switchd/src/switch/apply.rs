@@ -35,8 +35,8 @@ pub(super) struct Revisions {
 }
 
 impl Revisions {
-    /// No change, and the history of a state directory. `configured` is what the command line and the file
-    /// name.
+    /// No change, and the history of a state directory. `configured` is what the command
+    /// line and the file name.
     ///
     /// # Errors
     /// The history cannot be read.
@@ -105,8 +105,8 @@ pub enum ApplyError {
 }
 
 impl Switch {
-    /// What has to be done to make the switch as `wanted` says. Nothing is changed. `step` is called now and
-    /// then.
+    /// What has to be done to make the switch as `wanted` says. Nothing is changed. `step`
+    /// is called now and then.
     ///
     /// # Errors
     /// Why [`Switch::apply`] would refuse.
@@ -117,9 +117,9 @@ impl Switch {
         Ok(plan(&before, &wanted))
     }
 
-    /// Makes the switch as `wanted` says, or leaves all as it is. Returns what was done. With `confirm`, the
-    /// change is taken back after that time unless [`Switch::confirm`] is called. `step` is called now and
-    /// then.
+    /// Makes the switch as `wanted` says, or leaves all as it is. Returns what was done. With
+    /// `confirm`, the change is taken back after that time unless [`Switch::confirm`] is called. `step`
+    /// is called now and then.
     ///
     /// # Errors
     /// Another change waits to be confirmed, or the switch cannot be as it is wanted. All is as before then.

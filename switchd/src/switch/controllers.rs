@@ -6,8 +6,8 @@ use crate::openflow::ControllerStatus;
 use control::record::ControllerRecord;
 
 impl Switch {
-    /// The controllers of a bridge, in the order in which they were named. A bridge that does not exist has
-    /// none.
+    /// The controllers of a bridge, in the order in which they were named. A bridge that
+    /// does not exist has none.
     pub fn controllers(&self, bridge: &str) -> Vec<ControllerRecord> {
         let desired = self.desired.lock();
         let wanted = desired.bridge(bridge).map(|bridge| bridge.controllers.clone());

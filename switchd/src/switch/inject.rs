@@ -17,9 +17,9 @@ impl OnBridge<'_> {
         self.begin_to_inject(packet)?.recv().ok()
     }
 
-    /// Begins to send a packet, behind those that other calls have begun to send before. The channel receives
-    /// what became of the packet; it is closed without that if the switch ends. `None` as in
-    /// [`inject`](Self::inject).
+    /// Begins to send a packet, behind those that other calls have begun to send before. The
+    /// channel receives what became of the packet; it is closed without that if the switch
+    /// ends. `None` as in [`inject`](Self::inject).
     pub(crate) fn begin_to_inject(&self, packet: PacketOut) -> Option<Receiver<Injected>> {
         let ingress = packet_out::ingress(self.bridge(), &packet)?;
         self.hand_in(ingress, HandedIn::PacketOut(packet))

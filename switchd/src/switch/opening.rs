@@ -20,8 +20,8 @@ pub(super) enum ReadyPort {
     Device(Ready),
     /// Another program hands the device over.
     Handed(Target, HandedPort),
-    /// The port is a tunnel. `shares_port`: another program, which does not hand its sockets over, may have
-    /// them open.
+    /// The port is a tunnel. `shares_port`: another program, which does not hand its sockets
+    /// over, may have them open.
     Tunnel { tunnel: Box<TunnelTarget>, shares_port: bool },
 }
 
@@ -53,8 +53,8 @@ impl Switch {
         }
     }
 
-    /// Opens the device of a port of a bridge, with receive rings of this size unless its options say another
-    /// one.
+    /// Opens the device of a port of a bridge, with receive rings of this size unless
+    /// its options say another one.
     ///
     /// # Errors
     /// The device has gone, or the kernel has no memory left. The device is as it was before it was made ready.

@@ -98,9 +98,9 @@ impl Switch {
         self.reconcile(Tolerance::MissingDevice, |desired| desired.remove_ct_zone(zone))
     }
 
-    /// Has `watcher` called whenever a bridge has been added or removed, or something about controllers was
-    /// changed, before the one who asked for that goes on; `None` for nobody. `watcher` must not change what is
-    /// wanted.
+    /// Has `watcher` called whenever a bridge has been added or removed, or something about
+    /// controllers was changed, before the one who asked for that goes on; `None` for nobody.
+    /// `watcher` must not change what is wanted.
     pub fn watch_bridges(&self, watcher: Option<Box<dyn Fn() + Send>>) {
         *self.bridge_watcher.lock() = watcher;
     }
@@ -123,18 +123,16 @@ impl Switch {
         self.reconcile(Tolerance::MissingDevice, |desired| desired.bridge_mut(name).map(change))
     }
 
-    /// Adds a port to a bridge, under the lowest free number unless it wants another. A missing device is
-    /// waited for.
+    /// Adds a port to a bridge, under the lowest free number unless it wants another. A
+    /// missing device is waited for.
     ///
     /// # Errors
-    /// Its name or device is taken, or it cannot be opened and waiting would not help; it was not
-    /// added then.
+    /// Its name or device is taken, or it cannot be opened and waiting would not help; it was not added then.
     pub fn add_port(&self, bridge: &str, port: desired::Port) -> Result<OfPort, StartError> {
         self.reconcile(Tolerance::MissingDevice, |desired| desired.add_port(bridge, port))
     }
 
-    /// Takes a port away and gives its device back. Rules that name it stay. False if there is no such
-    /// port.
+    /// Takes a port away and gives its device back. Rules that name it stay. False if there is no such port.
     pub fn remove_port(&self, bridge: &str, of_port: OfPort) -> bool {
         let edit =
             |desired: &mut Desired| Ok::<_, DesiredError>(desired.remove_port(bridge, of_port));
@@ -348,8 +346,8 @@ impl Switch {
         opened
     }
 
-    /// Keeps what is wanted now, if this switch keeps state. The lock of `desired` puts changes into their
-    /// order.
+    /// Keeps what is wanted now, if this switch keeps state. The lock of `desired`
+    /// puts changes into their order.
     fn keep(&self, desired: &Desired) {
         if let Some(keeper) = &self.keeper {
             keeper.want(desired);

@@ -76,12 +76,12 @@ impl Switch {
         self.keeper.is_some()
     }
 
-    /// Returns once all changes that were made before the call are kept. Returns at once if this switch keeps
-    /// no state.
+    /// Returns once all changes that were made before the call are kept. Returns at once if
+    /// this switch keeps no state.
     ///
     /// # Errors
-    /// The journal could not be written. The changes are in force all the same, and the keeper tries again
-    /// every second.
+    /// The journal could not be written. The changes are in force all the same, and the
+    /// keeper tries again every second.
     pub fn wait_until_kept(&self) -> Result<(), StateError> {
         self.wait_until_kept_with(&|| {})
     }

@@ -1,5 +1,5 @@
-//! Ports without a device are tried again: when the device appears or changes, and now and then if it could not
-//! be used.
+//! Ports without a device are tried again: when the device appears or changes, and now and then if
+//! it could not be used.
 //!
 //! Opening a device takes milliseconds, and a device in the namespace of a stranger may take longer. The lock
 //! on the ports is not held meanwhile, so that commands, expiry and all other ports go on.

@@ -180,8 +180,8 @@ impl Switch {
             port.rx_memory = memory;
         }
         slot.open_ring = size;
-        // A worker that has much to do takes its time to empty an old ring, and nobody else is to wait for
-        // that.
+        // A worker that has much to do takes its time to empty an old ring, and nobody else
+        // is to wait for that.
         drop(slots);
         // Ends when every worker has given up its old rings or the port, or is gone.
         let old: Vec<_> = finished.iter().collect();

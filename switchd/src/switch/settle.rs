@@ -58,8 +58,8 @@ mod tests {
     use lab::eventually;
     use ports::dummy::{self, Dummy, DummyOptions};
 
-    /// Frames that are cached before the rule is removed, so that those behind them are forwarded from the
-    /// cache.
+    /// Frames that are cached before the rule is removed, so that those behind them
+    /// are forwarded from the cache.
     const WARM: u64 = 3;
     /// Frames that a worker is at when the rule is removed.
     const UNDER_WAY: u64 = 8;

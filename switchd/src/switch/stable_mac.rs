@@ -1,5 +1,5 @@
-//! MAC addresses that stay: of patch ports, of devices that the switch makes, and of bridges that need a
-//! datapath id.
+//! MAC addresses that stay: of patch ports, of devices that the switch makes, and of bridges
+//! that need a datapath id.
 
 use ports::netns::Netns;
 use std::os::unix::fs::MetadataExt;

@@ -30,8 +30,8 @@ pub struct PortView {
     pub state: PortState,
     /// Whether the host's stack hears it.
     pub shield: Option<Shield>,
-    /// Whether the kernel cache forwards its frames, or why it does not; `None` in a switch without kernel
-    /// cache.
+    /// Whether the kernel cache forwards its frames, or why it does not; `None` in
+    /// a switch without kernel cache.
     pub kernel_cache: Option<Result<(), String>>,
     /// The device's MTU, while it is open.
     pub mtu: Option<u32>,

@@ -1,5 +1,5 @@
-//! The channel between a running program and the one that takes over: messages of a name, bytes and
-//! descriptors.
+//! The channel between a running program and the one that takes over: messages of
+//! a name, bytes and descriptors.
 //!
 //! The channel is a pair of Unix sockets that keep the bounds of packets (`SOCK_SEQPACKET`). A message is a
 //! packet with its head, packets with its descriptors, and packets with its bytes.
@@ -134,8 +134,8 @@ impl Channel {
         }
     }
 
-    /// Receives the next message, for which the other program may take `limit`. Calls `waiting` about twice a
-    /// second meanwhile.
+    /// Receives the next message, for which the other program may take `limit`. Calls `waiting`
+    /// about twice a second meanwhile.
     pub(super) fn receive(
         &self,
         limit: Duration,

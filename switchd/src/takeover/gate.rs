@@ -1,8 +1,8 @@
 //! The gate through which everybody passes who changes something, so that nothing changes while another program
 //! prepares to take over.
 //!
-//! Commands wait at the closed gate ([`Gate::enter`]). Work that can be done later is left
-//! ([`Gate::try_enter`]).
+//! Commands wait at the closed gate ([`Gate::enter`]). Work that can be
+//! done later is left ([`Gate::try_enter`]).
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};

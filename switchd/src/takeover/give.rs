@@ -27,8 +27,8 @@ pub(crate) struct Successor {
     pub(crate) program: String,
 }
 
-/// Why no other program has taken over. But for [`GiveError::Lost`], this program goes on as if nothing had
-/// happened.
+/// Why no other program has taken over. But for [`GiveError::Lost`], this program goes on
+/// as if nothing had happened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GiveError {
     /// Changes are under way.

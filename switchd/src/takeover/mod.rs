@@ -20,8 +20,8 @@
 //!  answers the command, and ends without putting devices back
 //! ```
 //!
-//! The new program prepares at a low priority (`courtesy`), so that the workers of the old one keep their
-//! processors.
+//! The new program prepares at a low priority (`courtesy`), so that the workers of the
+//! old one keep their processors.
 //!
 //! Until `committed`, whatever goes wrong leaves the old program as it was: it kills the new one, lets its
 //! workers go on and says why. Frames wait in the rings from `positions` to `committed`, which is all that a
@@ -52,13 +52,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// The version of what this module describes. A program takes over from one of the same version or an older
-/// one.
+/// The version of what this module describes. A program takes over from one of the same
+/// version or an older one.
 const FORMAT: u32 = 1;
 /// The hidden option that has a program take over from the one at its standard input.
 pub(crate) const OPTION: &str = "take-over";
-/// The hidden option that has a program start itself with [`OPTION`], for the old program at its standard
-/// input.
+/// The hidden option that has a program start itself with [`OPTION`], for the old
+/// program at its standard input.
 pub(crate) const START_OPTION: &str = "start-successor";
 /// How long the new program may take to prepare, and how long changes that are under way may take. A million
 /// rules take half a minute.

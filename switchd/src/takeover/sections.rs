@@ -1,10 +1,10 @@
-//! The sections of a hand-over: what a part of the switch gives to the next program, and takes over from the
-//! last one.
+//! The sections of a hand-over: what a part of the switch gives to the next program, and takes
+//! over from the last one.
 //!
-//! A section is bytes, in JSON so that versions can read each other's. Early sections are given while the old
-//! program still forwards, late ones when the new program has begun to. The old program gives a late section
-//! after its last frame, so that counters are complete; the new one adds them to what it has counted itself
-//! meanwhile.
+//! A section is bytes, in JSON so that versions can read each other's. Early sections are given while
+//! the old program still forwards, late ones when the new program has begun to. The old program gives
+//! a late section after its last frame, so that counters are complete; the new one adds them to what
+//! it has counted itself meanwhile.
 
 use crate::bfd::GivenSession;
 use crate::edition::edition;

@@ -9,11 +9,11 @@
 //! old program ──► starter (the new program's file, --start-successor) ──► new program (--take-over)
 //! ```
 //!
-//! All three share the channel. The starter sends the process id and a descriptor of the new program's process,
-//! and then waits. If the new program ends, the starter, as its parent, knows its exit status, sends that, and
-//! ends. Once the new program forwards, the old one kills the starter, and the kernel gives the new program to
-//! systemd, or, without systemd, to process 1 or the closest subreaper, which would get it anyway when the old
-//! program ends.
+//! All three share the channel. The starter sends the process id and a descriptor of the new program's
+//! process, and then waits. If the new program ends, the starter, as its parent, knows its exit status, sends
+//! that, and ends. Once the new program forwards, the old one kills the starter, and the kernel gives the new
+//! program to systemd, or, without systemd, to process 1 or the closest subreaper, which would get it anyway
+//! when the old program ends.
 //!
 //! The starter is a program of its own instead of a fork of the old one: a fork would copy the page tables of a
 //! switch that forwards, and would have each of its pages copied at the next write.
@@ -35,8 +35,8 @@ pub(super) struct NewProcess {
     starter: Child,
     /// Whether `starter` has been waited for.
     is_starter_gone: bool,
-    /// Stays the new program's, even if another process gets the same id later. `None` until the starter has
-    /// sent it.
+    /// Stays the new program's, even if another process gets the same id later. `None` until
+    /// the starter has sent it.
     pidfd: Option<OwnedFd>,
 }
 
@@ -64,8 +64,8 @@ impl NewProcess {
         Ok(pid)
     }
 
-    /// Ends the starter, so that the new program is a child of process 1 or of a subreaper when this call
-    /// returns.
+    /// Ends the starter, so that the new program is a child of process 1 or of a
+    /// subreaper when this call returns.
     pub(super) fn let_go(&mut self) {
         if !self.is_starter_gone {
             // Fails if the starter has ended already.

@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-/// Longest debt. A turn takes some milliseconds at most, so that this only matters if the thread was
-/// interrupted.
+/// Longest debt. A turn takes some milliseconds at most, so that this only matters
+/// if the thread was interrupted.
 const MOST: Duration = Duration::from_millis(50);
 /// How many times as much as it took a queue owes whose frames were cut into tiny segments.
 const PENALTY: u32 = 5;

@@ -34,8 +34,8 @@ pub(crate) fn mac_text(host: &Host) -> String {
     flow::types::MacAddr(host.mac()).to_string()
 }
 
-/// A transfer to port `port` of a host, which the sender calls by another address and port if `called` is
-/// given.
+/// A transfer to port `port` of a host, which the sender calls by another address and
+/// port if `called` is given.
 fn transfer(to: Ipv4Addr, port: u16, called: Option<SocketAddr>) -> TcpTransfer {
     let listen = SocketAddr::new(to.into(), port);
     TcpTransfer { connect: called.unwrap_or(listen), ..TcpTransfer::to(listen, BYTES) }

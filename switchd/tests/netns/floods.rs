@@ -80,8 +80,8 @@ fn copies_for_everybody() -> anyhow::Result<()> {
             receiver.receive_matching(PATIENCE, is_ours)?.context("a copy is missing")?;
         ensure!(received == frame, "a copy is not what was sent");
     }
-    // A call carries 256 copies, so that of each frame of a batch one or two may be left, which the socket
-    // sends.
+    // A call carries 256 copies, so that of each frame of a batch one or two may be
+    // left, which the socket sends.
     check_program(&mut client, FRAMES * OTHERS as u64 * 9 / 10)
 }
 
@@ -135,8 +135,8 @@ fn order_is_kept() -> anyhow::Result<()> {
     check_program(&mut client, 1)
 }
 
-/// Broadcasts that a host has sent with a partial checksum, which its device was to complete: every other host
-/// takes them.
+/// Broadcasts that a host has sent with a partial checksum, which its device was to complete:
+/// every other host takes them.
 fn datagrams_for_everybody() -> anyhow::Result<()> {
     const PORT: u16 = 4711;
     let network = Network::new(&[Cable::Veth; 5])?;

@@ -1,5 +1,5 @@
-//! Controllers that others wrote rule the switch between hosts in namespaces: applications of os-ken, and
-//! Faucet.
+//! Controllers that others wrote rule the switch between hosts in namespaces:
+//! applications of os-ken, and Faucet.
 //!
 //! The script `tests/interop/install` puts the programs into `target/controllers`. Without them these tests are
 //! skipped, unless `SWITCHD_REQUIRE` names `controllers`.

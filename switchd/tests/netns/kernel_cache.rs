@@ -257,8 +257,8 @@ fn unfinished() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Frames of several kinds, each with the match of its kind. The last eight bytes differ from those of other
-/// `number`s.
+/// Frames of several kinds, each with the match of its kind. The last eight bytes differ
+/// from those of other `number`s.
 fn frames(number: u8) -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let marker = [0xc0, 0xff, 0xee, 0, 0, 0, 0, number];
     let macs = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
@@ -351,10 +351,10 @@ pub(crate) const MOST: u32 = 30;
 /// Offset of the number in a frame's payload.
 const NUMBER: usize = 14;
 
-/// While frames come without a pause, changes follow each other. Change number `n` has frames leave with the
-/// source address `02:00:n`, and a frame tells the number of the last change that had returned when it was
-/// sent. So each frame that arrives says by which state it was judged, and by which it had to be judged at
-/// least.
+/// While frames come without a pause, changes follow each other. Change number `n` has frames leave
+/// with the source address `02:00:n`, and a frame tells the number of the last change that had returned
+/// when it was sent. So each frame that arrives says by which state it was judged, and by which it had
+/// to be judged at least.
 fn no_frame_is_judged_by_an_old_state() -> anyhow::Result<()> {
     let network = network(2)?;
     let mut client = network.client()?;

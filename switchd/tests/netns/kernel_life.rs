@@ -159,9 +159,9 @@ fn nothing_forwards_after_a_crash() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Somebody else's programs: those of the kernel cache, once more and with memory of their own. Their filter
-/// takes every frame and writes into the frame's control block, and their program for devices leaves all frames
-/// alone.
+/// Somebody else's programs: those of the kernel cache, once more and with memory of their own.
+/// Their filter takes every frame and writes into the frame's control block, and their program for
+/// devices leaves all frames alone.
 fn foreign() -> anyhow::Result<Ebpf> {
     static OBJECT: &[u8] = include_bytes_aligned!("../../../kernelcache/bpf/flows.bpf.o");
     EbpfLoader::new().btf(None).load(OBJECT).map_err(|error| {

@@ -1,5 +1,5 @@
-//! Which ports take part in the kernel cache: the host itself, virtual machines, and those that are told not
-//! to.
+//! Which ports take part in the kernel cache: the host itself, virtual machines, and those
+//! that are told not to.
 
 use crate::fixture::port_name;
 use crate::kernel_cache::{

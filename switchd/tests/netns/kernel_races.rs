@@ -1,9 +1,9 @@
 //! Changes of every kind at once, while frames come without a pause: none is judged by an old state.
 //!
-//! For each kind of change a thread makes one change after the other. A frame tells, for each kind, the number
-//! of the last change whose command had returned when the frame was sent. So whoever receives the frame knows
-//! the states by which it may have been judged: those since these changes, up to the latest ones that have
-//! begun.
+//! For each kind of change a thread makes one change after the other. A frame tells, for each kind, the
+//! number of the last change whose command had returned when the frame was sent. So whoever receives
+//! the frame knows the states by which it may have been judged: those since these changes, up to the
+//! latest ones that have begun.
 
 use crate::fixture::{Network, Observer, port_name};
 use crate::kernel_cache::{MOST, checksum, kernel, network, was_in_use};

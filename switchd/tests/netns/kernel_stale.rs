@@ -1,5 +1,5 @@
-//! A change of any kind holds for every frame that is sent after its command has returned, with the kernel
-//! cache, too.
+//! A change of any kind holds for every frame that is sent after its command has returned,
+//! with the kernel cache, too.
 //!
 //! Each test makes one change after the other. Behind each, it sends some frames with the number of the change,
 //! one after the other, so that the kernel forwards the last ones, and the next change has something to make

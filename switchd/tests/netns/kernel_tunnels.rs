@@ -101,8 +101,8 @@ fn only_chosen_ports() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The kernel puts no frame into a tunnel that has one inside already. It loses the first one of a flow, with a
-/// reason.
+/// The kernel puts no frame into a tunnel that has one inside already. It loses the first one of
+/// a flow, with a reason.
 fn tunnel_in_a_tunnel() -> anyhow::Result<()> {
     let (mut a, mut b) = sites()?;
     let inner = |number: u8| IpAddr::from([10, 9, 9, number]);

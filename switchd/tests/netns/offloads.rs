@@ -1,5 +1,5 @@
-//! Devices with and without each offload of `ethtool -K`, which changes while the switch runs: TCP passes at
-//! speed.
+//! Devices with and without each offload of `ethtool -K`, which changes while the switch
+//! runs: TCP passes at speed.
 
 use crate::fixture::{Cable, Network, SWITCHD, port_name};
 use anyhow::{Context, ensure};

@@ -1,5 +1,5 @@
-//! Reserved ports and the switches of ports, frame by frame, against what Open vSwitch made of the same
-//! frames (`reserved.txt`).
+//! Reserved ports and the switches of ports, frame by frame, against what Open vSwitch made
+//! of the same frames (`reserved.txt`).
 
 use crate::fixture::{Cable, Network, Observer};
 use crate::frames::BROADCAST;
@@ -105,8 +105,8 @@ fn in_words(manners: &[Vec<String>]) -> String {
     if words.is_empty() { NOWHERE.to_owned() } else { words.join(" ") }
 }
 
-/// How a frame came out, in the words of the table: with which tags, and how much of it. `None` for
-/// another frame.
+/// How a frame came out, in the words of the table: with which tags, and how much of
+/// it. `None` for another frame.
 fn manner(sent: &[u8], got: &[u8]) -> Option<String> {
     let (tags, payload) = read(got)?;
     let is_it = read(sent).is_some_and(|(_, sent)| payload.starts_with(&sent[..2]));

@@ -35,8 +35,8 @@ impl Drop for UsersSwitch {
     }
 }
 
-/// A command of an ordinary user: of nobody, if this process is root of the machine and not only of a user
-/// namespace.
+/// A command of an ordinary user: of nobody, if this process is root of the machine and not
+/// only of a user namespace.
 fn as_user(program: &Path, run_dir: &RunDir) -> Command {
     let mut command = match is_root_of_the_machine() {
         true => {

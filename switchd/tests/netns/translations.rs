@@ -29,8 +29,8 @@ const PUBLIC_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x200);
 /// Enough bytes for segments of 64 kB.
 const BYTES: u64 = 5 << 20;
 
-/// A thousand addresses of one host call the same server from the same port. Each gets the answers to its own
-/// questions.
+/// A thousand addresses of one host call the same server from the same port. Each gets the
+/// answers to its own questions.
 fn thousand_clients() -> anyhow::Result<()> {
     const CLIENTS: u32 = 1_000;
     let mut network = Network::pair()?;
@@ -90,9 +90,9 @@ fn thousand_clients() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Port 8080 of the public address is a port of host 1, which calls it itself, as another host of its network
-/// does. The destination is translated in zone 1, and the source in zone 2, so that answers come back through
-/// the switch.
+/// Port 8080 of the public address is a port of host 1, which calls it itself, as another host of its
+/// network does. The destination is translated in zone 1, and the source in zone 2, so that answers
+/// come back through the switch.
 fn hairpin() -> anyhow::Result<()> {
     let mut network = Network::pair()?;
     let (server, gateway) = (network.a().v4(), [2, 0, 0, 0, 0, 0x77]);

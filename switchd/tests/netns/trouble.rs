@@ -26,8 +26,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("trouble::every_signal_gives_the_devices_back", every_signal),
 ];
 
-/// A switch between `first` and a second host, whose first port cannot be used yet for a reason with these
-/// words.
+/// A switch between `first` and a second host, whose first port cannot be used yet for
+/// a reason with these words.
 fn started_with_trouble(first: &str, reason: &[&str]) -> anyhow::Result<(Daemon, Host)> {
     let other = Host::on_veth(HostPlan::number(2), "veth2")?;
     let daemon = Daemon::start(Path::new(SWITCHD), ["--port", first, "--port", "veth2"])?;
@@ -122,8 +122,8 @@ fn missing_capability() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sockets with names that can be guessed keep no port from opening, and nobody waits for one that listens and
-/// never accepts.
+/// Sockets with names that can be guessed keep no port from opening, and nobody waits for one
+/// that listens and never accepts.
 fn nobody_else_takes_the_lock() -> anyhow::Result<()> {
     let _a = Host::on_veth(HostPlan::number(1), "veth1")?;
     let (device, namespace) = (Netlink::open()?.link("veth1")?.index, Netns::current()?.inode()?);

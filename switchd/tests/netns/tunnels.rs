@@ -69,8 +69,8 @@ impl Site {
         self.daemon.as_ref().context("the switch was started")
     }
 
-    /// Whatever came in at the switch went out or was dropped, and what was dropped has no other reasons than
-    /// these.
+    /// Whatever came in at the switch went out or was dropped, and what was dropped has
+    /// no other reasons than these.
     pub(crate) fn is_conserved(&self, reasons: &[&str]) -> anyhow::Result<()> {
         let mut client = self.daemon()?.client()?;
         let mut seen = String::new();
@@ -140,8 +140,8 @@ pub(crate) fn all_traffic(a: &Host, b: &Host) -> anyhow::Result<()> {
             ensure!(report.is_complete(), "{address}: {report:?}");
             let server = SocketAddr::new(address, 5001);
             TcpTransfer::to(server, TRANSFER).run(from.namespace(), to.namespace())?;
-            // Without an answer to frames that are too long, the largest datagram is fragmented by its sender's
-            // own MTU.
+            // Without an answer to frames that are too long, the largest datagram is fragmented
+            // by its sender's own MTU.
             let report = UdpExchange::to(server, &[1, 1000, 1300, 3000, 9000])
                 .run(from.namespace(), to.namespace())?;
             ensure!(report.is_complete(), "{address}: {report:?}");
@@ -159,8 +159,8 @@ fn carry(a_port: &str, b_port: &str, mtu: Option<u32>) -> anyhow::Result<()> {
     b.is_conserved(&REASONS)
 }
 
-/// Frames that hosts send before all ports are up, for hosts that are gone, and of protocols that hosts try
-/// beside ours.
+/// Frames that hosts send before all ports are up, for hosts that are gone, and of protocols
+/// that hosts try beside ours.
 pub(crate) const REASONS: [&str; 4] =
     ["tx_link_down", "no_flood_target", "same_port", "reserved_multicast"];
 
@@ -196,8 +196,8 @@ fn over_ipv6() -> anyhow::Result<()> {
     carry("vxlan:t,remote_ip=2001:db8::2,key=7", "vxlan:t,remote_ip=2001:db8::1,key=7", Some(1430))
 }
 
-/// The kernel of the sender leaves several datagrams in one frame (`UDP_SEGMENT`), which nobody cuts on a veth
-/// pair.
+/// The kernel of the sender leaves several datagrams in one frame (`UDP_SEGMENT`), which nobody
+/// cuts on a veth pair.
 fn uncut_udp() -> anyhow::Result<()> {
     const ROUNDS: usize = 50;
     const IN_A_ROUND: usize = 10;
@@ -334,8 +334,8 @@ fn port_taken() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Another process takes over, which opens sockets of its own while the first still has some for the same UDP
-/// port.
+/// Another process takes over, which opens sockets of its own while the first still has some
+/// for the same UDP port.
 fn restarted() -> anyhow::Result<()> {
     let (mut a, mut b) = two_sites(Some(1450))?;
     a.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7"])?;
@@ -503,8 +503,8 @@ fn change_overlays(site: &Site, request: OverlayRequest) -> anyhow::Result<Vec<O
     }
 }
 
-/// Two machines on one network, each of which names the other, and a third one that joins while they run and
-/// leaves again.
+/// Two machines on one network, each of which names the other, and a third one that joins while
+/// they run and leaves again.
 fn overlay() -> anyhow::Result<()> {
     let (_hub, mut sites) = sites_on_a_network(3)?;
     for (number, site) in (1u8..).zip(&mut sites) {
@@ -547,8 +547,8 @@ fn overlay() -> anyhow::Result<()> {
     reach(&[(&sites[0], &sites[1])], true)
 }
 
-/// Questions for hosts behind a peer are answered by the switch once it knows them, or because somebody has
-/// told it.
+/// Questions for hosts behind a peer are answered by the switch once it knows them, or
+/// because somebody has told it.
 fn suppressed() -> anyhow::Result<()> {
     let (mut a, mut b) = two_sites(Some(1450))?;
     let plan = HostPlan { number: 3, mtu: Some(1450) };
@@ -589,8 +589,8 @@ fn peer_states(site: &Site) -> anyhow::Result<Vec<String>> {
     Ok(peers.map(|peer| peer.bfd.unwrap_or_default()).collect())
 }
 
-/// Peers come up, one dies, and the others know: floods leave it out, and a group that watches its port goes
-/// elsewhere.
+/// Peers come up, one dies, and the others know: floods leave it out, and a group that
+/// watches its port goes elsewhere.
 fn bfd() -> anyhow::Result<()> {
     let (_hub, mut sites) = sites_on_a_network(3)?;
     for (number, site) in (1u8..).zip(&mut sites) {
@@ -656,8 +656,8 @@ fn session(site: &Site) -> anyhow::Result<(String, String, String, u64)> {
     Ok((session.local.state, session.remote.state, numbers, session.n_flaps))
 }
 
-/// Another process goes on with the sessions: neither end goes down, and the hosts behind the tunnel stay
-/// known.
+/// Another process goes on with the sessions: neither end goes down, and the hosts
+/// behind the tunnel stay known.
 fn bfd_restarted() -> anyhow::Result<()> {
     let (mut a, mut b) = two_sites(Some(1450))?;
     a.start(&["--port", "vxlan:t,remote_ip=192.0.2.2,key=7,bfd=on"])?;

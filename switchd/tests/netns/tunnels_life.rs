@@ -148,8 +148,8 @@ fn router_tells() -> anyhow::Result<()> {
     a.is_conserved(&[&REASONS[..], &["exceeds_path_mtu"]].concat())
 }
 
-/// The host loses the address that the tunnel was sent from first, and gets another one. TCP is cut to fit as
-/// before.
+/// The host loses the address that the tunnel was sent from first, and gets another one. TCP is
+/// cut to fit as before.
 fn another_address() -> anyhow::Result<()> {
     for is_v6 in [false, true] {
         let (mut a, mut b) = two_sites(None)?;
@@ -262,8 +262,8 @@ fn device_mtu_changes() -> anyhow::Result<()> {
     b.is_conserved(&reasons)
 }
 
-/// The kernel shares the port with nobody. When its device is gone, the tunnel has the port, and keeps it from
-/// the kernel.
+/// The kernel shares the port with nobody. When its device is gone, the tunnel has the port, and
+/// keeps it from the kernel.
 fn kernel_has_the_port() -> anyhow::Result<()> {
     let (mut a, mut b) = two_sites(Some(ROOM))?;
     let device = || -> anyhow::Result<u32> {
@@ -307,8 +307,8 @@ fn bursts() -> anyhow::Result<()> {
     };
     let (arrived, report) = stream.run_during(a.host.namespace(), b.host.namespace(), arrived)?;
     arrived?;
-    // At a socket that is never empty, frames overtake those that wait there when their flow comes into the
-    // kernel.
+    // At a socket that is never empty, frames overtake those that wait there when their
+    // flow comes into the kernel.
     let may_overtake = if uses_kernel_cache() { stream.window } else { 0 };
     ensure!(report.sent >= DATAGRAMS && report.misordered <= may_overtake, "{report:?}");
     // On a loaded machine the sender is faster than the switch.

@@ -63,8 +63,8 @@ impl Case<'_> {
         }
         let some = |mtu: u32, default| Some(if mtu == 0 { default } else { mtu });
         let (mut a, b) = joined_sites(some(self.mtu.0, ROOM), some(self.mtu.1, 1500))?;
-        // Open vSwitch reads frames before the kernel has completed their outer checksums, and drops them for
-        // that.
+        // Open vSwitch reads frames before the kernel has completed their outer checksums,
+        // and drops them for that.
         a.underlay.run(|| Netlink::open()?.set_offloads("under", &[(Feature::Tx, false)]))??;
         if self.is_wire_like {
             for site in [&a, &b] {
@@ -168,16 +168,16 @@ fn geneve() -> anyhow::Result<()> {
     over_both(Case { kind: "geneve", ours, theirs, ..Case::default() })
 }
 
-/// Open vSwitch sends an option with each frame: one without the critical bit is skipped, and the others are
-/// refused.
+/// Open vSwitch sends an option with each frame: one without the critical bit is skipped,
+/// and the others are refused.
 fn geneve_with_options() -> anyhow::Result<()> {
     let theirs = &["options:key=7"];
     let case = Case { kind: "geneve", ours: ",key=7", theirs, ..Case::default() };
     let pair = case.build()?;
     let send = |kind: u8| -> anyhow::Result<()> {
         pair.ovs.ofctl("del-flows", &[])?;
-        // Open vSwitch refuses to for some time after the flows that named the option have gone: it frees them
-        // later.
+        // Open vSwitch refuses to for some time after the flows that named the option have
+        // gone: it frees them later.
         eventually("Open vSwitch has freed the flows", || {
             pair.ovs.ofctl("del-tlv-map", &[]).is_ok()
         })?;

@@ -1,7 +1,7 @@
 //! Wrong messages are answered as Open vSwitch answers them, byte for byte.
 //!
-//! `../data/errors-1N.txt` have messages and what Open vSwitch 3.1 answered; `openflow/tests/record_errors`
-//! makes them.
+//! `../data/errors-1N.txt` have messages and what Open vSwitch 3.1
+//! answered; `openflow/tests/record_errors` makes them.
 
 use super::served::Served;
 use flow::types::{OfPort, OfVersion};

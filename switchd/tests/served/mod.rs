@@ -1,5 +1,5 @@
-//! A switch in memory that serves OpenFlow, and `ovs-ofctl` to drive it with: for the tests of the OpenFlow
-//! server.
+//! A switch in memory that serves OpenFlow, and `ovs-ofctl` to drive it with: for the
+//! tests of the OpenFlow server.
 
 use flow::types::OfVersion;
 use ports::dummy::{self, Dummy, DummyOptions};

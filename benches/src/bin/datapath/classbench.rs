@@ -15,8 +15,8 @@ use flow::metric::CacheMetric;
 use flowtable::datapath::{CacheConfig, Datapath};
 use std::sync::Arc;
 
-/// The sets that are made, and the Mpps that are wanted of them and of the ClassBench files of their kinds and
-/// sizes.
+/// The sets that are made, and the Mpps that are wanted of them and of the ClassBench files
+/// of their kinds and sizes.
 const SETS: [(SetKind, usize, Option<f64>); 5] = [
     (SetKind::Acl, 1_000, None),
     (SetKind::Acl, 10_000, Some(9.0)),

@@ -40,8 +40,8 @@ use std::process::ExitCode;
 
 /// Measure the datapath between null ports, the classifier, and loading and listing tables.
 ///
-/// Needs neither root nor files, and says what it skips. Everything takes some minutes; the table shows
-/// medians.
+/// Needs neither root nor files, and says what it skips. Everything takes some
+/// minutes; the table shows medians.
 #[derive(Parser)]
 #[command(after_help = "\
 Examples:

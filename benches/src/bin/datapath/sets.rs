@@ -114,8 +114,8 @@ pub(crate) fn loaded_goal_name(bench: &Bench, set: &RuleSet) -> String {
     }
 }
 
-/// The rules as a file for `ofctl add-flows`, a line each. `actions` writes the actions of the rule with a
-/// number.
+/// The rules as a file for `ofctl add-flows`, a line each. `actions` writes the actions of
+/// the rule with a number.
 pub(crate) fn text(set: &RuleSet, mut actions: impl FnMut(&mut String, usize)) -> String {
     let mut out = String::new();
     for (n, (priority, matching)) in set.rules.iter().enumerate() {

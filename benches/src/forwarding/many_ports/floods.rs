@@ -1,13 +1,13 @@
 //! What floods take from everybody, on a switch of 200 ports.
 //!
-//! Some ports send five times as many broadcasts as storm control lets one of them have flooded. First nothing
-//! else is sent: the worker's own account says how long it was busy, and the counters of the ports how many
-//! copies left. Then two hosts exchange frames beside the floods, as fast as they can, in turn with the same
-//! without.
+//! Some ports send five times as many broadcasts as storm control lets one of them have flooded. First
+//! nothing else is sent: the worker's own account says how long it was busy, and the counters of the
+//! ports how many copies left. Then two hosts exchange frames beside the floods, as fast as they can, in
+//! turn with the same without.
 //!
-//! The yardstick of a copy is what the kernel takes for it. A program without a switch sends the same number of
-//! copies from one packet socket to the same devices, as far apart, with one system call for the copies of a
-//! frame.
+//! The yardstick of a copy is what the kernel takes for it. A program without a switch sends the same
+//! number of copies from one packet socket to the same devices, as far apart, with one system call for
+//! the copies of a frame.
 //!
 //! All this is measured without a kernel cache, and then with one, whose program makes the copies, and which
 //! forwards the frames of the two hosts.
@@ -101,8 +101,8 @@ struct Columns {
     rate: ColumnId,
 }
 
-/// The rows of a switch: without a flood, and for each of the floods that of the yardstick and that of the
-/// switch.
+/// The rows of a switch: without a flood, and for each of the floods that of the yardstick
+/// and that of the switch.
 struct Rows {
     calm: RowId,
     yardsticks: [RowId; 2],

@@ -9,8 +9,8 @@ use crate::forwarding::{Figure, IdlePorts, Network, Step, Through};
 use crate::report::{Goal, Role, Table, progress};
 use std::time::Duration;
 
-/// How long the busy ports are in use before the first measurement: rings grow two seconds after the last port
-/// has come.
+/// How long the busy ports are in use before the first measurement: rings grow two seconds after
+/// the last port has come.
 const IN_USE: Duration = Duration::from_secs(4);
 /// The share of the rate alone that is wanted.
 const WANTED: f64 = 0.95;

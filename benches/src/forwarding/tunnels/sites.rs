@@ -62,8 +62,8 @@ impl Carrier {
 pub(super) enum Underlay {
     /// A veth pair as it is: frames of 64 KiB cross it uncut.
     Default,
-    /// A veth pair that cuts what is sent and merges what arrives, as a network card without offloads for
-    /// tunnels.
+    /// A veth pair that cuts what is sent and merges what arrives, as a network
+    /// card without offloads for tunnels.
     WireLike,
     /// A veth pair as it is, with an MTU of 9,000 bytes.
     Jumbo,
@@ -214,8 +214,8 @@ impl Site {
         Ok(Middle::Kernel)
     }
 
-    /// Open vSwitch has tunnels in userspace only through a bridge with the device and the address of the
-    /// machine.
+    /// Open vSwitch has tunnels in userspace only through a bridge with the device and
+    /// the address of the machine.
     fn open_vswitch(&self) -> anyhow::Result<OpenVswitch> {
         let ovs = self.namespace.run(|| OpenVswitch::without_bridges(false))??;
         ovs.add_bridge("br-phy", &[CABLE.to_owned()])?;

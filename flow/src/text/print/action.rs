@@ -15,8 +15,8 @@ use crate::text::write_table;
 use crate::types::{OfPort, OfVersion};
 use std::fmt::Write;
 
-/// The names of the reasons for which a packet goes to a controller; the index is the OpenFlow number
-/// (`OFPR_*`).
+/// The names of the reasons for which a packet goes to a controller; the index
+/// is the OpenFlow number (`OFPR_*`).
 pub(in crate::text) const REASONS: [&str; 6] =
     ["no_match", "action", "invalid_ttl", "action_set", "group", "packet_out"];
 

@@ -122,8 +122,8 @@ impl FlowLine<'_> {
         start..end
     }
 
-    /// Appends what stands in front of the match and of the ages: cookie, table, counters, timeouts, flags and
-    /// names.
+    /// Appends what stands in front of the match and of the ages: cookie, table,
+    /// counters, timeouts, flags and names.
     fn write_attributes(&self, out: &mut String, options: &PrintOptions<'_>) {
         let version = options.version;
         if options.stats || self.cookie.0 != 0 {
@@ -334,8 +334,8 @@ pub fn write_flow_mod(
 }
 
 impl FlowMod {
-    /// The request as text. Parsed with the same command and version in the context, the text gives the request
-    /// again.
+    /// The request as text. Parsed with the same command and version in the context, the
+    /// text gives the request again.
     pub fn to_text(&self, options: &PrintOptions<'_>) -> String {
         let mut out = String::new();
         if let Some(table) = self.table {

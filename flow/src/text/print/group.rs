@@ -10,8 +10,8 @@ use crate::text::port::{self, NoPortNames};
 use crate::types::{GroupId, OfVersion};
 use std::fmt::Write;
 
-/// Whether messages of the version have numbers of buckets and selection methods: 1.5, and 1.0 by a Nicira
-/// extension.
+/// Whether messages of the version have numbers of buckets and selection methods: 1.5, and
+/// 1.0 by a Nicira extension.
 fn has_properties(version: OfVersion) -> bool {
     matches!(version, OfVersion::OpenFlow10 | OfVersion::OpenFlow15)
 }
@@ -30,9 +30,9 @@ pub fn write_group(out: &mut String, group: &Group, options: &PrintOptions<'_>) 
     }
 }
 
-/// Appends the line of a group in `ofctl save`: as [`write_group`], but the actions are not converted to what a
-/// version of OpenFlow can say. Ports are numbers. [`parse_saved_group`](crate::text::parse_saved_group) reads
-/// the line.
+/// Appends the line of a group in `ofctl save`: as [`write_group`], but the
+/// actions are not converted to what a version of OpenFlow can say. Ports are
+/// numbers. [`parse_saved_group`](crate::text::parse_saved_group) reads the line.
 pub fn write_saved_group(out: &mut String, group: &Group) {
     let version = OfVersion::OpenFlow15;
     let options = PrintOptions { version, ports: &NoPortNames, stats: false, ages: false };

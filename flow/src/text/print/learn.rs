@@ -10,8 +10,8 @@ use crate::text::{port, write_table};
 use crate::types::OfPort;
 use std::fmt::Write;
 
-/// Appends the action `learn(...)`: the table first, then the attributes that differ from their defaults, then
-/// the parts.
+/// Appends the action `learn(...)`: the table first, then the attributes that differ from
+/// their defaults, then the parts.
 pub(super) fn learn(out: &mut String, learner: &Learner, options: &PrintOptions<'_>) {
     out.push_str("learn(table=");
     write_table(out, learner.table, options.ports);
@@ -115,8 +115,8 @@ pub(super) fn bundle(out: &mut String, bundle: &PortBundle, options: &PrintOptio
     out.push(')');
 }
 
-/// Appends the action `sample(...)` with all its numbers; the port and the direction only if the action has
-/// them.
+/// Appends the action `sample(...)` with all its numbers; the port and the direction only
+/// if the action has them.
 pub(super) fn sample(out: &mut String, sampling: &FlowSampling, options: &PrintOptions<'_>) {
     let FlowSampling { probability, collector_set_id, obs_domain_id, obs_point_id, .. } = sampling;
     put!(

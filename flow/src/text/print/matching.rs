@@ -11,8 +11,8 @@ use crate::types::OfPort;
 use packet::wire::{eth_type, ip_proto};
 use std::fmt::Write;
 
-/// Appends priority and match in the order and words of Open vSwitch (`match_format`). [`DEFAULT_PRIORITY`] is
-/// left out.
+/// Appends priority and match in the order and words of Open vSwitch
+/// (`match_format`). [`DEFAULT_PRIORITY`] is left out.
 pub fn write_match(out: &mut String, matching: &Match, priority: u16, names: &dyn PortNames) {
     let start = out.len();
     if priority != DEFAULT_PRIORITY {

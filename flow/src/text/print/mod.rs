@@ -1,5 +1,5 @@
-//! Prints matches, actions, rules and groups, in the format of `ovs-ofctl` to the byte. The parser reads it
-//! back.
+//! Prints matches, actions, rules and groups, in the format of `ovs-ofctl` to the byte.
+//! The parser reads it back.
 //!
 //! Dumps can have a million lines. So every function appends to a `String` and allocates no intermediate one.
 
@@ -92,8 +92,8 @@ pub(super) fn ipv4_masked(out: &mut String, address: u32, mask: u32) {
 
 /// Appends an IPv6 address as `inet_ntop` writes it.
 pub(super) fn ipv6(out: &mut String, address: u128) {
-    // `inet_ntop` prints deprecated IPv4-compatible addresses (RFC 4291 §2.5.5.1) with a dotted end; Rust does
-    // not.
+    // `inet_ntop` prints deprecated IPv4-compatible addresses (RFC 4291 §2.5.5.1) with a
+    // dotted end; Rust does not.
     let is_compatible = address >> 32 == 0 && address >> 16 != 0;
     if is_compatible {
         out.push_str("::");

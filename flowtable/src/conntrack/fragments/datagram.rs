@@ -137,8 +137,8 @@ impl Datagram {
         self.pieces.insert(at, Piece { buffer, layers, range, payload_at });
     }
 
-    /// The packet of all fragments. `None` if it would be longer than a packet can be. The fragments have to be
-    /// complete.
+    /// The packet of all fragments. `None` if it would be longer than a packet can be. The
+    /// fragments have to be complete.
     pub(super) fn assemble(self, is_ipv6: bool) -> Option<Reassembled> {
         let first = self.pieces.first()?;
         let l3 = usize::from(first.layers.l3);
@@ -392,8 +392,8 @@ mod tests {
         }
     }
 
-    /// Number of bytes behind the IP headers of a packet that has to be none of a fragment, as its header says
-    /// it.
+    /// Number of bytes behind the IP headers of a packet that has to be none of a fragment,
+    /// as its header says it.
     fn fragment_or_whole(frame: &Frame<'_>, is_ipv6: bool) -> usize {
         let packet = &frame.bytes()[14..];
         match is_ipv6 {

@@ -23,8 +23,8 @@ pub(super) struct DatagramKey {
     pub(super) source: [u8; 16],
     destination: [u8; 16],
     identification: u32,
-    /// The protocol of an IPv4 packet. The fragments of an IPv6 packet may name different ones, and only the
-    /// first counts.
+    /// The protocol of an IPv4 packet. The fragments of an IPv6 packet may name different ones,
+    /// and only the first counts.
     protocol: u8,
     pub(super) is_ipv6: bool,
 }

@@ -1,5 +1,5 @@
-//! What the ends of an FTP control connection tell each other: where an end listens for the connection that has
-//! the data.
+//! What the ends of an FTP control connection tell each other: where an end listens for the
+//! connection that has the data.
 //!
 //! ```text
 //! client:  PORT 10,0,0,1,4,210              server:  227 Entering Passive Mode (10,0,0,2,4,210).
@@ -30,8 +30,8 @@ pub(super) struct ToldAddress {
 /// How an address and a port are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToldForm {
-    /// As in `PORT h1,h2,h3,h4,p1,p2`: the bytes of an IPv4 address and of a port, most significant first, in
-    /// decimal.
+    /// As in `PORT h1,h2,h3,h4,p1,p2`: the bytes of an IPv4 address and of a port,
+    /// most significant first, in decimal.
     Numbers,
     /// `|1|address|port|`, with this delimiter.
     Delimited(u8),
@@ -61,8 +61,8 @@ impl ToldForm {
     }
 }
 
-/// The address that a payload tells, of the server if `is_reply` and of the client otherwise. `None` if it
-/// tells none.
+/// The address that a payload tells, of the server if `is_reply` and of the client otherwise.
+/// `None` if it tells none.
 pub(super) fn read(payload: &[u8], is_reply: bool) -> Option<Result<ToldAddress, Malformed>> {
     let payload = &payload[..payload.len().min(SEARCHED)];
     let mut start = 0;

@@ -175,8 +175,8 @@ fn a_packet_of_either_direction_names_a_connection_that_is_to_be_forgotten() {
         (request, 1),
         (answer, 1),
         (&*format!("{request} {answer}"), 1),
-        // A tuple that is not complete is one of the first packet, and so is one in front of that of the
-        // answers.
+        // A tuple that is not complete is one of the first packet, and so is one in front
+        // of that of the answers.
         (&*without_port, 0),
         (&*no_answer, 0),
         (&*answer.replace("1000", "1001"), 0),

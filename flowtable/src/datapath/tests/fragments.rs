@@ -1,5 +1,5 @@
-//! What a bridge does with IP fragments, from the cache and without: what rules see of them, and how they are
-//! tracked.
+//! What a bridge does with IP fragments, from the cache and without: what rules see of them,
+//! and how they are tracked.
 
 use super::connections::{headers, recipe, with_and_without_caches};
 use super::*;

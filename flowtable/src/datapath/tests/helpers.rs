@@ -60,8 +60,8 @@ impl Segment<'_> {
     }
 }
 
-/// Sends a segment in at a port, 1 or 2. What leaves at the other one has to be the other segment, checksums
-/// included.
+/// Sends a segment in at a port, 1 or 2. What leaves at the other one has to be
+/// the other segment, checksums included.
 #[track_caller]
 fn check(bench: &mut Bench, in_port: u16, sent: Segment<'_>, expected: Segment<'_>) {
     let mut left = bench.send_frames(in_port - 1, &[sent.frame()]);
@@ -79,8 +79,8 @@ const CLIENT: ([u8; 4], u16) = ([10, 0, 0, 1], 1000);
 const SERVER: ([u8; 4], u16) = ([198, 51, 100, 7], 21);
 const OUTSIDE: [u8; 4] = [192, 0, 2, 1];
 
-/// Rules by which a client behind port 1 reaches an FTP server behind port 2. `nat` is the translation of the
-/// control connection.
+/// Rules by which a client behind port 1 reaches an FTP server behind port 2. `nat` is the
+/// translation of the control connection.
 fn rules(nat: &str) -> Vec<String> {
     [
         "priority=9,tcp,ct_state=-trk,actions=ct(nat,table=1)".to_owned(),

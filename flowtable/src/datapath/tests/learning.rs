@@ -15,8 +15,8 @@ const CONFIGS: [CacheConfig; 2] = [
 ];
 
 impl Bench {
-    /// The rules of table 1 with the cookie that the learned ones have, as `dump-flows` prints their matches
-    /// and actions.
+    /// The rules of table 1 with the cookie that the learned ones have, as `dump-flows`
+    /// prints their matches and actions.
     fn learned(&self) -> Vec<String> {
         let snapshot = self.bridge(0).snapshot();
         let rules = snapshot.tables().rules(TableId::new(1), snapshot.version());

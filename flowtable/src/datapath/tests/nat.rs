@@ -42,8 +42,8 @@ fn packet_of(frame: &[u8]) -> String {
     text
 }
 
-/// A match of packets of a protocol that has ports. `src` and `dst` are an IPv4 address and a port with a colon
-/// between.
+/// A match of packets of a protocol that has ports. `src` and `dst` are an IPv4 address and a
+/// port with a colon between.
 fn of(protocol: &str, src: &str, dst: &str) -> String {
     let (nw_src, tp_src) = src.split_once(':').expect("address and port");
     let (nw_dst, tp_dst) = dst.split_once(':').expect("address and port");

@@ -122,8 +122,8 @@ fn a_newcomer_of_a_flood_is_forwarded_and_not_remembered() {
     bench.send(1, &known);
     let stats = |bench: &Bench| bench.policy.connections().stats();
     let mut sent = 0;
-    // More frames of an established connection come than newcomers, and each of these from an address of its
-    // own.
+    // More frames of an established connection come than newcomers, and each of these from
+    // an address of its own.
     while stats(&bench).refused_port == 0 {
         bench.now += Duration::from_micros(10);
         bench.send(1, &known);

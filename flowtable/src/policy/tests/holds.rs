@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 
 const RULES: usize = 20_000;
 const GROUPS: usize = 2000;
-/// For each rule of a slice: where it is, its rank among those of its bucket, and rules that are moved on
-/// the way.
+/// For each rule of a slice: where it is, its rank among those of its bucket, and rules that
+/// are moved on the way.
 const LIMIT: u64 = 48 * SLICE as u64;
 
 /// Rules that use groups 1 to `GROUPS`, one each.

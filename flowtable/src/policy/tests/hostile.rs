@@ -47,8 +47,8 @@ fn assert_exhausted(policy: &Policy, flow: &str) -> Translation {
     translation
 }
 
-/// Adds the groups of a chain: one that is given, and one for each of `numbers`, which refers to the group
-/// before it.
+/// Adds the groups of a chain: one that is given, and one for each of `numbers`, which refers
+/// to the group before it.
 fn add_chain(
     policy: &Policy,
     first: &str,
@@ -243,8 +243,8 @@ fn the_life_of_a_group_is_found_out_once_for_each_change() {
     check(false, &[3]);
 }
 
-/// A chain that is longer than the budget allows is found out by several translations, and none of them is
-/// cached.
+/// A chain that is longer than the budget allows is found out by several translations, and
+/// none of them is cached.
 #[test]
 fn a_budget_that_ends_among_watched_groups_is_no_verdict_for_others() {
     let p = policy(&[]);

@@ -39,8 +39,8 @@ fn rules_of_later_tables_see_the_tunnel_that_earlier_ones_wrote() {
     check(&rules, "in_port=1,tcp", &[2]);
 }
 
-/// Nothing is emitted for a tunnel's fields, so a packet that has the value already needs no cached flow of its
-/// own.
+/// Nothing is emitted for a tunnel's fields, so a packet that has the value already needs no
+/// cached flow of its own.
 #[test]
 fn to_write_a_tunnel_does_not_read_it_and_emits_nothing() {
     let policy =

@@ -326,8 +326,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         (self.stack, self.action_set, self.was_mpls, self.priority) = saved;
     }
 
-    /// Takes the datapath actions that have been emitted, so that those of a nested action can be. They go on
-    /// with [`go_on_with`](Self::go_on_with).
+    /// Takes the datapath actions that have been emitted, so that those of a nested action can be.
+    /// They go on with [`go_on_with`](Self::go_on_with).
     fn put_actions_aside(&mut self) -> Vec<DpAction> {
         self.take_nested()
     }
@@ -408,8 +408,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
     }
 }
 
-/// How many times as much as copying a value it costs to keep an action for another pass, in time and in
-/// memory.
+/// How many times as much as copying a value it costs to keep an action for another pass,
+/// in time and in memory.
 const SUSPENDED_COST: usize = 8;
 
 /// How deep clones and groups may nest. Resubmits have a limit of their own.
@@ -485,8 +485,8 @@ fn is_set_or_move(action: &Action) -> bool {
     )
 }
 
-/// Whether an action reads headers that were behind a label stack, which the next pass extracts once the stack
-/// is popped.
+/// Whether an action reads headers that were behind a label stack, which the next pass extracts
+/// once the stack is popped.
 fn looks_behind_labels(action: &Action) -> bool {
     match action {
         Action::Output { .. }
@@ -507,8 +507,8 @@ fn looks_behind_labels(action: &Action) -> bool {
     }
 }
 
-/// Whether the field belongs to the network header or a header behind it (`mf_is_l3_or_higher` in Open
-/// vSwitch).
+/// Whether the field belongs to the network header or a header behind it
+/// (`mf_is_l3_or_higher` in Open vSwitch).
 fn is_l3_or_higher(field: FieldId) -> bool {
     !matches!(field.def().prerequisite, Prerequisite::None | Prerequisite::VlanVid)
 }

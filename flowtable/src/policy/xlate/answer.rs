@@ -22,8 +22,8 @@ use std::sync::Arc;
 pub(super) struct Discovery {
     /// The address that the sender says is its own.
     announced: Option<IpAddr>,
-    /// The address that the sender asks for. `None` for an answer, and for a question about the sender's own
-    /// address.
+    /// The address that the sender asks for. `None` for an answer, and for a question
+    /// about the sender's own address.
     asked: Option<IpAddr>,
 }
 

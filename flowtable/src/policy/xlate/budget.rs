@@ -84,8 +84,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
 
     #[cold]
     fn exhausted(&mut self) {
-        // A patch crossing takes errors back, but steps stay spent: the bridge in front ends with its next
-        // step.
+        // A patch crossing takes errors back, but steps stay spent: the bridge in front
+        // ends with its next step.
         if self.out.exhausted_by.is_none()
             && let Some(rule) = self.out.rules.last()
         {

@@ -38,8 +38,8 @@ impl TableSet {
 pub struct Dependencies {
     /// The tables in which the packet was looked up.
     pub tables: TableSet,
-    /// The words of a [`FlowKey`](flow::FlowKey) that some look-up saw with another value than the datapath
-    /// extracted.
+    /// The words of a [`FlowKey`](flow::FlowKey) that some look-up saw with another
+    /// value than the datapath extracted.
     pub rewritten: WordSet,
     /// The ports whose settings were read, and numbers of ports that did not exist.
     pub ports: Places,

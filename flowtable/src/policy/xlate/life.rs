@@ -50,9 +50,9 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         LifeStamp { groups, ports: self.ports().changes() }
     }
 
-    /// Looks at the buckets of a group, and first at the groups that they watch. What has been found out about
-    /// a watched group stays with it, also if the budget ends: the verdict is not cached then, and another one
-    /// gets further.
+    /// Looks at the buckets of a group, and first at the groups that they watch. What has been found
+    /// out about a watched group stays with it, also if the budget ends: the verdict is not cached
+    /// then, and another one gets further.
     #[cold]
     fn find_life(&mut self, entry: &Arc<GroupEntry>, stamp: LifeStamp) -> Option<Arc<GroupLife>> {
         let watched = |entry: &Arc<GroupEntry>| {

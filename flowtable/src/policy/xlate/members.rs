@@ -1,5 +1,5 @@
-//! The actions that choose one of several links by a hash of the packet: `multipath`, `bundle` and
-//! `bundle_load`.
+//! The actions that choose one of several links by a hash of the packet:
+//! `multipath`, `bundle` and `bundle_load`.
 
 use super::{Ctx, Note, TranslationObserver};
 use flow::fields::FieldId;
@@ -7,8 +7,8 @@ use flow::members::{HashFields, LinkAlgorithm, MemberAlgorithm, Multipath, PortB
 use flow::types::OfPort;
 use packet::wire::{eth_type, ip_proto};
 
-/// Keys of the hash function. The choice of a link is no secret: it is the same in every switch, and after a
-/// restart.
+/// Keys of the hash function. The choice of a link is no secret: it is the same in every
+/// switch, and after a restart.
 const HASH_KEYS: [u64; 4] = [0x6d75_6c74, 0x6970_6174, 0x6862_756e, 0x646c_6573];
 /// How often `iter_hash` hashes before it takes the remainder.
 const MAX_ROUNDS: u64 = 1 << 16;

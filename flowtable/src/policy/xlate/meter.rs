@@ -6,8 +6,8 @@ use flow::verdict::{DpAction, MeterRef};
 use std::sync::Arc;
 
 impl<O: TranslationObserver> Ctx<'_, O> {
-    /// Executes `meter:ID`. A meter that is gone, which a bucket may still name, lets every packet pass, as in
-    /// Open vSwitch.
+    /// Executes `meter:ID`. A meter that is gone, which a bucket may still name, lets every packet
+    /// pass, as in Open vSwitch.
     pub(super) fn meter(&mut self, id: MeterId) {
         let Some(meter) = self.meter_ref(id) else {
             return self.observer.note(|| Note::NoSuchMeter(id));

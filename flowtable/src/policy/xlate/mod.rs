@@ -5,12 +5,12 @@
 //! that no output follows costs nothing. Both pictures are in a `TrackedKey`, which marks every bit that the
 //! walk reads of the packet: another packet that agrees in these bits gets the same actions.
 //!
-//! Translation has no side effects: whatever has to happen besides forwarding is returned as data. The cache
-//! miss, the check of a stale flow and `trace` all call it, and differ in who listens
-//! ([`TranslationObserver`]).
+//! Translation has no side effects: whatever has to happen besides forwarding is
+//! returned as data. The cache miss, the check of a stale flow and `trace` all call it,
+//! and differ in who listens ([`TranslationObserver`]).
 //!
-//! The semantics are those of Open vSwitch (`ofproto/ofproto-dpif-xlate.c` is the text to compare with), limits
-//! included.
+//! The semantics are those of Open vSwitch (`ofproto/ofproto-dpif-xlate.c` is the text
+//! to compare with), limits included.
 
 mod actions;
 mod answer;
@@ -143,11 +143,11 @@ pub struct Translation {
     pub depends: Dependencies,
     /// Why nothing is sent; `None` if something is.
     pub drop: Option<DropReason>,
-    /// The rule with whose actions the translation spent its budget of steps; `None` if it did not, or in no
-    /// rule.
+    /// The rule with whose actions the translation spent its budget of steps; `None` if it did
+    /// not, or in no rule.
     pub exhausted_by: Option<Box<Exhausted>>,
-    /// How many steps the translation took: actions executed, buckets looked at, lists copied, datapath actions
-    /// emitted.
+    /// How many steps the translation took: actions executed, buckets looked at,
+    /// lists copied, datapath actions emitted.
     pub steps: usize,
     /// The flood that storm control has to admit; `None` if the packet is not flooded.
     pub flood: Option<Flood>,
@@ -230,8 +230,8 @@ pub fn translate_packet_out(
     ctx.bridge = bridge;
     (ctx.is_packet_out, ctx.cookie) = (true, NO_COOKIE);
     match ctx.ports().get(ctx.in_port()) {
-        // A port that is down receives nothing, but a controller may still send a packet as if it had come from
-        // there.
+        // A port that is down receives nothing, but a controller may still send a packet as if
+        // it had come from there.
         Some(port) if !ctx.is_admitted(port) => ctx.fail(DropReason::PortNoReceive),
         _ => ctx.start_with(actions),
     }
@@ -287,8 +287,8 @@ struct Ctx<'a, O> {
     in_group: bool,
     /// The action set is executed.
     in_action_set: bool,
-    /// What controllers are told once the packet waits for one of them. `None` if the walk stops for the next
-    /// pass.
+    /// What controllers are told once the packet waits for one of them. `None` if the walk
+    /// stops for the next pass.
     pause: Option<Box<ControllerMeta>>,
     depth: u32,
     resubmits: u32,
@@ -434,8 +434,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         port.admits(port.distinguishes_stp() && self.packet.is_stp())
     }
 
-    /// Drops a packet whose port does not receive. The rule of the first table counts the packet, as in Open
-    /// vSwitch.
+    /// Drops a packet whose port does not receive. The rule of the first table counts the
+    /// packet, as in Open vSwitch.
     fn refuse(&mut self) {
         if self.recirc_id == 0 {
             match self.rule_for(self.in_port(), self.table) {
@@ -587,8 +587,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
         self.out.depends.looked_up(at, is_own_port, rewritten);
     }
 
-    /// The best rule of a table for the packet, as if the packet had come in on `in_port`. `None` if no rule
-    /// matches.
+    /// The best rule of a table for the packet, as if the packet had come in on `in_port`.
+    /// `None` if no rule matches.
     fn rule_for(&mut self, in_port: OfPort, table: TableId) -> Option<&'a Arc<Rule>> {
         let at = TableRef { bridge: self.bridge, table };
         self.depend_on_table(in_port, table);
@@ -691,8 +691,8 @@ impl<'a, O: TranslationObserver> Ctx<'a, O> {
             self.hint = Some(error);
         }
         if self.outputs == 0 {
-            // Steps that lead to no output are useless, but for those up to the last one that the switch
-            // remembers.
+            // Steps that lead to no output are useless, but for those up to the last
+            // one that the switch remembers.
             let useful =
                 self.out.actions.iter().rposition(is_remembered).map_or(0, |last| last + 1);
             self.out.actions.truncate(useful);

@@ -1,8 +1,8 @@
 //! Who listens to a translation: nobody, or one who keeps an account of it.
 //!
-//! `translate` is the same code for the cache and for `trace`. A type parameter tells it who listens: with
-//! [`Unobserved`] the compiler leaves nothing of the telling. An observer hears of every step; it cannot change
-//! any.
+//! `translate` is the same code for the cache and for `trace`. A type parameter tells it who
+//! listens: with [`Unobserved`] the compiler leaves nothing of the telling. An observer hears of
+//! every step; it cannot change any.
 
 use super::Note;
 use crate::classifier::Version;
@@ -27,8 +27,8 @@ pub trait TranslationObserver {
     /// The packet is in the bridge of this name from now on.
     fn enter_bridge(&mut self, name: &Arc<str>);
 
-    /// The packet, as it is then, is looked up in a table of the bridge that it is in. `enter_rule` or `miss`
-    /// follows.
+    /// The packet, as it is then, is looked up in a table of the bridge that it is
+    /// in. `enter_rule` or `miss` follows.
     fn look_up(&mut self, at: TableRef, packet: &PipelineKey);
 
     /// A rule won the look-up, and its actions follow.
@@ -74,9 +74,9 @@ pub struct Won<'a> {
 }
 
 impl Won<'_> {
-    /// Shows `visit` the better rules that overlap with the winner: some packet matches both, and they would
-    /// win it. At most `limit` rules of the table are looked at. Returns how many were; `limit` of them may not
-    /// be all.
+    /// Shows `visit` the better rules that overlap with the winner: some packet matches both, and they
+    /// would win it. At most `limit` rules of the table are looked at. Returns how many were; `limit` of
+    /// them may not be all.
     pub fn better_overlapping(&self, limit: usize, visit: impl FnMut(&Arc<Rule>)) -> usize {
         self.tables.better_overlapping(self.rule.place(), self.version, limit, visit)
     }

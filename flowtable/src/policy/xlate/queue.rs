@@ -7,8 +7,8 @@ use super::{Ctx, TranslationObserver};
 use flow::action::QUEUES;
 use flow::types::OfPort;
 
-/// The priority of the class that a queue is; `None` if there is no such queue. Numbers of classes are in
-/// tc(8).
+/// The priority of the class that a queue is; `None` if there is no such queue. Numbers
+/// of classes are in tc(8).
 fn priority_of(queue: u32) -> Option<u32> {
     /// The number of the queueing discipline, `1:`.
     const DISCIPLINE: u32 = 1 << 16;

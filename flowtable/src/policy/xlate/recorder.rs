@@ -61,8 +61,8 @@ pub enum Note {
     OutputPortIs(OfPort),
     /// An output was left out, because the field that it names has a number that no port can have.
     OutputPortOutOfRange(u128),
-    /// `move`, `pop` or another action that takes its value from the packet has written this value to these
-    /// bits.
+    /// `move`, `pop` or another action that takes its value from the packet has written
+    /// this value to these bits.
     FieldIsNow(Subfield, u128),
     /// `pop` has found nothing on the stack.
     StackUnderflow,
@@ -112,8 +112,8 @@ pub struct TraceStep {
     pub event: TraceEvent,
     /// The bits of the packet that the step read and no step before it.
     pub reads: FlowMask,
-    /// For an action, the bits that it left with another value. What rules do to which it resubmits is its
-    /// doing, too.
+    /// For an action, the bits that it left with another value. What rules do to which it
+    /// resubmits is its doing, too.
     pub writes: PipelineMask,
 }
 
@@ -207,8 +207,8 @@ impl Recorder {
         self.steps.push(TraceStep { depth: self.depth, event, reads, writes });
     }
 
-    /// Whether the account takes a step of this size. If not, the step is counted as left out, and so are all
-    /// later ones.
+    /// Whether the account takes a step of this size. If not, the step is counted as left out, and
+    /// so are all later ones.
     fn has_room(&mut self, size: usize) -> bool {
         if let Some(step) = self.omitted.and_then(|at| self.steps.get_mut(at)) {
             if let TraceEvent::Omitted(count) = &mut step.event {

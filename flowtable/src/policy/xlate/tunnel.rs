@@ -1,8 +1,8 @@
 //! Outputs to tunnel ports: what the outer headers are to say.
 //!
-//! What the port fixes holds, whatever rules have written; the rest comes from the packet's tunnel fields, as
-//! in Open vSwitch. ECN is always that of the packet (RFC 6040 §4.1), so that every output to a tunnel depends
-//! on it.
+//! What the port fixes holds, whatever rules have written; the rest comes from the packet's tunnel
+//! fields, as in Open vSwitch. ECN is always that of the packet (RFC 6040 §4.1), so that every output to
+//! a tunnel depends on it.
 
 use super::{Ctx, TranslationObserver};
 use crate::policy::ports::{Inherited, TunnelEgress, TunnelLocal};
@@ -118,8 +118,8 @@ impl<O: TranslationObserver> Ctx<'_, O> {
         has_option.then(|| self.packet.read_bits(field, ones(u16::from(option.size) * 8)))
     }
 
-    /// The address of an end of the tunnel that rules have written, or that the packet came with: IPv4 if there
-    /// is one.
+    /// The address of an end of the tunnel that rules have written, or that the packet came with:
+    /// IPv4 if there is one.
     fn tunnel_address(&mut self, end: End) -> IpAddr {
         let (v4, v6) = match end {
             End::Source => (FieldId::TunSrc, FieldId::TunIpv6Src),

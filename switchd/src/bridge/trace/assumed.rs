@@ -22,8 +22,8 @@ pub struct Assumed {
     pub comes_from_no_port: bool,
     /// Fields that were taken as zero, and on which the verdict depends.
     pub fields: Vec<FieldId>,
-    /// The host to which the packet's destination IP address belongs, if its destination MAC address was
-    /// assumed.
+    /// The host to which the packet's destination IP address belongs, if its
+    /// destination MAC address was assumed.
     pub receiver: Option<(IpAddr, MacAddr, OfPort)>,
 }
 

@@ -207,8 +207,8 @@ impl<'a> Words<'a> {
         let mut records = Vec::with_capacity(traced.pass.steps.len());
         let mut losers = traced.losers.iter().peekable();
         let mut told = 0;
-        // The bridges that the packet is in, each inside the one before, with the depth of the step that enters
-        // it.
+        // The bridges that the packet is in, each inside the one before, with the depth of
+        // the step that enters it.
         let mut bridges = vec![(None, self.trace.in_port.bridge)];
         for (index, TraceStep { depth, event, .. }) in traced.pass.steps.iter().enumerate() {
             while bridges.last().is_some_and(|(entered, _)| entered.is_some_and(|at| *depth <= at))

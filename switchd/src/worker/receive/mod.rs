@@ -103,8 +103,8 @@ impl RxPort {
         Batch::limited(self.turn)
     }
 
-    /// Whether the queue, or the one that takes its place, holds frames that have arrived behind the last
-    /// batch.
+    /// Whether the queue, or the one that takes its place, holds frames that have
+    /// arrived behind the last batch.
     pub(super) fn has_more(&self) -> bool {
         self.successor.is_some() || self.queue.has_more()
     }
@@ -195,8 +195,8 @@ impl Receivers {
         self.busy.len() + self.polled.len()
     }
 
-    /// The place of one of these queues. Later ones move when one has been demoted: ask from the last to
-    /// the first.
+    /// The place of one of these queues. Later ones move when one has been demoted: ask from
+    /// the last to the first.
     pub(super) fn place_to_ask(&self, index: usize) -> usize {
         match index.checked_sub(self.polled.len()) {
             None => self.polled[index],

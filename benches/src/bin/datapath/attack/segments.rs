@@ -1,5 +1,5 @@
-//! Frames that ask for segmentation as a hostile sender asks for it, beside established traffic of another
-//! port.
+//! Frames that ask for segmentation as a hostile sender asks for it, beside
+//! established traffic of another port.
 //!
 //! A whole switch with one worker and ports in memory that take no offload on: how much time a port may have
 //! for its segments is the worker's decision. All frames wait already when a run begins, so that the worker
@@ -166,8 +166,8 @@ fn hostile(request: Request) -> (Vec<u8>, Offload) {
     (bytes, offload)
 }
 
-/// The time that the worker of this process, if there is one only, has spent on a core
-/// (`/proc/PID/task/TID/schedstat`).
+/// The time that the worker of this process, if there is one only, has
+/// spent on a core (`/proc/PID/task/TID/schedstat`).
 fn worker_time() -> anyhow::Result<Duration> {
     for task in fs::read_dir("/proc/self/task").context("list the threads")? {
         let path = task?.path();

@@ -100,8 +100,8 @@ impl<'a> Classified<'a> {
         (remove, self.insert(&entries))
     }
 
-    /// Packets that get another answer than by linear search, or that do with other bits where the mask
-    /// has none.
+    /// Packets that get another answer than by linear search, or that do with other bits
+    /// where the mask has none.
     pub(super) fn wrong(&self) -> usize {
         let contents = self.contents;
         let mut order: Vec<u32> = (0..contents.entries.len() as u32).collect();

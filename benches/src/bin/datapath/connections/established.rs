@@ -112,8 +112,8 @@ impl Side {
     }
 }
 
-/// What one of `count` connections takes, in bytes: in the table of connections, and in the caches of the
-/// worker.
+/// What one of `count` connections takes, in bytes: in the table of connections, and in
+/// the caches of the worker.
 fn memory(rules: &[&str], count: u32) -> anyhow::Result<[f64; 2]> {
     let without = CacheConfig { emc_entries: 0, ..CacheConfig::default() };
     let own = memory_with(without, rules, count)?;

@@ -86,8 +86,8 @@ impl Field {
         Ok(field)
     }
 
-    /// Established frames for some time while `per_second` others come. Returns millions of established frames
-    /// a second.
+    /// Established frames for some time while `per_second` others come. Returns millions
+    /// of established frames a second.
     fn run(&mut self, seconds: f64, per_second: f64) -> f64 {
         let Self { switch, established, rng, proto, .. } = self;
         let (mut frames, mut sent, mut elapsed) = (0, 0.0, 0.0);
@@ -110,8 +110,8 @@ impl Field {
         frames as f64 / elapsed / 1e6
     }
 
-    /// Makes connections of established hosts, one after each millisecond of a flood, and returns the part that
-    /// got through.
+    /// Makes connections of established hosts, one after each millisecond of a flood, and returns
+    /// the part that got through.
     fn connect(&mut self, per_second: f64) -> f64 {
         let mut through = 0;
         for _ in 0..NEW / 10 {

@@ -73,8 +73,8 @@ fn switch_with(policy: &Arc<Policy>, caches: CacheConfig, seed: u64) -> NullSwit
     switch
 }
 
-/// Begins the connections with the numbers 0 to `count`, and has them answered. Returns the answers, in no
-/// order.
+/// Begins the connections with the numbers 0 to `count`, and has them answered. Returns
+/// the answers, in no order.
 ///
 /// # Errors
 /// Not all of them are in the table then.

@@ -1,9 +1,8 @@
 //! How fast a table is loaded, listed and deleted, end to end, and how much memory it takes.
 //!
-//! A daemon with ports in memory, and `ofctl`, which talks to it over its Unix socket, each in a process
-//! of its own. The rules are [generated](benches::generate), or those of the largest ClassBench sets of a
-//! folder, expanded. A rate is rules by wall clock, from the start of `ofctl` to its end, reading the
-//! file included.
+//! A daemon with ports in memory, and `ofctl`, which talks to it over its Unix socket, each in a process of its
+//! own. The rules are [generated](benches::generate), or those of the largest ClassBench sets of a folder,
+//! expanded. A rate is rules by wall clock, from the start of `ofctl` to its end, reading the file included.
 //!
 //! Bytes a rule are what the daemon grew by ("Anonymous" of `smaps_rollup`): rules, classifier, counters
 //! and what the allocator kept back. The memory of a listing is the growth of its peak.

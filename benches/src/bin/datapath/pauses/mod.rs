@@ -1,9 +1,9 @@
 //! How long a worker waits while somebody changes all rules, groups or hosts, or looks through them.
 //!
-//! A daemon in this process has the rules of a set, 10,000 groups and 100,000 hosts. A worker forwards all the
-//! while: hits, and in each batch the first frame of a new flow, which asks the tables. The longest time from
-//! one batch to the next is what the worker noticed of a [`Step`]: its own work, and the locks that it waited
-//! for.
+//! A daemon in this process has the rules of a set, 10,000 groups and 100,000 hosts. A worker forwards
+//! all the while: hits, and in each batch the first frame of a new flow, which asks the tables. The
+//! longest time from one batch to the next is what the worker noticed of a [`Step`]: its own work, and
+//! the locks that it waited for.
 //!
 //! The worker has the last processor for itself, the daemon and `ofctl` have the others. On a shared or virtual
 //! machine the core may run something that is nobody's of these. The time in which the worker could have run

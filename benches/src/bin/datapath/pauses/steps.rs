@@ -120,8 +120,8 @@ impl Step {
         Self { before: Some(before), ..self }
     }
 
-    /// Whether a pause is to be short: something happens, other than in the steps that are there to compare
-    /// with.
+    /// Whether a pause is to be short: something happens, other than in the steps that
+    /// are there to compare with.
     pub(super) fn has_goal(&self) -> bool {
         !matches!(self.work, Work::Rest | Work::Count)
     }

@@ -80,8 +80,8 @@ impl Account {
         Self(File::open("/proc/thread-self/schedstat").ok())
     }
 
-    /// Nanoseconds in which the thread could have run and had no core, so far; 0 where the kernel does not
-    /// count them.
+    /// Nanoseconds in which the thread could have run and had no core, so far; 0 where the
+    /// kernel does not count them.
     fn waited(&self) -> u64 {
         let mut text = [0; 64];
         let read = self.0.as_ref().and_then(|file| file.read_at(&mut text, 0).ok());

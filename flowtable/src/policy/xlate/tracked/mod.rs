@@ -11,17 +11,17 @@
 //!
 //! - A getter marks the bits that it returns. Getters that take `&self` return bits that every translation
 //!   reads: [`TrackedKey::new`] marks these.
-//! - A method that gives header bits a new value marks these bits, although it does not return them: `commit`
-//!   compares headers with the headers that came in, and emits nothing for a packet that has the new value
-//!   already.
+//! - A method that gives header bits a new value marks these bits, although it does not return them:
+//!   `commit` compares headers with the headers that came in, and emits nothing for a packet that
+//!   has the new value already.
 //! - What rules write of a tunnel marks nothing: `commit` never compares the tunnel's fields. An output to a
 //!   tunnel port, and the state that the next pass goes on with, take all of them as they are, and mark them.
 //! - State beside the headers (`in_port`, `metadata`, registers, `actset_output`) starts alike for all packets
 //!   of one port and pass. Setting it marks nothing.
 //! - [`TrackedKey::shown`] marks nothing: it is for observers, which decide nothing.
 //!
-//! `tags` and `labels` treat tags and label stack entries as stacks; `commit` turns rewrites into datapath
-//! actions.
+//! `tags` and `labels` treat tags and label stack entries as stacks; `commit`
+//! turns rewrites into datapath actions.
 
 mod commit;
 mod labels;
@@ -168,9 +168,9 @@ impl TrackedKey {
         state
     }
 
-    /// Writes what connection tracking said of the packet into a state. Its bits decide something from now on.
-    /// No packet is tracked before its first pass, and each pass behind may have packets that were tracked and
-    /// others.
+    /// Writes what connection tracking said of the packet into a state. Its bits decide something
+    /// from now on. No packet is tracked before its first pass, and each pass behind may have packets
+    /// that were tracked and others.
     fn tell_connection(&mut self, state: &mut PipelineKey) {
         if self.is_later_pass {
             self.mask.bits.headers.mark_connection();
@@ -235,9 +235,9 @@ impl TrackedKey {
         self.keeps_connection
     }
 
-    /// Calls `find` with the packet as rules match it, as if it had come in on `in_port`. The mask is for
-    /// `find` to extend by the bits that decide. With `hides_ports`, rules see a packet without transport
-    /// ports.
+    /// Calls `find` with the packet as rules match it, as if it had come in on `in_port`.
+    /// The mask is for `find` to extend by the bits that decide. With `hides_ports`, rules
+    /// see a packet without transport ports.
     #[inline]
     pub(super) fn look_up<R>(
         &mut self,
