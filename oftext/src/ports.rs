@@ -4,7 +4,7 @@ use crate::bits::put_names;
 use crate::put;
 use flow::text::{PortNames, write_duration, write_port};
 use flow::types::{OfPort, OfVersion};
-use openflow::{PortDesc, PortMod, PortStats};
+use openflow::{PortDesc, PortMod, PortStats, port_config};
 use std::fmt::Write;
 
 /// Bits of the configuration (`OFPPC_*`).
@@ -17,11 +17,6 @@ const CONFIG: [(u32, &str); 7] = [
     (1 << 5, "NO_FWD"),
     (1 << 6, "NO_PACKET_IN"),
 ];
-
-/// The bits of the configuration that a version has.
-fn config_bits(version: OfVersion) -> u32 {
-    if version == OfVersion::OpenFlow10 { 0x7f } else { 0x65 }
-}
 
 /// Bits of the state (`OFPPS_*`).
 const STATE: [(u32, &str); 3] = [(1 << 0, "LINK_DOWN"), (1 << 1, "BLOCKED"), (1 << 2, "LIVE")];
@@ -82,7 +77,7 @@ pub(crate) fn put_descs(
 pub(crate) fn put_desc(out: &mut String, port: &PortDesc, version: OfVersion, _: &dyn PortNames) {
     let name = printable(&port.name);
     put!(out, " {}({name}): addr:{}\n     config:     ", port.port, port.mac);
-    put_names(out, port.config & config_bits(version), &CONFIG);
+    put_names(out, port.config & port_config::of_version(version), &CONFIG);
     out.push_str("\n     state:      ");
     put_state(out, port.state, version);
     out.push('\n');
@@ -130,7 +125,7 @@ pub(crate) fn put_mod(
     version: OfVersion,
     names: &dyn PortNames,
 ) {
-    let mask = port_mod.mask & config_bits(version);
+    let mask = port_mod.mask & port_config::of_version(version);
     out.push_str(" port: ");
     write_port(out, port_mod.port, names);
     put!(out, ": addr:{}\n     config: ", port_mod.mac);

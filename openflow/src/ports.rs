@@ -25,10 +25,14 @@ pub mod port_config {
     pub const NO_FWD: u32 = 1 << 5;
     /// Frames that no rule matches do not go to controllers.
     pub const NO_PACKET_IN: u32 = 1 << 6;
-    /// The bits that there are.
-    pub const ALL: u32 = DOWN | NO_RECV | NO_FWD | NO_PACKET_IN | ONLY_10;
     /// The bits that only OpenFlow 1.0 has.
     pub const ONLY_10: u32 = NO_STP | NO_RECV_STP | NO_FLOOD;
+
+    /// The bits that a version has.
+    pub fn of_version(version: super::OfVersion) -> u32 {
+        const SINCE_11: u32 = DOWN | NO_RECV | NO_FWD | NO_PACKET_IN;
+        if version == super::OfVersion::OpenFlow10 { SINCE_11 | ONLY_10 } else { SINCE_11 }
+    }
 }
 
 /// Bits of [`PortDesc::state`] (`OFPPS_*`).
@@ -397,11 +401,7 @@ impl PortMod {
         if version > OpenFlow10 {
             input.skip(2)?;
         }
-        let known = if version == OpenFlow10 {
-            port_config::ALL
-        } else {
-            port_config::ALL & !port_config::ONLY_10
-        };
+        let known = port_config::of_version(version);
         let (config, mask) = (input.u32()? & known, input.u32()? & known);
         let mut advertise = 0;
         if version < OpenFlow14 {

@@ -5,9 +5,7 @@ use flow::types::{OfPort, PortNo};
 use flowtable::datapath::Ingress;
 use flowtable::policy::ports::PortInfo;
 use flowtable::policy::{Bridge, FlowModError};
-
-/// The size of an Ethernet header, in bytes.
-const ETHERNET_HEADER: usize = 14;
+use packet::wire::ethernet;
 
 /// A packet-out names something that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +38,7 @@ pub fn check(
 
 /// Where a packet-out enters a bridge. `None` if its packet is too short to be a frame.
 pub(crate) fn ingress(bridge: Bridge<'_>, packet: &PacketOut) -> Option<Ingress> {
-    (packet.packet.len() >= ETHERNET_HEADER).then(|| ingress_at(bridge, packet.in_port))
+    (packet.packet.len() >= ethernet::HEADER_SIZE).then(|| ingress_at(bridge, packet.in_port))
 }
 
 /// Where a packet enters a bridge that seems to come from a port.

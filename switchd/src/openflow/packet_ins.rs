@@ -20,6 +20,7 @@ use flowtable::datapath::{Punt, Resumed};
 use flowtable::policy::audience::{Reasons, Wanted};
 use flowtable::policy::recirc::Continuation;
 use openflow::{AsyncKind, ErrorCode, OfMessage, PacketIn, continuation_of, token_of};
+use packet::wire::ethernet;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -27,8 +28,6 @@ use std::time::Instant;
 
 /// The cookie of a packet that no rule gave to controllers.
 const NO_COOKIE: u64 = u64::MAX;
-/// Size in bytes of the smallest frame: an Ethernet header.
-const MIN_FRAME: usize = 14;
 /// About how many bytes a packet-in has in memory beside its packet.
 const OVERHEAD: usize = 1200;
 
@@ -48,9 +47,10 @@ impl PuntTaker for Hub {
         let message = Arc::new(packet_in(packet, &meta, metadata, continuation));
         let listeners = Arc::clone(&self.listeners().lock());
         for listener in listeners.iter().filter(|listener| listener.wants(&meta)) {
-            if listener.member.packet_in_limit().admits(Instant::now()) {
+            let member = listener.peer.member();
+            if member.packet_in_limit().admits(Instant::now()) {
                 // A member that has no room counts the message as lost.
-                let _ = listener.member.tell(Arc::clone(&message), bytes);
+                let _ = member.tell(Arc::clone(&message), bytes);
             }
         }
     }
@@ -65,18 +65,19 @@ impl PuntTaker for Hub {
             return Err(punt);
         };
         let mut wanting = listeners.iter().filter(|listener| listener.wants(&punt.meta));
-        let (Some(Listener { member, peer, .. }), None) = (wanting.next(), wanting.next()) else {
+        let (Some(Listener { peer, .. }), None) = (wanting.next(), wanting.next()) else {
             return Err(punt);
         };
         let Punt { packet, meta, .. } = punt;
         let metadata = told.metadata(&meta);
         let message = packet_in(packet, &meta, metadata, Vec::new());
+        let member = peer.member();
         let admits = || member.packet_in_limit().admits(Instant::now());
         match (member.line().write(member.outbox(), &message, admits), message) {
             (Err(NotFree), OfMessage::PacketIn(message)) => {
                 Err(Punt { packet: message.packet, meta, paused: None })
             }
-            _ => Ok(Some(Arc::clone(peer))),
+            _ => Ok(Some(Arc::clone(peer) as Arc<dyn Answering>)),
         }
     }
 }
@@ -126,9 +127,8 @@ impl Hub {
 
     fn listener(&self, member: Arc<Member>, controller_id: u16, reasons: Reasons) -> Listener {
         let Served { policy, bridge } = self.served();
-        let (policy, bridge) = (Arc::clone(policy), *bridge);
-        let peer = Arc::new(PacketOutPeer { member: Arc::clone(&member), policy, bridge });
-        Listener { member, peer, controller_id, reasons }
+        let peer = Arc::new(PacketOutPeer::new(member, policy, *bridge));
+        Listener { peer, controller_id, reasons }
     }
 
     /// The packet that a controller sends back, with what it goes on with.
@@ -138,7 +138,7 @@ impl Hub {
     pub(super) fn resumed(&self, packet_in: PacketIn) -> Result<Resumed, ErrorCode> {
         let token = token_of(&packet_in.continuation).ok_or(ErrorCode::ResumeStale)?;
         let continuation = self.paused().lock().find(token).ok_or(ErrorCode::ResumeStale)?;
-        if packet_in.packet.len() < MIN_FRAME {
+        if packet_in.packet.len() < ethernet::HEADER_SIZE {
             return Err(ErrorCode::BadPacket);
         }
         let sent_back = packet_in.metadata.key();
@@ -173,9 +173,7 @@ impl ToldMeta {
 
 /// A connection whose peer wants packet-ins.
 pub(super) struct Listener {
-    member: Arc<Member>,
-    /// The peer, for a worker that listens to it.
-    peer: Arc<dyn Answering>,
+    peer: Arc<PacketOutPeer>,
     /// The number by which actions name the peer.
     controller_id: u16,
     /// The reasons for which the peer wants packet-ins.
@@ -185,7 +183,7 @@ pub(super) struct Listener {
 impl Listener {
     /// The peer, for whoever listens to it.
     #[cfg(test)]
-    pub(super) fn peer(&self) -> &Arc<dyn Answering> {
+    pub(super) fn peer(&self) -> &Arc<PacketOutPeer> {
         &self.peer
     }
 

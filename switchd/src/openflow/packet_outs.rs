@@ -73,13 +73,24 @@ impl PacketOuts {
     }
 }
 
-/// A peer that gets packet-ins, as a worker sees it that listens for the peer's packet-outs.
+/// A peer that gets packet-ins, and to whose packet-outs a worker can listen.
 pub(super) struct PacketOutPeer {
     /// What the rest of the switch knows of the peer's connection.
-    pub(super) member: Arc<Member>,
+    member: Arc<Member>,
     /// The bridge of the connection, in the policy.
-    pub(super) policy: Arc<Policy>,
-    pub(super) bridge: BridgeId,
+    policy: Arc<Policy>,
+    bridge: BridgeId,
+}
+
+impl PacketOutPeer {
+    pub(super) fn new(member: Arc<Member>, policy: &Arc<Policy>, bridge: BridgeId) -> Self {
+        Self { member, policy: Arc::clone(policy), bridge }
+    }
+
+    /// What the rest of the switch knows of the peer's connection.
+    pub(super) fn member(&self) -> &Member {
+        &self.member
+    }
 }
 
 impl Answering for PacketOutPeer {
@@ -110,6 +121,7 @@ impl Answering for PacketOutPeer {
 mod tests {
     use crate::desired::{DEFAULT_BRIDGE, Desired};
     use crate::openflow::OpenFlowServer;
+    use crate::punts::Answering;
     use crate::switch::{Config, Switch};
     use flow::text::{ParseContext, parse_flow, parse_packet_out};
     use flow::types::OfVersion;
